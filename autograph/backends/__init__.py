@@ -1,0 +1,18 @@
+"""Who can run kernels, and in which order they are asked."""
+
+from .arrays import namespace
+from .backend import CUDA, CUDNN, CUPY, NUMBA, NUMPY, REFERENCE, Backend, enabled, limit, using
+
+__all__ = [
+    "CUDA",
+    "CUDNN",
+    "CUPY",
+    "NUMBA",
+    "NUMPY",
+    "REFERENCE",
+    "Backend",
+    "enabled",
+    "limit",
+    "namespace",
+    "using",
+]

@@ -1,0 +1,90 @@
+"""Backend: a provider of kernels for one kind of device."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+
+from ..outline import Outline
+from .arrays import adapt_arrays
+
+Adapter = Callable[[Callable[..., Any], Sequence[Any], Sequence[Outline], bool], Callable[..., Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Backend:
+    """A provider of kernels for one kind of device ("host", "cuda", ...).
+
+    Of the backends that have a kernel for an op, the one with the highest rank runs it.
+    `module` is imported only when a kernel of this backend is first wanted. `adapt` turns a
+    kernel as it is written into one that the staircase calls, once per signature.
+    """
+
+    name: str
+    kind: str
+    rank: int
+    module: str
+    switch: str = ""  # an environment variable that turns it off with "0"
+    adapt: Adapter | None = None
+
+    @cached_property
+    def available(self) -> bool:
+        if self.switch and os.environ.get(self.switch) == "0":
+            return False
+        return find_spec(self.module) is not None
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+REFERENCE = Backend("reference", kind="host", rank=-1, module="numpy", adapt=adapt_arrays)
+NUMPY = Backend("numpy", kind="host", rank=0, module="numpy", adapt=adapt_arrays)
+NUMBA = Backend("numba", kind="host", rank=1, module="numba", switch="AUTOGRAPH_JIT")
+CUPY = Backend("cupy", kind="cuda", rank=0, module="cupy", adapt=adapt_arrays)
+CUDA = Backend("cuda", kind="cuda", rank=1, module="cupy")
+CUDNN = Backend("cudnn", kind="cuda", rank=2, module="cudnn")
+
+
+class _Limits(threading.local):
+    current: frozenset[Backend] | None = None
+
+
+_limits = _Limits()
+
+
+def limit() -> frozenset[Backend] | None:
+    """What `using` leaves on in this thread; None where it says nothing."""
+    return _limits.current
+
+
+def enabled(backend: Backend) -> bool:
+    """Whether kernels of this backend may run in this thread.
+
+    The reference runs only where `using(REFERENCE)` asks for it.
+    """
+    if _limits.current is not None:
+        return backend.available and backend in _limits.current
+    return backend.available and backend is not REFERENCE
+
+
+@contextmanager
+def using(*backends: Backend) -> Iterator[None]:
+    """Within the block, in this thread, only these backends run kernels.
+
+    >>> with using(NUMPY, CUPY):
+    ...     enabled(NUMBA)
+    False
+    """
+    before = _limits.current
+    chosen = frozenset(backends)
+    _limits.current = chosen if before is None else chosen & before
+    try:
+        yield
+    finally:
+        _limits.current = before

@@ -1,0 +1,90 @@
+"""Kernels as Python callables: compiled for the device at hand, loaded once, then launched."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .compile import Constant, compile_kernel
+
+NULL = np.uint64(0)  # no array: CuPy would follow None
+
+_SHARED_LIMIT = 48 * 1024  # bytes a kernel may use before it has to ask
+_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # CUfunction_attribute
+
+
+class Kernel:
+    """One kernel of a source file with its constants: `kernel(blocks, *arguments)`.
+
+    Blocks are a number or a tuple of up to three. Arguments are CuPy arrays, NumPy scalars,
+    and Python floats (double). It runs on the current stream of the current device.
+    """
+
+    __slots__ = ("_functions", "constants", "name", "shared", "source", "threads")
+
+    def __init__(
+        self,
+        source: Path | str,
+        name: str,
+        constants: dict[str, Constant],
+        *,
+        threads: int = 256,
+        shared: int = 0,
+    ) -> None:
+        self.source, self.name, self.constants = source, name, constants
+        self.threads, self.shared = (threads,), shared
+        self._functions: dict[int, Any] = {}  # by device
+
+    def __call__(self, blocks: int | tuple[int, ...], *arguments: Any) -> None:
+        from cupy.cuda.device import get_device_id
+
+        device = get_device_id()
+        function = self._functions.get(device)
+        if function is None:
+            function = self._functions[device] = self._load(device)
+        grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        function(grid, self.threads, arguments, self.shared)
+
+    def _load(self, device: int) -> Any:
+        from cupy.cuda import driver
+        from cupy.cuda.function import Module
+
+        name, code = compile_kernel(
+            self.source, self.name, self.constants, device_architecture(device)
+        )
+        module = Module()
+        module.load(code)
+        function = module.get_function(name)
+        if self.shared > _SHARED_LIMIT:
+            driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_SIZE_BYTES, self.shared)
+        return function
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.name}, {self.constants})"
+
+
+@cache
+def device_architecture(device: int) -> int:
+    """The compute capability of a device, 90 for 9.0."""
+    from cupy.cuda import Device
+
+    return int(Device(device).compute_capability)
+
+
+def divide_up(a: int, b: int) -> int:
+    """The number of parts of size `b` that hold `a`."""
+    return -(-a // b)
+
+
+def number(value: int) -> np.int32:
+    """A size as a kernel takes it."""
+    assert value < 2**31, f"{value} is too large for one launch"
+    return np.int32(value)
+
+
+def offset_type(size: int) -> np.dtype[np.signedinteger[Any]]:
+    """The type that reaches every place of an array: int32 where that is enough."""
+    return np.dtype(np.int32 if size < 2**31 - 2**20 else np.int64)  # a grid may overshoot

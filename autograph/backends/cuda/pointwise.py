@@ -1,0 +1,231 @@
+"""Pointwise programs as CUDA kernels: one thread sixteen bytes, broadcasting as constants.
+
+A kernel depends on the program, the scalar types, and how the operands broadcast; a contiguous
+operand's shape is not in it. Everything is computed in float for the 16-bit floats and rounded
+once; double for f64; int64 for integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...expression import Name, Number, Program, Tree
+from .compile import c_type
+from .indexing import decode
+from .launch import Kernel, divide_up, offset_type
+
+_BINARY = {
+    "add": "+", "subtract": "-", "multiply": "*", "equal": "==", "not_equal": "!=", "less": "<",
+    "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+}  # fmt: skip
+
+_TEXT = """#include "math.cuh"
+
+template <class Spec>
+__global__ void __launch_bounds__(256)
+pointwise(PARAMETERS, typename Spec::Result* __restrict__ y, typename Spec::Offset size) {
+    using N = typename Spec::Number;
+    constexpr int pack = Spec::pack;
+    const typename Spec::Offset at =
+        (typename Spec::Offset(blockIdx.x) * typename Spec::Offset(blockDim.x) + threadIdx.x) * pack;
+    if (at >= size) return;
+    const int left = min(typename Spec::Offset(pack), size - at);
+LOADS
+    Pack<typename Spec::Result, pack> result;
+#pragma unroll
+    for (int i = 0; i < pack; i++) {
+LINES
+        result[i] = narrow<typename Spec::Result>(RESULT);
+    }
+    store_part<pack>(y + at, result, left);
+}
+"""
+
+
+def cuda_text(tree: Tree) -> str:
+    """The tree as a CUDA expression over numbers of type N; tests are of type bool."""
+    if isinstance(tree, Name):
+        return f"{tree.name}_"
+    if isinstance(tree, Number):
+        return f"N({_literal(tree.value)})"
+    arguments = [cuda_text(each) for each in tree.arguments]
+    if tree.function in _BINARY:
+        return f"({arguments[0]} {_BINARY[tree.function]} {arguments[1]})"
+    if tree.function == "negative":
+        return f"(-{arguments[0]})"
+    if tree.function == "where":
+        a, b, c = arguments
+        return f"(truth({a}) ? N({b}) : N({c}))"
+    return f"{tree.function}_of({', '.join(arguments)})"
+
+
+def _literal(value: bool | int | float) -> str:
+    if value != value:
+        return "not_a_number()"
+    if value in (float("inf"), float("-inf")):
+        return "-infinity()" if value < 0 else "infinity()"
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value}ll" if isinstance(value, int) else repr(value)
+
+
+def pointwise_kernel(
+    program: Program, dtypes: Sequence[Any], shapes: Sequence[tuple[int, ...]], result: Any
+) -> Callable[..., Any]:
+    """A function from arrays (and numbers, for shape None) to a new array of type `result`.
+
+    `dtypes` and `shapes` are those of the program's inputs, in order; shapes broadcast. A number
+    has dtype None.
+    """
+    return _pointwise(program, tuple(dtypes), tuple(shapes), np.dtype(result))
+
+
+@cache
+def _pointwise(
+    program: Program,
+    dtypes: tuple[np.dtype[Any] | None, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    result: np.dtype[Any],
+) -> Callable[..., Any]:
+    import cupy
+
+    shape = np.broadcast_shapes(*shapes)
+    size = prod(shape)
+    dimensions, strides = collapse(shape, shapes)
+    inner = dimensions[-1] if dimensions else 1
+    arrays = [dtype for dtype in dtypes if dtype is not None]
+    widest = max(dtype.itemsize for dtype in (*arrays, result))
+    pack = max(1, 16 // widest)
+    while len(dimensions) > 1 and inner % pack:
+        pack //= 2
+    offset = offset_type(size)
+    kernels = {
+        each: _kernel(program, dtypes, dimensions[1:], strides, result, offset, each)
+        for each in {pack, 1}
+    }
+    last = offset.type(size)
+
+    def run(*inputs: Any) -> Any:
+        y = cupy.empty(shape, result)
+        aligned = all(x.data.ptr % 16 == 0 for x in inputs if not isinstance(x, float | int))
+        wide = pack if aligned else 1
+        given = [float(x) if isinstance(x, float | int) else x for x in inputs]
+        kernels[wide](divide_up(size, 256 * wide), *given, y, last)
+        return y
+
+    return run
+
+
+@cache
+def _kernel(
+    program: Program,
+    dtypes: tuple[np.dtype[Any] | None, ...],
+    inner: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    result: np.dtype[Any],
+    offset: np.dtype[Any],
+    pack: int,
+) -> Kernel:
+    """One kernel; the size of the outermost dimension is not in it."""
+    text, places = pointwise_text(program, dtypes, (0, *inner), strides, c_type(offset))
+    constants = {
+        "Number": number_type(dtypes, result), "Result": c_type(result),
+        "Offset": c_type(offset), "pack": pack,
+    }  # fmt: skip
+    return Kernel(text, "pointwise", constants | places)
+
+
+def pointwise_text(
+    program: Program,
+    dtypes: Sequence[np.dtype[Any] | None],
+    dimensions: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    offset: str,
+) -> tuple[str, dict[str, str]]:
+    """The source of a kernel, and the members of its Spec that place the operands."""
+    parameters, loads, lines, places = [], [], [], {}
+    contiguous = _c_strides(dimensions)
+    for name, dtype, steps in zip(program.inputs, dtypes, strides, strict=True):
+        if dtype is None:
+            parameters.append(f"double {name}_number")
+            loads.append(f"const N {name}_ = N({name}_number);")
+            continue
+        parameters.append(f"const {c_type(dtype)}* __restrict__ {name}_array")
+        kind = "bool" if dtype.kind == "b" else "N"
+        if name not in program.used:
+            continue
+        if not any(steps):
+            loads.append(f"const {kind} {name}_ = {kind}(widen({name}_array[0]));")
+            continue
+        place = "at"
+        if list(steps[1:]) != list(contiguous[1:]) or not steps[0]:
+            places[f"{name}_at"] = decode(f"{name}_at", list(zip(dimensions, steps, strict=True)), offset)
+            place = f"Spec::{name}_at(at)"
+        if steps[-1]:
+            loads.append(f"const auto {name}_pack = load_part<pack>({name}_array + {place}, left);")
+            lines.append(f"const {kind} {name}_ = {kind}(widen({name}_pack[i]));")
+        else:  # the same for the whole pack
+            loads.append(f"const {kind} {name}_ = {kind}(widen({name}_array[{place}]));")
+    lines += [f"const auto {name}_ = {cuda_text(tree)};" for name, tree in program.parts]
+    text = _TEXT.replace("PARAMETERS", ", ".join(parameters))
+    text = text.replace("LOADS", "\n".join(f"    {each}" for each in loads))
+    text = text.replace("LINES", "\n".join(f"        {each}" for each in lines))
+    return text.replace("RESULT", cuda_text(program.result)), places
+
+
+def number_type(dtypes: Sequence[np.dtype[Any] | None], result: np.dtype[Any]) -> str:
+    """What a program over these types computes in."""
+    known = [each for each in dtypes if each is not None]
+    floats = [each for each in (*known, result) if each.kind in "fV"]
+    if floats:
+        return "double" if max(each.itemsize for each in floats) == 8 else "float"
+    integers = [each for each in known if each.kind in "iu"]
+    if any(each.kind == "u" and each.itemsize == 8 for each in integers):
+        return "uint64"
+    return "int64"
+
+
+def collapse(
+    shape: tuple[int, ...], shapes: Sequence[tuple[int, ...]]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Dimensions of the output, as few as will do, and each operand's strides along them.
+
+    Operands are contiguous; a dimension that one of them broadcasts over has the stride 0.
+
+    >>> collapse((8, 3, 5, 5), [(8, 3, 5, 5), (3, 1, 1)])
+    ((8, 3, 25), ((75, 25, 1), (0, 1, 0)))
+    """
+    full = [(1,) * (len(shape) - len(each)) + tuple(each) for each in shapes]
+    dimensions: list[int] = []
+    spans: list[tuple[bool, ...]] = []  # which operands have each dimension
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        span = tuple(each[axis] != 1 for each in full)
+        if spans and spans[-1] == span:
+            dimensions[-1] *= size
+        else:
+            dimensions.append(size)
+            spans.append(span)
+    strides = []
+    for operand in range(len(shapes)):
+        steps, step = [0] * len(dimensions), 1
+        for i in reversed(range(len(dimensions))):
+            if spans[i][operand]:
+                steps[i] = step
+                step *= dimensions[i]
+        strides.append(tuple(steps))
+    return tuple(dimensions), tuple(strides)
+
+
+def _c_strides(dimensions: Sequence[int]) -> list[int]:
+    steps, step = [], 1
+    for size in reversed(dimensions):
+        steps.append(step)
+        step *= size
+    return steps[::-1]

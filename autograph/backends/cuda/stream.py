@@ -1,0 +1,90 @@
+"""One stream for each device, memory of its own for a recording, and events.
+
+Everything that autograph asks of a device goes through one non-blocking stream, so launches are
+in order without waiting, whatever thread makes them. The default stream of CUDA is never used:
+it would not be ordered with ours.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+
+class _Here(threading.local):
+    device: int | None = None  # the device that was entered last by this thread
+
+
+_here = _Here()
+
+
+@cache
+def stream_of(device: int) -> Any:
+    """The stream of a device, a cupy.cuda.Stream."""
+    from cupy.cuda import Device, Stream
+
+    with Device(device):
+        return Stream(non_blocking=True)
+
+
+def enter(device: int) -> None:
+    """Make a device and its stream those of this thread, also for the caller's own CuPy code."""
+    from cupy.cuda import Device
+    from cupy.cuda.device import get_device_id
+
+    if _here.device == device == get_device_id():
+        return
+    Device(device).use()
+    stream_of(device).use()
+    _here.device = device
+
+
+def follow(device: int, other: int) -> None:
+    """Let the stream of a device wait for what another stream (a pointer) was asked until now."""
+    from cupy.cuda import Device, Event, ExternalStream
+
+    with Device(device):
+        stream_of(device).wait_event(_marked(Event, ExternalStream(other)))
+
+
+def wait_for(device: int, other: int) -> None:
+    """Let the stream of one device wait for what another device was asked until now."""
+    from cupy.cuda import Device, Event
+
+    with Device(other):
+        event = _marked(Event, stream_of(other))
+    with Device(device):
+        stream_of(device).wait_event(event)
+
+
+def _marked(event_class: Any, stream: Any) -> Any:
+    event = event_class(block=False, disable_timing=True)
+    event.record(stream)
+    return event
+
+
+class PrivateMemory:
+    """Memory that nobody else may reuse: what a recording's launches write stays theirs.
+
+    Keep it, and the arrays made in it, for as long as the recording is replayed.
+    """
+
+    def __init__(self) -> None:
+        from cupy.cuda import MemoryPool
+
+        self.pool = MemoryPool()
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Within the block, arrays that this thread makes lie in this memory."""
+        from cupy.cuda import using_allocator
+
+        with using_allocator(self.pool.malloc):
+            yield
+
+    def nbytes(self) -> int:
+        """How much it holds."""
+        return int(self.pool.total_bytes())

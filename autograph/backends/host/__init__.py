@@ -1,0 +1,1 @@
+"""The host engine: kernels compiled for this processor, run by a pool of native threads."""

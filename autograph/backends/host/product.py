@@ -1,0 +1,183 @@
+"""The matrix product c = a @ b (+ bias, relu), blocked for caches and cut into tasks whose results do not depend on the cut.
+
+b is packed into panels of columns, [panel][k][PANEL], and a block of a into groups of rows, [group][k][ROWS], so that tiles
+read both in order. Operands may have any strides: a transposed one is only packed along the other way.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import pool, tiles
+from .buffers import empty
+from .jit import kernel
+from .language import address, array, call, f32, i64
+from .tiles import (
+    A0, A1, A2, A_TABLE, ACCUMULATE, B0, B1, B2, B_VECTOR, C_TABLE, FLAGS, LANES, N0, N1, N2, PANEL, PLAN, RELU, ROWS,
+)  # fmt: skip
+
+K_BLOCK = 384  # of k that stay in the first cache while a group of rows meets a panel
+M_BLOCK = 144  # rows of a that stay in the second cache
+SMALL = 1 << 16  # multiply-adds that one thread does in about the time of waking another
+SHARES = 64
+DIRECT = 512  # k up to which rows of a, if contiguous, are read where they are
+
+
+@kernel
+def pack(
+    task, tasks: int, columns: int, width: int, n0: int, n1: int, n2: int, s0: int, s1: int, s2: int, sj: int,
+    source: "T", out: f32,
+):  # fmt: skip
+    """source[j, k] with strides for k's three loops -> out [panel][k][width], with zeros beyond the last column."""
+    panels = (columns + width - 1) // width
+    for panel in range(task * panels // tasks, (task + 1) * panels // tasks):
+        left = columns - panel * width
+        pack_panel(source + panel * width * sj, left, width, n0, n1, n2, s0, s1, s2, sj, out + panel * width * n0 * n1 * n2)
+
+
+def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
+    """One panel: k by k where columns lie side by side, else column by column."""
+    if (sj == 1) & (left >= PANEL) & (width == PANEL):
+        for i0 in range(n0):
+            for i1 in range(n1):
+                for i2 in range(n2):
+                    here, there = source + (i0 * s0 + i1 * s1 + i2 * s2), out + ((i0 * n1 + i1) * n2 + i2) * PANEL
+                    for j in range(PANEL):
+                        there[j] = here[j]
+    else:
+        for j in range(width):
+            for i0 in range(n0):
+                for i1 in range(n1):
+                    here, there = source + (j * sj + i0 * s0 + i1 * s1), out + ((i0 * n1 + i1) * n2 * width + j)
+                    if j < left:
+                        for i2 in range(n2):
+                            there[i2 * width] = here[i2 * s2]
+                    else:
+                        for i2 in range(n2):
+                            there[i2 * width] = 0.0
+
+
+@kernel
+def multiply(
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, k_block: int, packs: int, a: "T", a_row: int, a_k: int,
+    b: f32, bias: int, relu: int, c: "U", c_row: int, tile: i64, scratch: f32,
+):  # fmt: skip
+    """A block of rows times a block of panels."""
+    m_task, n_task = task // n_blocks, task % n_blocks
+    groups, panels = (m + ROWS - 1) // ROWS, (n + PANEL - 1) // PANEL
+    first, last = m_task * groups // m_blocks * ROWS, min(m, (m_task + 1) * groups // m_blocks * ROWS)
+    room = scratch + task * ((groups + m_blocks - 1) // m_blocks) * ROWS * k_block
+    plan, a_table, c_table = array(i64, PLAN), array(i64, ROWS), array(i64, ROWS)
+    one_loop(plan, a_row if packs == 0 else 1, a_k if packs == 0 else ROWS, c_row, a_table, c_table)
+    k0 = 0
+    while k0 < max(k, 1):
+        depth = min(k_block, k - k0)
+        if packs:
+            pack_rows(a + (first * a_row + k0 * a_k), last - first, depth, a_row, a_k, room)
+        plan[N2] = depth
+        plan[FLAGS] = (ACCUMULATE if k0 > 0 else 0) + (RELU if (relu != 0) & (k0 + k_block >= k) else 0)
+        for panel in range(n_task * panels // n_blocks, (n_task + 1) * panels // n_blocks):
+            width = min(PANEL, n - panel * PANEL)
+            choice = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1)
+            added = bias + 4 * panel * PANEL if (bias != 0) & (k0 == 0) else 0
+            columns = b + (panel * k + k0) * PANEL
+            row = first
+            while row < last:
+                rows = min(ROWS, last - row)
+                there = c + (row * c_row + panel * PANEL)
+                if packs:
+                    call(choice[rows - 1], plan, room + (row - first) * depth, columns, there, added, width, 0)
+                else:
+                    call(choice[rows - 1], plan, a + (row * a_row + k0 * a_k), columns, there, added, width, 0)
+                row += rows
+        k0 += k_block
+
+
+def one_loop(plan, a_row, a_k, c_row, a_table, c_table):
+    """A plan with a single loop of k over panels."""
+    for i in range(ROWS):
+        a_table[i] = i * a_row
+        c_table[i] = i * c_row
+    plan[N0] = 1
+    plan[N1] = 1
+    plan[A0] = 0
+    plan[A1] = 0
+    plan[B0] = 0
+    plan[B1] = 0
+    plan[A2] = a_k
+    plan[B2] = PANEL
+    plan[B_VECTOR] = LANES
+    plan[A_TABLE] = address(a_table)
+    plan[C_TABLE] = address(c_table)
+
+
+def pack_rows(a, rows, depth, a_row, a_k, out):
+    """Rows of a -> out [group][k][ROWS]; what lies beyond the last row is never used."""
+    group = 0
+    while group * ROWS < rows:
+        here, there, count = a + group * ROWS * a_row, out + group * ROWS * depth, min(ROWS, rows - group * ROWS)
+        if a_row == 1:
+            for k in range(depth):
+                for i in range(count):
+                    there[k * ROWS + i] = here[k * a_k + i]
+        else:
+            for i in range(count):
+                for k in range(depth):
+                    there[k * ROWS + i] = here[i * a_row + k * a_k]
+        group += 1
+
+
+def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False, out: Any = None) -> Any:
+    """a (M, K) @ b (K, N) (+ bias (N,)), of any strides, into a row-major array."""
+    (m, k), n = a.shape, b.shape[1]
+    size = a.itemsize
+    if out is None:
+        out = empty((m, n), a.dtype)
+    if not out.size:
+        return out
+    (a_row, a_k), (b_k, b_j) = a.strides, b.strides
+    columns = pack_columns(b, k, n, b_k // size, b_j // size)
+    multiply_packed(a, columns, out, m, n, k, a_row // size, a_k // size, bias, relu)
+    return out
+
+
+def pack_columns(b: Any, k: int, n: int, b_k: int, b_j: int) -> Any:
+    """b (K, N) in panels."""
+    panels = -(-n // PANEL)
+    columns = empty((panels * k * PANEL,), np.float32)
+    tasks = shares(panels, k * n)
+    pack.of(T=f32)(tasks, tasks, n, PANEL, 1, 1, k, 0, 0, b_k, b_j, b, columns)
+    return columns
+
+
+def multiply_packed(
+    a: Any, columns: Any, out: Any, m: int, n: int, k: int, a_row: int, a_k: int, bias: Any, relu: bool
+) -> None:
+    """`a` times packed columns into `out`."""
+    m_blocks, n_blocks, k_block, packs, room = _blocks(m, n, k, a_row, a_k, pool.get_num_threads())
+    scratch = empty((room,), np.float32) if packs else None
+    multiply.of(T=f32, U=f32)(
+        m_blocks * n_blocks, m_blocks, n_blocks, m, n, k, k_block, packs, a, a_row, a_k, columns, bias, int(relu), out, n,
+        tiles.addresses(), scratch,
+    )  # fmt: skip
+
+
+@cache
+def _blocks(m: int, n: int, k: int, a_row: int, a_k: int, threads: int) -> tuple[int, int, int, int, int]:
+    """Blocks of rows and of panels, how much of k at a time, whether to pack rows, and the room for that."""
+    groups, panels = -(-m // ROWS), -(-n // PANEL)
+    packs = int(k > DIRECT or (a_k != 1 and panels > 4))
+    k_block = -(-k // -(-k // K_BLOCK)) if packs else max(k, 1)
+    m_blocks = n_blocks = 1
+    if m * n * k >= SMALL:
+        m_blocks = min(groups, -(-groups * ROWS // M_BLOCK // threads) * threads)
+        n_blocks = min(panels, -(-threads // m_blocks))
+    return m_blocks, n_blocks, k_block, packs, m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block
+
+
+def shares(parts: int, work: int) -> int:
+    """How many tasks to make of so many parts: one where starting a thread costs more than the work."""
+    return 1 if work < SMALL // 8 else min(parts, SHARES)

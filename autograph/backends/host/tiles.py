@@ -1,0 +1,344 @@
+"""Register tiles: the inner loops of every product and convolution, from one generator.
+
+A tile keeps rows x vectors of sums in registers and adds to each, over up to three nested loops of k,
+
+    C[i, j] (+)= sum_k A[i, k] * B[k, j]  (+ bias[j])
+
+broadcasting A and loading vectors of B. Rows of A and of C begin where a table of offsets says: side by side, a matrix
+apart, or windows of an image with any stride, dilation and width. Sizes and strides come in a plan of words, so a tile is
+compiled once for a processor. An empty `asm` ends each step of k: without it LLVM loads ahead and spills the sums.
+
+Sparse tiles do the same for a list of few values: W[i, j] += sum_l values[l] * X[offsets[l] + i * stride + j], or the
+other way, X[offsets[l] + i * stride + j] += values[l] * W[i, j]: the gradients behind relu and max pooling.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from . import jit
+from .language import F32, I16, I32, I64, VOID, call
+
+# Words of a plan; strides count elements. Loop 0 is the outermost.
+N0, A0, B0, N1, A1, B1, N2, A2, B2, B_VECTOR, FLAGS, A_TABLE, C_TABLE, PLAN = range(14)
+ACCUMULATE, RELU = 1, 2  # flags
+
+
+@cache
+def shape() -> tuple[int, int, int]:
+    """Lanes, rows and vectors of the largest tile on this processor."""
+    if jit.has("avx512f"):
+        return 16, 12, 2
+    if jit.has("avx2") and jit.has("fma"):
+        return 8, 6, 2
+    if jit.has("neon") or jit.has("asimd") or "aarch64" in jit.binding.get_process_triple():
+        return 4, 12, 2
+    return 4, 6, 2
+
+
+@cache
+def addresses(output: str = "f32", lanes: int = 0) -> np.ndarray:
+    """Addresses of the tiles that store float32 or bfloat16: [vectors - 1, rows - 1], one of 2 * ROWS rows last."""
+    found, rows, vectors = shape()
+    lanes = lanes or found
+    name = f"tiles_{output}_{lanes}x{rows}x{vectors}"
+    functions = jit.load(name, [__file__], lambda: module(output, lanes, rows, vectors))
+    table = [[functions(f"tile_{r}x{v}") for r in heights(rows, v, vectors)] for v in range(1, vectors + 1)]
+    return np.array(table, np.int64)
+
+
+def module(output: str, lanes: int, rows: int, vectors: int) -> ir.Module:
+    """A module with every tile up to rows x vectors."""
+    made = ir.Module(f"tiles_{output}")
+    for v in range(1, vectors + 1):
+        for r in sorted(set(heights(rows, v, vectors))):
+            Tile(made, f"tile_{r}x{v}", 7, lanes, r, v, output).emit()
+    return made
+
+
+def heights(rows: int, v: int, vectors: int) -> list[int]:
+    """The numbers of rows that tiles of v vectors come in; narrow ones may be higher."""
+    return [*range(1, rows + 1), rows * (2 if 2 * v <= vectors else 1)]
+
+
+@cache
+def sparse_addresses(rows: int, vectors: int) -> tuple[int, int]:
+    """Addresses of the two sparse tiles: those that add into W and into X."""
+    lanes = shape()[0]
+    name = f"sparse_{lanes}x{rows}x{vectors}"
+
+    def build() -> ir.Module:
+        made = ir.Module(name)
+        Tile(made, "into_w", 6, lanes, rows, vectors).emit_sparse_w()
+        Tile(made, "into_x", 6, lanes, rows, vectors).emit_sparse_x()
+        return made
+
+    functions = jit.load(name, [__file__], build)
+    return functions("into_w"), functions("into_x")
+
+
+class Tile:
+    """Emits tile(plan, A, B, C, bias, width, row): `width` columns of C exist, `row` is where its rows' tables begin."""
+
+    def __init__(
+        self, made: ir.Module, name: str, words: int, lanes: int, rows: int, vectors: int, output: str = "f32"
+    ) -> None:
+        self.module, self.output = made, output
+        self.lanes, self.rows, self.vectors = lanes, rows, vectors
+        self.vector = ir.VectorType(F32, lanes)
+        self.memory = F32 if output == "f32" else I16
+        function = ir.Function(made, ir.FunctionType(VOID, [I64] * words), name)
+        self.builder = ir.IRBuilder(function.append_basic_block())
+        self.arguments = function.args
+
+    def emit(self) -> None:
+        b = self.builder
+        plan, a, columns, c, bias, width, row = self.arguments
+        words = b.inttoptr(plan, I64.as_pointer())
+        self.word = lambda index: b.load(b.gep(words, [I64(index)]))
+        a, columns = (b.inttoptr(word, F32.as_pointer()) for word in (a, columns))
+        c = b.inttoptr(c, self.memory.as_pointer())
+
+        starts = self.row_starts(A_TABLE, row, a)
+        between = self.word(B_VECTOR)
+        sums = [[b.alloca(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        for place in sum(sums, []):
+            b.store(zero, place)
+        counts = [self.word(n) for n in (N0, N1, N2)]
+        a_steps, b_steps = [self.word(n) for n in (A0, A1, A2)], [self.word(n) for n in (B0, B1, B2)]
+
+        def step(a_at, b_at):
+            loaded = [self.load(b.gep(columns, [b.add(b_at, b.mul(between, I64(j)))])) for j in range(self.vectors)]
+            for i in range(self.rows):
+                value = self.splat(b.load(b.gep(starts[i], [a_at])))
+                for j in range(self.vectors):
+                    b.store(self.fma(value, loaded[j], b.load(sums[i][j])), sums[i][j])
+            b.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], True)
+
+        self.nest(counts, a_steps, b_steps, I64(0), I64(0), step)
+        self.finish(sums, c, bias, width, row)
+        b.ret_void()
+
+    def nest(self, counts, a_steps, b_steps, a_at, b_at, body) -> None:
+        """The loops of k, each advancing its offsets in A and B."""
+        if not counts:
+            body(a_at, b_at)
+            return
+        b = self.builder
+        before, head, inside, end = b.block, *(b.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        left, a_now, b_now = b.phi(I64), b.phi(I64), b.phi(I64)
+        for phi, first in ((left, counts[0]), (a_now, a_at), (b_now, b_at)):
+            phi.add_incoming(first, before)
+        b.cbranch(b.icmp_signed(">", left, I64(0)), inside, end)
+        b.position_at_end(inside)
+        self.nest(counts[1:], a_steps[1:], b_steps[1:], a_now, b_now, body)
+        left.add_incoming(b.sub(left, I64(1)), b.block)
+        a_now.add_incoming(b.add(a_now, a_steps[0]), b.block)
+        b_now.add_incoming(b.add(b_now, b_steps[0]), b.block)
+        b.branch(head)
+        b.position_at_end(end)
+
+    def finish(self, sums, c, bias, width, row) -> None:
+        """Bias, earlier sums, relu, and the rows of C: all lanes, or those below `width`."""
+        b, last = self.builder, self.vectors - 1
+        rows = self.row_starts(C_TABLE, row, c)
+        flags = self.word(FLAGS)
+        lane = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        left = b.trunc(b.sub(width, I64(last * self.lanes)), I32)
+        mask = b.icmp_signed("<", lane, self.splat(left))
+
+        def each(whole: bool) -> None:
+            with b.if_then(b.icmp_signed("!=", bias, I64(0))):
+                start = b.inttoptr(bias, F32.as_pointer())
+                for j in range(self.vectors):
+                    added = self.load(b.gep(start, [I64(j * self.lanes)]), None if whole or j < last else mask)
+                    for i in range(self.rows):
+                        b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
+            with b.if_then(b.icmp_signed("!=", b.and_(flags, I64(ACCUMULATE)), I64(0))):
+                for i in range(self.rows):
+                    for j in range(self.vectors):
+                        place = b.gep(rows[i], [I64(j * self.lanes)])
+                        old = self.load_output(place, None if whole or j < last else mask)
+                        b.store(b.fadd(old, b.load(sums[i][j])), sums[i][j])
+            with b.if_then(b.icmp_signed("!=", b.and_(flags, I64(RELU)), I64(0))):
+                zero = ir.Constant(self.vector, [0.0] * self.lanes)
+                for place in sum(sums, []):
+                    value = b.load(place)
+                    b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)  # NaN stays
+            for i in range(self.rows):
+                for j in range(self.vectors):
+                    place = b.gep(rows[i], [I64(j * self.lanes)])
+                    self.store_output(b.load(sums[i][j]), place, None if whole or j < last else mask)
+
+        with b.if_else(b.icmp_signed(">=", width, I64(self.vectors * self.lanes))) as (then, otherwise):
+            with then:
+                each(True)
+            with otherwise:
+                each(False)
+
+    def emit_sparse_w(self) -> None:
+        """into_w(count, values, offsets, X, stride, W): W, rows of `vectors` whole vectors, gathers what X has."""
+        b = self.builder
+        count, values, offsets, x, stride, w = self.sparse_arguments()
+        copies = 2 if self.rows * self.vectors <= 6 else 1  # sums enough to hide the latency of a multiply-add
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        sums = [[b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)]
+        for place in sum(sums, []):
+            b.store(zero, place)
+
+        def step(at, copy):
+            value, start = self.sparse_item(values, offsets, x, at)
+            for i in range(self.rows):
+                row = b.gep(start, [b.mul(stride, I64(i))])
+                for j in range(self.vectors):
+                    place = sums[copy][i * self.vectors + j]
+                    b.store(self.fma(value, self.load(b.gep(row, [I64(j * self.lanes)])), b.load(place)), place)
+
+        pairs = b.sdiv(count, I64(copies))
+        self.count_to(I64(0), pairs, lambda at: [step(b.add(b.mul(at, I64(copies)), I64(k)), k) for k in range(copies)])
+        self.count_to(b.mul(pairs, I64(copies)), count, lambda at: step(at, 0))
+        for i in range(self.rows * self.vectors):
+            total, place = b.load(sums[0][i]), b.gep(w, [I64(i * self.lanes)])
+            for other in sums[1:]:
+                total = b.fadd(total, b.load(other[i]))
+            b.store(b.fadd(self.load(place), total), b.bitcast(place, self.vector.as_pointer()), align=4)
+        b.ret_void()
+
+    def emit_sparse_x(self) -> None:
+        """into_x(count, values, offsets, X, stride, W): X gathers what W has."""
+        b = self.builder
+        count, values, offsets, x, stride, w = self.sparse_arguments()
+        held = [self.load(b.gep(w, [I64(i * self.lanes)])) for i in range(self.rows * self.vectors)]
+
+        def step(at):
+            value, start = self.sparse_item(values, offsets, x, at)
+            for i in range(self.rows):
+                row = b.gep(start, [b.mul(stride, I64(i))])
+                for j in range(self.vectors):
+                    place = b.gep(row, [I64(j * self.lanes)])
+                    total = self.fma(value, held[i * self.vectors + j], self.load(place))
+                    b.store(total, b.bitcast(place, self.vector.as_pointer()), align=4)
+
+        self.count_to(I64(0), count, step)
+        b.ret_void()
+
+    def sparse_arguments(self):
+        b = self.builder
+        count, values, offsets, x, stride, w = self.arguments
+        values, x, w = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, w))
+        return count, values, b.inttoptr(offsets, I32.as_pointer()), x, stride, w
+
+    def sparse_item(self, values, offsets, x, at):
+        b = self.builder
+        start = b.gep(x, [b.sext(b.load(b.gep(offsets, [at])), I64)])
+        return self.splat(b.load(b.gep(values, [at]))), start
+
+    def count_to(self, start, stop, body) -> None:
+        b = self.builder
+        before, head, inside, end = b.block, *(b.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        at = b.phi(I64)
+        at.add_incoming(start, before)
+        b.cbranch(b.icmp_signed("<", at, stop), inside, end)
+        b.position_at_end(inside)
+        body(at)
+        at.add_incoming(b.add(at, I64(1)), b.block)
+        b.branch(head)
+        b.position_at_end(end)
+
+    def row_starts(self, table, row, base):
+        b = self.builder
+        offsets = b.inttoptr(self.word(table), I64.as_pointer())
+        return [b.gep(base, [b.load(b.gep(offsets, [b.add(row, I64(i))]))]) for i in range(self.rows)]
+
+    # -- Vectors ------
+
+    def splat(self, value):
+        kind = ir.VectorType(value.type, self.lanes)
+        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
+        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def fma(self, x, y, z):
+        name = f"llvm.fma.v{self.lanes}f32"
+        kind = self.vector
+        function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
+        return self.builder.call(function, [x, y, z])
+
+    def load(self, place, mask=None):
+        return self._load(self.builder.bitcast(place, self.vector.as_pointer()), self.vector, mask)
+
+    def _load(self, place, kind, mask):
+        if mask is None:
+            return self.builder.load(place, align=kind.element.width // 8 if kind.element != F32 else 4)
+        short = "f32" if kind.element == F32 else f"i{kind.element.width}"
+        name = f"llvm.masked.load.v{self.lanes}{short}.p0"
+        signature = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
+        function = self.module.globals.get(name) or ir.Function(self.module, signature, name)
+        size = I32(4 if kind.element == F32 else kind.element.width // 8)
+        return self.builder.call(function, [place, size, mask, ir.Constant(kind, None)])
+
+    def load_output(self, place, mask):
+        if self.output == "f32":
+            return self.load(place, mask)
+        b, short = self.builder, ir.VectorType(I16, self.lanes)
+        wide = ir.VectorType(I32, self.lanes)
+        found = self._load(b.bitcast(place, short.as_pointer()), short, mask)
+        shift = ir.Constant(wide, [16] * self.lanes)
+        return b.bitcast(b.shl(b.zext(found, wide), shift), self.vector)
+
+    def store_output(self, value, place, mask):
+        b, kind = self.builder, ir.VectorType(self.memory, self.lanes)
+        if self.output == "bf16":
+            value = self.round_bf16(value)
+        place = b.bitcast(place, kind.as_pointer())
+        if mask is None:
+            b.store(value, place, align=4 if self.output == "f32" else 2)
+            return
+        name = f"llvm.masked.store.v{self.lanes}{'f32' if self.output == 'f32' else 'i16'}.p0"
+        signature = ir.FunctionType(VOID, [kind, place.type, I32, mask.type])
+        function = self.module.globals.get(name) or ir.Function(self.module, signature, name)
+        b.call(function, [value, place, I32(4 if self.output == "f32" else 2), mask])
+
+    def round_bf16(self, value):
+        """float32 to the nearest bfloat16, to even; NaN stays NaN."""
+        b, wide = self.builder, ir.VectorType(I32, self.lanes)
+        every = lambda number: ir.Constant(wide, [number] * self.lanes)  # noqa: E731
+        bits = b.bitcast(value, wide)
+        high = b.lshr(bits, every(16))
+        rounded = b.lshr(b.add(b.add(bits, b.and_(high, every(1))), every(0x7FFF)), every(16))
+        kept = b.select(b.fcmp_unordered("uno", value, value), b.or_(high, every(0x40)), rounded)
+        return b.trunc(kept, ir.VectorType(I16, self.lanes))
+
+
+LANES, ROWS, _VECTORS = shape()
+PANEL = LANES * _VECTORS  # columns of the largest tile: how wide packed columns lie
+
+
+def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
+    """Called in kernels: `count` rows from `rows` on, of plan's tables, times all panels of n columns.
+
+    a, columns, c and bias are addresses, `size` the bytes of an element of c, `depth` the k of a panel.
+    """
+    panel = 0
+    while panel * PANEL < n:
+        width = min(PANEL, n - panel * PANEL)
+        vectors = (width + LANES - 1) // LANES
+        choice = tile + (vectors - 1) * (ROWS + 1)
+        highest = 2 * ROWS if 2 * vectors <= _VECTORS else ROWS
+        there, here = c + size * panel * PANEL, columns + 4 * panel * depth * PANEL
+        added = bias + 4 * panel * PANEL if bias != 0 else 0
+        done = 0
+        while done < count:
+            left = count - done
+            step = highest if left >= highest else min(ROWS, left)
+            call(choice[ROWS if left >= highest else step - 1], plan, a, here, there, added, width, rows + done)
+            done += step
+        panel += 1

@@ -1,0 +1,344 @@
+"""Expressions: what a pointwise op computes, as a tree that can be printed and differentiated.
+
+The language is Python's: names, numbers, `+ - * / // % **`, comparisons, `& | ^ ~`, and the
+functions of `FUNCTIONS`. NumPy's printer is here; those of the compiled backends live there.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from .errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Name:
+    """An input, or a part computed before."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """A literal."""
+
+    value: int | float
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of `FUNCTIONS` applied; operators are calls too (`a + b` is `add`)."""
+
+    function: str
+    arguments: tuple[Tree, ...]
+
+
+Tree = Name | Number | Call
+
+# What each function's derivative in each argument is, in the same language; `y` is its value.
+# None: the function is a step or a test, and has none.
+FUNCTIONS: dict[str, tuple[str, ...] | None] = {
+    "add": ("1", "1"),
+    "subtract": ("1", "0 - 1"),
+    "multiply": ("b", "a"),
+    "divide": ("1 / b", "0 - y / b"),
+    "power": (
+        "where(b == 0, 0.0, b * a ** (b - 1))",
+        "where((a == 0) & (b > 0), 0.0, y * log(a))",
+    ),
+    "negative": ("0 - 1",),
+    "remainder": ("1", "0 - floor(a / b)"),
+    "fmod": ("1", "0 - trunc(a / b)"),
+    "abs": ("sign(a)",),
+    "sqrt": ("0.5 / y",),
+    "rsqrt": ("-0.5 * y / a",),
+    "exp": ("y",),
+    "exp2": ("0.6931471805599453 * y",),
+    "expm1": ("y + 1",),
+    "log": ("1 / a",),
+    "log1p": ("1 / (1 + a)",),
+    "log2": ("1.4426950408889634 / a",),
+    "log10": ("0.4342944819032518 / a",),
+    "sin": ("cos(a)",),
+    "cos": ("0 - sin(a)",),
+    "tan": ("1 + y * y",),
+    "asin": ("rsqrt(1 - a * a)",),
+    "acos": ("0 - rsqrt(1 - a * a)",),
+    "atan": ("1 / (1 + a * a)",),
+    "atan2": ("b / (a * a + b * b)", "0 - a / (a * a + b * b)"),
+    "sinh": ("cosh(a)",),
+    "cosh": ("sinh(a)",),
+    "tanh": ("1 - y * y",),
+    "asinh": ("rsqrt(a * a + 1)",),
+    "acosh": ("rsqrt(a * a - 1)",),
+    "atanh": ("1 / (1 - a * a)",),
+    "erf": ("1.1283791670955126 * exp(0 - a * a)",),
+    "hypot": ("where(y == 0, 0.0, a / y)", "where(y == 0, 0.0, b / y)"),
+    # at a tie the gradient is shared, as in PyTorch
+    "maximum": (
+        "where(a == b, 0.5, where(a > b, 1.0, 0.0))",
+        "where(a == b, 0.5, where(b > a, 1.0, 0.0))",
+    ),
+    "minimum": (
+        "where(a == b, 0.5, where(a < b, 1.0, 0.0))",
+        "where(a == b, 0.5, where(b < a, 1.0, 0.0))",
+    ),
+    "where": ("0", "where(a, 1.0, 0.0)", "where(a, 0.0, 1.0)"),
+    "copysign": ("where(a == 0, 0.0, sign(a) * copysign(1.0, b) * copysign(1.0, 1.0))", "0"),
+    "floor_divide": ("0", "0"),
+    "sign": ("0",),
+    "floor": ("0",),
+    "ceil": ("0",),
+    "round": ("0",),
+    "trunc": ("0",),
+    "equal": None,
+    "not_equal": None,
+    "less": None,
+    "less_equal": None,
+    "greater": None,
+    "greater_equal": None,
+    "isnan": None,
+    "isinf": None,
+    "isfinite": None,
+    "bitwise_and": None,
+    "bitwise_or": None,
+    "bitwise_xor": None,
+    "bitwise_not": None,
+    "shift_left": None,
+    "shift_right": None,
+}
+
+_OPERATORS = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+    ast.Div: "divide",
+    ast.FloorDiv: "floor_divide",
+    ast.Mod: "remainder",
+    ast.Pow: "power",
+    ast.USub: "negative",
+    ast.Invert: "bitwise_not",
+    ast.BitAnd: "bitwise_and",
+    ast.BitOr: "bitwise_or",
+    ast.BitXor: "bitwise_xor",
+    ast.LShift: "shift_left",
+    ast.RShift: "shift_right",
+    ast.Eq: "equal",
+    ast.NotEq: "not_equal",
+    ast.Lt: "less",
+    ast.LtE: "less_equal",
+    ast.Gt: "greater",
+    ast.GtE: "greater_equal",
+}
+
+
+@cache
+def parse(text: str) -> Tree:
+    """The tree of an expression."""
+
+    def tree(node: ast.expr) -> Tree:
+        match node:
+            case ast.Name(id=name):
+                return Name(name)
+            case ast.Constant(value=bool() | int() | float() as value):
+                return Number(value)
+            case ast.UnaryOp(op=operator, operand=operand) if type(operator) in _OPERATORS:
+                return Call(_OPERATORS[type(operator)], (tree(operand),))
+            case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
+                return Call(_OPERATORS[type(operator)], (tree(left), tree(right)))
+            case ast.Compare(left=left, ops=[operator], comparators=[right]):
+                return Call(_OPERATORS[type(operator)], (tree(left), tree(right)))
+            case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
+                return Call(name, tuple(tree(each) for each in arguments))
+        raise SettingsError(
+            f"expression: {ast.unparse(node)!r} is not in the language\n"
+            f"  in         {text}\n"
+            f"  functions  {', '.join(FUNCTIONS)}"
+        )
+
+    return tree(ast.parse(text, mode="eval").body)
+
+
+def names_in(tree: Tree) -> Iterator[str]:
+    """The names that a tree mentions, each as often as it stands there."""
+    if isinstance(tree, Name):
+        yield tree.name
+    elif isinstance(tree, Call):
+        for argument in tree.arguments:
+            yield from names_in(argument)
+
+
+def substitute(tree: Tree, values: Mapping[str, Tree]) -> Tree:
+    """The tree with names replaced."""
+    if isinstance(tree, Name):
+        return values.get(tree.name, tree)
+    if isinstance(tree, Call):
+        return Call(tree.function, tuple(substitute(each, values) for each in tree.arguments))
+    return tree
+
+
+# -- Derivatives ---------------------------------------------------------------------
+
+ZERO, ONE = Number(0), Number(1)
+
+
+def derivative(tree: Tree, name: str) -> Tree:
+    """d tree / d name, with zeros and ones simplified away."""
+    if isinstance(tree, Name):
+        return ONE if tree.name == name else ZERO
+    if isinstance(tree, Number):
+        return ZERO
+    rules = FUNCTIONS[tree.function]
+    total: Tree = ZERO
+    letters = dict(zip("abc", tree.arguments, strict=False)) | {"y": tree}
+    for argument, rule in zip(tree.arguments, rules or (), strict=False):
+        inner = derivative(argument, name)
+        if inner != ZERO:
+            total = _plus(total, _times(inner, simplify(substitute(parse(rule), letters))))
+    return total
+
+
+def simplify(tree: Tree) -> Tree:
+    """The tree without additions of zero and multiplications by zero and one."""
+    if not isinstance(tree, Call):
+        return tree
+    arguments = tuple(simplify(each) for each in tree.arguments)
+    match tree.function, arguments:
+        case "add", (a, b):
+            return _plus(a, b)
+        case "multiply", (a, b):
+            return _times(a, b)
+        case "subtract", (Number(value=0), Number(value=value)):
+            return Number(-value)
+        case "subtract", (Number(value=0), b):
+            return Call("negative", (b,))
+        case "subtract", (a, Number(value=0)):
+            return a
+        case "power", (a, Number(value=1)):
+            return a
+    return Call(tree.function, arguments)
+
+
+def _plus(a: Tree, b: Tree) -> Tree:
+    if a == ZERO:
+        return b
+    return a if b == ZERO else Call("add", (a, b))
+
+
+def _times(a: Tree, b: Tree) -> Tree:
+    if ZERO in (a, b):
+        return ZERO
+    if a == ONE:
+        return b
+    if b == ONE:
+        return a
+    if a == Number(-1):
+        return Call("negative", (b,))
+    if b == Number(-1):
+        return Call("negative", (a,))
+    return Call("multiply", (a, b))
+
+
+# -- Programs ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """An expression of inputs, with parts that are computed once before it."""
+
+    inputs: tuple[str, ...]
+    parts: tuple[tuple[str, Tree], ...]
+    result: Tree
+
+    @classmethod
+    def of(cls, inputs: tuple[str, ...], result: str, parts: Mapping[str, str]) -> Program:
+        """From texts; parts that the result does not need are left out.
+
+        >>> Program.of(("x",), "x * s", {"s": "1 / (1 + exp(-x))", "t": "x + 1"})
+        Program: s = 1 / (1 + exp(-x)); x * s
+        """
+        return cls(inputs, tuple((n, parse(t)) for n, t in parts.items()), parse(result)).pruned()
+
+    def pruned(self) -> Program:
+        """Without parts that nothing needs."""
+        needed, kept = set(names_in(self.result)), []
+        for name, tree in reversed(self.parts):
+            if name in needed:
+                needed.update(names_in(tree))
+                kept.append((name, tree))
+        return Program(self.inputs, tuple(reversed(kept)), self.result)
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The inputs that the value depends on."""
+        trees = [self.result, *(tree for _, tree in self.parts)]
+        return frozenset(n for tree in trees for n in names_in(tree)) & frozenset(self.inputs)
+
+    def expanded(self) -> Tree:
+        """The result with the parts written out."""
+        values: dict[str, Tree] = {}
+        for name, tree in self.parts:
+            values[name] = substitute(tree, values)
+        return substitute(self.result, values)
+
+    def __repr__(self) -> str:
+        lines = [f"{name} = {text(tree)}" for name, tree in self.parts]
+        return "Program: " + "; ".join([*lines, text(self.result)])
+
+
+_SIGNS = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "floor_divide": "//",
+    "remainder": "%",
+    "power": "**",
+    "equal": "==",
+    "not_equal": "!=",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "shift_left": "<<",
+    "shift_right": ">>",
+}
+
+
+def text(tree: Tree, outer: bool = True) -> str:
+    """The tree in the language that it was parsed from."""
+    if isinstance(tree, Name):
+        return tree.name
+    if isinstance(tree, Number):
+        return repr(tree.value) if tree.value >= 0 else f"({tree.value!r})"
+    parts = [text(each, outer=False) for each in tree.arguments]
+    if tree.function in _SIGNS:
+        whole = f" {_SIGNS[tree.function]} ".join(parts)
+        return whole if outer else f"({whole})"
+    if tree.function in ("negative", "bitwise_not"):
+        return ("-" if tree.function == "negative" else "~") + parts[0]
+    return f"{tree.function}({', '.join(text(each) for each in tree.arguments)})"
+
+
+def compile_python(program: Program, functions: Mapping[str, Any]) -> Callable[..., Any]:
+    """The program as a Python function over arrays; `functions` gives each name's ufunc."""
+
+    def source(tree: Tree) -> str:
+        if isinstance(tree, Name):
+            return tree.name
+        if isinstance(tree, Number):
+            return repr(tree.value) if tree.value >= 0 else f"({tree.value!r})"
+        return f"{tree.function}_({', '.join(source(each) for each in tree.arguments)})"
+
+    lines = [f"    {name} = {source(tree)}" for name, tree in program.parts]
+    body = "\n".join([*lines, f"    return {source(program.result)}"])
+    namespace: dict[str, Any] = {f"{name}_": function for name, function in functions.items()}
+    exec(f"def program({', '.join(program.inputs)}):\n{body}", namespace)
+    return namespace["program"]  # type: ignore[no-any-return]

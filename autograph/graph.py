@@ -1,0 +1,225 @@
+"""The backward graph: nodes stand for tensors, edges lead to what they were made from.
+
+It knows nothing about ops, and nothing about arrays but how to add two, which it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import count
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from .errors import GraphError
+
+Gradient = Any  # an array; or a tensor, where gradients are differentiated again
+
+_clock = count()
+_age = attrgetter("age")
+
+
+class Version:
+    """How often the memory behind a tensor was written; views of one memory share it."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class Edge(NamedTuple):
+    """`rule` maps the gradient of a node to the gradients of `targets`, in their order.
+
+    `values` are the node's own tensors, where rules are differentiated again: while a rule
+    runs they carry the node, and at no other time, so that no cycle exists.
+    With one target the rule returns its gradient alone. An `into` edge's rule takes the
+    target's gradient so far (or None) as well, adds its part there and returns the whole.
+    """
+
+    targets: tuple[Node | None, ...]
+    rule: Callable[..., Any]
+    into: bool = False
+    values: Sequence[Any] = ()
+
+    def run(self, node: Node, *arguments: Any) -> Any:
+        """What the rule answers."""
+        if not self.values:
+            return self.rule(*arguments)
+        for value in self.values:
+            value.node = node
+        try:
+            return self.rule(*arguments)
+        finally:
+            for value in self.values:
+                value.node = None
+
+
+class Kept(NamedTuple):
+    """A value that a rule of the node holds on to, and the version it had then."""
+
+    name: str
+    version: Version
+    count: int
+
+
+class Node:
+    """One recorded tensor.
+
+    A node is born after the nodes it was computed from, so that visiting nodes from the
+    youngest to the oldest meets each only when its gradient is complete.
+    """
+
+    __slots__ = ("age", "edges", "kept", "name")
+
+    def __init__(
+        self, name: str, edges: Sequence[Edge], kept: tuple[Kept, ...] = ()
+    ) -> None:
+        self.age = next(_clock)
+        self.name = name
+        self.edges: Sequence[Edge] | None = edges  # None: used up by a backward
+        self.kept = kept
+
+
+class Leaf(Node):
+    """A tensor whose gradient is wanted: it adds up in `grad`."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self, name: str = "leaf") -> None:
+        super().__init__(name, ())
+        self.grad: Any = None
+
+
+class Outlet(Node):
+    """One of the several outputs of an op; `joint` is the node of the op itself."""
+
+    __slots__ = ("index", "joint", "outlets")
+
+    def __init__(self, joint: Node, index: int, outlets: int) -> None:
+        super().__init__(joint.name, (Edge((joint,), _nothing),))
+        self.joint, self.index, self.outlets = joint, index, outlets
+
+
+def _nothing(dy: Gradient) -> None:
+    """The rule of an outlet: the walk hands its gradient to the joint node."""
+
+
+def reachable(roots: Iterable[Node]) -> list[Node]:
+    """Every node under `roots`, the youngest first; refused if any cannot be walked."""
+    seen: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.edges is None:
+            raise spent(node)
+        for kept in node.kept:
+            if kept.version.count != kept.count:
+                raise GraphError(
+                    f"backward: {kept.name} of {node.name} was written after the forward that "
+                    f"needs its old value\n"
+                    f"  version  {kept.count} when recorded, {kept.version.count} now\n"
+                    f"  run forward again, or write into a copy: x = x.copy()"
+                )
+        for edge in node.edges:
+            stack.extend([target for target in edge.targets if target is not None])
+    return sorted(seen, key=_age, reverse=True)
+
+
+def spent(node: Node) -> GraphError:
+    """The error for a graph that a backward has already used up."""
+    return GraphError(
+        f"{node.name}: backward has used up the graph of this tensor\n"
+        f"  run forward again, or keep the graph: backward(retain_graph=True),\n"
+        f"  or take the value alone: x.detach()"
+    )
+
+
+def backward(
+    roots: Sequence[tuple[Node, Gradient]],
+    *,
+    add: Callable[[Gradient, Gradient], Gradient],
+    add_into: Callable[[Gradient, Gradient], Gradient] | None,
+    wanted: Iterable[Node] | None = None,
+    retain_graph: bool = False,
+) -> dict[Node, Gradient]:
+    """The gradients that reach the leaves, or the `wanted` nodes.
+
+    `add` makes a new sum; `add_into` adds into its first argument, which this walk made.
+    Edges are dropped as soon as they have run, and with them what they kept, so that memory
+    falls while the walk proceeds. Nothing else is changed: the caller gives the leaves
+    their gradients, when all of them are known.
+    """
+    order = reachable(node for node, _ in roots)
+    needed = None if wanted is None else _leading_to(set(wanted), order)
+    gradients: dict[Node, Any] = {}
+    own: set[Node] = set()
+    found: dict[Node, Gradient] = {}
+
+    def gather(target: Node, gradient: Gradient) -> None:
+        have = gradients.get(target)
+        if have is None:
+            gradients[target] = gradient
+        elif target in own and add_into is not None:
+            gradients[target] = add_into(have, gradient)
+        else:
+            gradients[target] = add(have, gradient)
+            own.add(target)
+
+    for node, gradient in roots:
+        gather(node, gradient)
+    for node in order:
+        dy = gradients.pop(node, None)
+        edges = node.edges
+        assert edges is not None
+        if needed is None:
+            if isinstance(node, Leaf) and dy is not None:
+                found[node] = dy
+        elif node in needed[0] and dy is not None:
+            found[node] = dy
+        if not retain_graph and not isinstance(node, Leaf):
+            node.edges, node.kept = None, ()
+        if dy is None:
+            continue
+        if isinstance(node, Outlet):
+            slots = gradients.setdefault(node.joint, [None] * node.outlets)
+            slots[node.index] = dy
+            continue
+        for edge in edges:
+            targets = edge.targets
+            if needed is not None and needed[1].isdisjoint(targets):
+                continue
+            if add_into is None and not edge.values:
+                raise GraphError(
+                    f"{node.name}: recorded outside of higher_order()\n"
+                    f"  run the forward inside it as well:  with ag.higher_order(): ..."
+                )
+            rule = edge.rule if not edge.values else partial(edge.run, node)
+            if edge.into:
+                (target,) = targets
+                assert target is not None
+                have = gradients.get(target)
+                if add_into is not None and (have is None or target in own):
+                    gradients[target] = rule(dy, have)
+                    own.add(target)
+                else:
+                    gather(target, rule(dy, None))
+            elif len(targets) == 1:
+                gather(targets[0], rule(dy))  # type: ignore[arg-type]
+            else:
+                for target, dx in zip(targets, rule(dy), strict=True):
+                    if target is not None and dx is not None:
+                        gather(target, dx)
+    return found
+
+
+def _leading_to(wanted: set[Node], order: list[Node]) -> tuple[set[Node], set[Node]]:
+    """The wanted nodes, and all nodes on the way to one."""
+    leading = set(wanted)
+    for node in reversed(order):  # the oldest first: targets are decided before their makers
+        if any(not leading.isdisjoint(edge.targets) for edge in node.edges or ()):
+            leading.add(node)
+    return wanted, leading

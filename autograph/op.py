@@ -1,0 +1,316 @@
+"""An op is a name and a table of rules: an outline, kernels that run it, gradients that undo it,
+and samples on which it is tested."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .backends import Backend, limit
+from .errors import SettingsError
+from .outline import Outline
+from .plan import FoundKernel, Plan, Signature, refuse_settings
+
+REGISTRY: dict[str, Op] = {}
+PLANS = 512  # plans kept of each op; beyond it the table starts anew
+
+
+class Rule(NamedTuple):
+    """A gradient rule for some inputs, by position (None: all of a variable number)."""
+
+    positions: tuple[int, ...] | None
+    function: Callable[..., Any]
+    into: bool
+
+
+class Op:
+    """A differentiable operation.
+
+    Declare one at module level, then hang rules on it:
+
+        swish = Op("swish", "x")
+
+        @swish.kernel(NUMPY)
+        def swish_numpy(x):
+            return x / (1 + np.exp(-x))
+
+        @swish.gradient("x")
+        def swish_dx(y, x):
+            return lambda dy: swish_backward(dy, x)
+
+    Positional inputs are data, read anew whenever a captured step is replayed; keywords are
+    settings, which capture freezes. `inputs` names the data: `"x weight bias?"` where bias may
+    be None, `"*arrays"` for any number. `outputs` names them where there are several, or none
+    (`""`) for an op that only writes; `saves` names further outputs that its gradient rules
+    get and callers do not; `writes` the inputs that kernels change in place.
+
+    Inputs are promoted to one scalar type, all of them or those that `promotes` names, to a
+    float with `floats=True`. `view=True`: the output may share the memory of the first input.
+    `dynamic=True`: the shape of the output depends on values; its outline is a bound.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: str,
+        *,
+        outputs: str = "y",
+        saves: str = "",
+        writes: str = "",
+        promotes: str | None = None,
+        floats: bool = False,
+        view: bool = False,
+        dynamic: bool = False,
+    ) -> None:
+        if name in REGISTRY:
+            raise SettingsError(
+                f"Op: there is an op {name!r} already\n  write another name, or use REGISTRY[{name!r}]"
+            )
+        words = inputs.split()
+        self.name = name
+        self.variable = len(words) == 1 and words[0].startswith("*")
+        self.inputs = tuple(word.strip("*?") for word in words)
+        self.required = sum(not word.endswith("?") for word in words)
+        self.optional = frozenset(i for i, word in enumerate(words) if word.endswith("?"))
+        self.outputs, self.saves = tuple(outputs.split()), tuple(saves.split())
+        self.writes = frozenset(writes.split())
+        self.promotes = None if promotes is None else frozenset(promotes.split())
+        self.floats, self.view, self.dynamic = floats, view, dynamic
+        self.kernels: list[FoundKernel] = []
+        self.modules: dict[Backend, str] = {}
+        self.gradients: list[Rule] = []
+        self.outline: Callable[..., Any] | None = None
+        self.normalise: Callable[..., dict[str, Any]] | None = None
+        self.cost: Callable[..., int] | None = None
+        self.samples: Callable[..., Iterator[tuple[tuple[Any, ...], dict[str, Any]]]] | None = None
+        self.parts: Callable[..., Any] | None = None
+        self._plans: dict[Any, Plan] = {}
+        REGISTRY[name] = self
+
+    # -- rules -----------------------------------------------------------------------
+
+    def kernel(
+        self,
+        *backends: Backend,
+        when: Callable[..., bool] | None = None,
+        strided: bool | str | None = None,
+        halves: bool = False,
+        out: bool = False,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a kernel for these backends, used where `when(*outlines, **settings)`.
+
+        `strided`: it takes arrays of any strides ("channels_last": of these two layouts).
+        `halves`: it computes with f16 and bf16 itself. `out`: it writes into `out=`.
+        """
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            for backend in backends:
+                self.kernels.append(FoundKernel(backend, function, when, strided, halves, out))
+            self._plans.clear()
+            return function
+
+        return register
+
+    def kernels_from(self, backend: Backend, module: str) -> None:
+        """Name the module that registers this backend's kernels; loaded when one is wanted."""
+        package = sys._getframe(1).f_globals["__package__"]
+        self.modules[backend] = f"{package}{module}"
+
+    def gradient(
+        self, *inputs: str, into: bool = False
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the rule for the gradients of these inputs, computed together.
+
+        The rule is called while recording with the output (a tuple of several), the inputs,
+        what the op saves and its settings; it returns the function from dy to the gradients.
+        What that function closes over is what the graph keeps. With `into` the function is
+        called with (dy, so_far): it adds into the array `so_far`, or makes one if it is None.
+        """
+
+        def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+            whole = self.variable and inputs == (f"*{self.inputs[0]}",)
+            positions = None if whole else tuple(map(self.inputs.index, inputs))
+            self.gradients.append(Rule(positions, rule, into))
+            return rule
+
+        return register
+
+    def outlined_by(self, outline: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the function from the inputs' outlines to the output's, which refuses what
+        does not fit. Its keywords, with their defaults, are the op's settings."""
+        self.outline = outline
+        self.__dict__.pop("_settings", None)
+        return outline
+
+    def settings_by(self, normalise: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+        """Register the function that puts settings into the one form that rules see."""
+        self.normalise = normalise
+        return normalise
+
+    def costed_by(self, cost: Callable[..., int]) -> Callable[..., int]:
+        """Register the count of multiply-adds of one run, from outlines and settings."""
+        self.cost = cost
+        return cost
+
+    def composed_by(self, parts: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the op as a function of other ops: what runs where gradients are
+        differentiated again, and what the fused kernels are tested against."""
+        self.parts = parts
+        return parts
+
+    def sampled_by(self, samples: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the generator of ((inputs), {settings}) on which the op is tested."""
+        self.samples = samples
+        return samples
+
+    # -- running ---------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        """The output for arrays; or for tensors, whose type says how to apply an op."""
+        apply, rank = None, -1
+        for each in inputs:
+            found = getattr(type(each), "__apply__", None)
+            if found is not None and type(each).__apply_rank__ > rank:
+                apply, rank = found, type(each).__apply_rank__
+        if apply is not None:
+            return apply(self, inputs, settings)
+        plan = self.plan([signature_of(each) for each in inputs], settings)
+        return self.own(plan, self.run(plan, inputs)[1])
+
+    def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
+        """How to run for inputs of these signatures."""
+        key: Any = (limit(), *given)
+        if settings:
+            key += tuple([(name, type(value), value) for name, value in settings.items()])
+        try:
+            plan = self._plans.get(key)
+        except TypeError:
+            return self.plan(given, {name: _frozen(value) for name, value in settings.items()})
+        if plan is None:
+            if len(given) < len(self.inputs) and not self.variable and len(given) >= self.required:
+                return self.plan([*given, *[None] * (len(self.inputs) - len(given))], settings)
+            plan = Plan(self, given, settings)
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def run(self, plan: Plan, arrays: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+        """The arrays as they were prepared, and all that the kernel returns."""
+        if len(arrays) < len(plan.inputs):
+            arrays = [*arrays, *[None] * (len(plan.inputs) - len(arrays))]
+        if plan.prepare is not None:
+            arrays = [
+                array if step is None or array is None else step(array)
+                for step, array in zip(plan.prepare, arrays, strict=True)
+            ]
+        return arrays, plan.kernel(*arrays, **plan.settings)
+
+    def own(self, plan: Plan, results: Any) -> Any:
+        """Of all that a kernel returns, what the caller gets."""
+        if not self.saves:
+            return results
+        return results[0] if len(self.outputs) == 1 else results[: len(self.outputs)]
+
+    # -- asked by plans --------------------------------------------------------------
+
+    def names_of(self, given: Sequence[Any]) -> tuple[str, ...]:
+        """A name for each input; refused where their number does not fit."""
+        if self.variable:
+            return tuple(f"{self.inputs[0]}[{i}]" for i in range(len(given)))
+        missing = [
+            name
+            for i, name in enumerate(self.inputs)
+            if i not in self.optional and (i >= len(given) or given[i] is None)
+        ]
+        if missing or len(given) > len(self.inputs):
+            wants = ", ".join(
+                f"{name}=None" if i in self.optional else name
+                for i, name in enumerate(self.inputs)
+            )
+            raise SettingsError(
+                f"{self.name}: takes {wants}\n"
+                f"  given    {len(given)} inputs\n"
+                f"  missing  {', '.join(missing) or 'none'}"
+            )
+        return self.inputs
+
+    def promoted_positions(self, count: int) -> range | list[int]:
+        """Which inputs meet in one scalar type."""
+        if self.promotes is None:
+            return range(count)
+        if self.variable:
+            return range(count if self.promotes else 0)
+        return [i for i, name in enumerate(self.inputs) if name in self.promotes]
+
+    def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings with their defaults, in the form that rules see."""
+        if self._settings is None:
+            return dict(settings)
+        defaults, required = self._settings
+        if not (settings.keys() <= defaults.keys() | required and required <= settings.keys()):
+            raise refuse_settings(self, settings, [*required, *defaults])
+        complete = {**defaults, **settings}
+        return complete if self.normalise is None else self.normalise(**complete)
+
+    @cached_property
+    def _settings(self) -> tuple[dict[str, Any], set[str]] | None:
+        """Defaults, and the names of those without, from the outline's keywords."""
+        source = self.normalise or self.outline
+        if source is None:
+            return None
+        found = inspect.signature(source).parameters.values()
+        keywords = [each for each in found if each.kind is each.KEYWORD_ONLY]
+        return (
+            {each.name: each.default for each in keywords if each.default is not each.empty},
+            {each.name for each in keywords if each.default is each.empty},
+        )
+
+    def candidates(self, kind: str) -> list[FoundKernel]:
+        """Kernels for a kind of device, the highest rank first; loads the modules named."""
+        from .backends import enabled
+
+        for backend, module in list(self.modules.items()):
+            if backend.kind == kind and enabled(backend):
+                import_module(module)
+                self.modules.pop(backend, None)
+        found = [each for each in self.kernels if each.backend.kind == kind]
+        return sorted(found, key=lambda each: -each.backend.rank)
+
+    def backends(self) -> list[Backend]:
+        """The backends with a kernel, loaded or named."""
+        return list(dict.fromkeys([each.backend for each in self.kernels] + list(self.modules)))
+
+    def __reduce__(self) -> Any:
+        return REGISTRY.__getitem__, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"Op({self.name!r})"
+
+
+def signature_of(value: Any) -> Signature:
+    """What a plan depends on of one input."""
+    if value is None:
+        return None
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        return kind
+    return Outline.of(np.asarray(value) if isinstance(value, np.generic) else value)
+
+
+def _frozen(value: Any) -> Any:
+    """A setting that can be a key: lists as tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(each) for each in value)
+    if isinstance(value, slice):
+        return "slice", value.start, value.stop, value.step
+    if isinstance(value, np.ndarray):
+        return _frozen(value.tolist())
+    hash(value)  # anything else that cannot be a key is the caller's mistake
+    return value

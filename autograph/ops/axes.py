@@ -1,0 +1,36 @@
+"""Axes and pairs as users write them, in the one form that rules see."""
+
+from __future__ import annotations
+
+from ..errors import IndexRangeError, SettingsError
+
+
+def axes_of(op: str, ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """Every axis that `axis` names, not negative, in rising order."""
+    given = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    found = sorted(axis_of(op, ndim, each) for each in given)
+    if len(set(found)) < len(found):
+        raise SettingsError(f"{op}: axis {axis} names an axis twice\n  write each axis once")
+    return tuple(found)
+
+
+def axis_of(op: str, ndim: int, axis: int) -> int:
+    """One axis, not negative; a 0-d array has axis 0 and -1, as in torch."""
+    limit = max(ndim, 1)
+    if not isinstance(axis, int) or isinstance(axis, bool):
+        raise SettingsError(f"{op}: axis is {axis!r}\n  write an int, a tuple of ints or None")
+    if not -limit <= axis < limit:
+        raise IndexRangeError(
+            f"{op}: axis {axis} is out of range\n  x has {ndim} axes: write {-limit} to {limit - 1}"
+        )
+    return axis % limit
+
+
+def pair(op: str, name: str, value: int | tuple[int, int], least: int = 1) -> tuple[int, int]:
+    """Height and width from one number or two."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or any(not isinstance(each, int) or each < least for each in both):
+        raise SettingsError(
+            f"{op}: {name} is {value!r}\n  write an int of at least {least}, or a pair of them"
+        )
+    return both

@@ -1,0 +1,65 @@
+"""Casts between scalar types, plain and scaled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..op import Op
+from ..scalar_type import ScalarType
+
+cast = Op("cast", "x", view=True)
+scaled_cast = Op("scaled_cast", "x")
+
+
+def _settings(*, scalar_type):
+    return {"scalar_type": ScalarType(scalar_type)}
+
+
+@cast.outlined_by
+def cast_outline(x, *, scalar_type):
+    return x.like(scalar_type=ScalarType(scalar_type))
+
+
+@cast.kernel(NUMPY, CUPY, halves=True)
+def cast_arrays(x, *, scalar_type):
+    dtype = ScalarType(scalar_type).dtype
+    if x.dtype.kind == "V" or dtype.kind == "V":  # bf16 converts through f32 alone
+        x = x if x.dtype == dtype else x.astype(np.float32)
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+@cast.gradient("x")
+def cast_dx(y, x, *, scalar_type):
+    before = ScalarType.of(x) if not hasattr(x, "scalar_type") else x.scalar_type
+    return lambda dy: cast(dy, scalar_type=before)
+
+
+@cast.sampled_by
+def cast_samples(rng):
+    yield (rng.normal(size=(2, 3)),), {"scalar_type": "f64"}
+
+
+@scaled_cast.outlined_by
+def scaled_cast_outline(x, *, scalar_type, scale):
+    return x.like(scalar_type=ScalarType(scalar_type))
+
+
+@scaled_cast.kernel(NUMPY, CUPY, halves=True)
+def scaled_cast_arrays(x, *, scalar_type, scale):
+    """x * scale, multiplied in the accumulator of the new type: bytes to [0, 1] in one pass."""
+    wanted = ScalarType(scalar_type)
+    wide = wanted.accumulator.dtype if wanted.is_float else np.dtype(np.float64)
+    product = namespace(x).multiply(x, wide.type(scale), dtype=wide)
+    return product if product.dtype == wanted.dtype else product.astype(wanted.dtype)
+
+
+@scaled_cast.gradient("x")
+def scaled_cast_dx(y, x, *, scalar_type, scale):
+    before = ScalarType.of(x) if not hasattr(x, "scalar_type") else x.scalar_type
+    return lambda dy: scaled_cast(dy, scalar_type=before, scale=scale)
+
+
+@scaled_cast.sampled_by
+def scaled_cast_samples(rng):
+    yield (rng.normal(size=(2, 3)),), {"scalar_type": "f64", "scale": 0.5}

@@ -1,0 +1,179 @@
+"""2-d convolution and its two gradients.
+
+Shapes: x (N, C, H, W), weight (O, C / groups, R, S), bias (O,), y (N, O, P, Q) with
+P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1, and Q likewise. As everywhere in
+the field this is the cross-correlation: the filter is not flipped.
+"""
+
+from __future__ import annotations
+
+from ...backends import CUPY, NUMPY, REFERENCE
+from ...errors import SettingsError, ShapeError
+from ...op import Op
+from ..axes import pair
+from ..reduce import sum
+
+conv2 = Op("conv2", "x weight bias?")
+conv2_dx = Op("conv2_dx", "dy weight")
+conv2_dweight = Op("conv2_dweight", "dy x")
+
+for _op in (conv2, conv2_dx, conv2_dweight):
+    _op.kernels_from(NUMPY, ".numpy_kernels")
+    _op.kernels_from(CUPY, ".numpy_kernels")
+    _op.kernels_from(REFERENCE, ".numpy_kernels")
+
+
+def _pairs(op, stride, padding, dilation, groups):
+    if not isinstance(groups, int) or groups < 1:
+        raise SettingsError(f"{op}: groups is {groups!r}\n  write an int of at least 1")
+    return {
+        "stride": pair(op, "stride", stride),
+        "padding": pair(op, "padding", padding, least=0),
+        "dilation": pair(op, "dilation", dilation),
+        "groups": groups,
+    }
+
+
+def output_size(size, filter, stride, padding, dilation):
+    """(P, Q) of an image of (H, W)."""
+    return tuple(
+        (n + 2 * p - d * (f - 1) - 1) // s + 1
+        for n, f, s, p, d in zip(size, filter, stride, padding, dilation, strict=True)
+    )
+
+
+# -- conv2 ---------------------------------------------------------------------------
+
+
+@conv2.settings_by
+def conv2_settings(*, stride=1, padding=0, dilation=1, groups=1):
+    return _pairs("conv2", stride, padding, dilation, groups)
+
+
+@conv2.outlined_by
+def conv2_outline(x, weight, bias, *, stride, padding, dilation, groups):
+    sides = f"\n  x       {x.shape}  N C H W\n  weight  {weight.shape}  O C R S"
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(f"conv2: x and weight have 4 axes each{sides}")
+    outputs, channels = weight.shape[:2]
+    if x.shape[1] != channels * groups:
+        grouped = f" in each of {groups} groups" if groups > 1 else ""
+        raise ShapeError(
+            f"conv2: weight takes {channels} channels{grouped}, but x has {x.shape[1]}{sides}"
+        )
+    if outputs % groups:
+        raise ShapeError(f"conv2: {outputs} outputs are not divided by {groups} groups{sides}")
+    if bias is not None and bias.shape != (outputs,):
+        raise ShapeError(
+            f"conv2: bias does not fit the outputs of weight{sides}\n  bias    {bias.shape}  O"
+        )
+    size = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    if min(size) < 1:
+        raise ShapeError(f"conv2: the filter is larger than the padded image{sides}")
+    return x.like(shape=(x.shape[0], outputs, *size))
+
+
+@conv2.gradient("x")
+def conv2_gradient_x(y, x, weight, bias, **settings):
+    size = x.shape[2:]
+    return lambda dy: conv2_dx(dy, weight, size=size, **settings)
+
+
+@conv2.gradient("weight")
+def conv2_gradient_weight(y, x, weight, bias, **settings):
+    filter = weight.shape[2:]
+    return lambda dy: conv2_dweight(dy, x, filter=filter, **settings)
+
+
+@conv2.gradient("bias")
+def conv2_gradient_bias(y, x, weight, bias, **settings):
+    return lambda dy: sum(dy, axis=(0, 2, 3))
+
+
+@conv2.costed_by
+def conv2_cost(x, weight, bias, **settings):
+    return conv2_outline(x, weight, bias, **settings).size * weight.size // weight.shape[0]
+
+
+# -- its gradients, which are each other's ------------------------------------------------
+
+
+@conv2_dx.settings_by
+def conv2_dx_settings(*, size, stride=1, padding=0, dilation=1, groups=1):
+    return {"size": tuple(size), **_pairs("conv2_dx", stride, padding, dilation, groups)}
+
+
+@conv2_dx.outlined_by
+def conv2_dx_outline(dy, weight, *, size, stride, padding, dilation, groups):
+    return dy.like(shape=(dy.shape[0], weight.shape[1] * groups, *size))
+
+
+@conv2_dx.gradient("dy")
+def conv2_dx_gradient_dy(dx, dy, weight, *, size, **settings):
+    return lambda ddx: conv2(ddx, weight, None, **settings)
+
+
+@conv2_dx.gradient("weight")
+def conv2_dx_gradient_weight(dx, dy, weight, *, size, **settings):
+    filter = weight.shape[2:]
+    return lambda ddx: conv2_dweight(dy, ddx, filter=filter, **settings)
+
+
+@conv2_dweight.settings_by
+def conv2_dweight_settings(*, filter, stride=1, padding=0, dilation=1, groups=1):
+    return {"filter": tuple(filter), **_pairs("conv2_dweight", stride, padding, dilation, groups)}
+
+
+@conv2_dweight.outlined_by
+def conv2_dweight_outline(dy, x, *, filter, stride, padding, dilation, groups):
+    return dy.like(shape=(dy.shape[1], x.shape[1] // groups, *filter))
+
+
+@conv2_dweight.gradient("dy")
+def conv2_dweight_gradient_dy(dweight, dy, x, *, filter, **settings):
+    return lambda ddweight: conv2(x, ddweight, None, **settings)
+
+
+@conv2_dweight.gradient("x")
+def conv2_dweight_gradient_x(dweight, dy, x, *, filter, **settings):
+    size = x.shape[2:]
+    return lambda ddweight: conv2_dx(dy, ddweight, size=size, **settings)
+
+
+# -- samples -------------------------------------------------------------------------
+
+SETTINGS = (
+    ((2, 3, 6, 7), (4, 3, 3, 2), {}),
+    ((2, 3, 6, 7), (4, 3, 3, 2), {"stride": (2, 1), "padding": (1, 2)}),
+    ((1, 4, 9, 8), (6, 2, 2, 3), {"dilation": (2, 3), "groups": 2, "padding": (1, 0)}),
+    ((2, 3, 7, 7), (3, 1, 3, 3), {"groups": 3, "stride": (3, 2), "dilation": (1, 2)}),
+    ((0, 1, 5, 5), (2, 1, 5, 5), {}),
+)
+
+
+@conv2.sampled_by
+def conv2_samples(rng):
+    for i, (shape, weight, settings) in enumerate(SETTINGS):
+        bias = rng.normal(size=weight[0]) if i % 2 else None
+        yield (rng.normal(size=shape), rng.normal(size=weight), bias), settings
+
+
+@conv2_dx.sampled_by
+def conv2_dx_samples(rng):
+    for shape, dy, weight, settings in _backward_samples(rng):
+        yield (dy, weight), {"size": shape[2:], **settings}
+
+
+@conv2_dweight.sampled_by
+def conv2_dweight_samples(rng):
+    for shape, dy, weight, settings in _backward_samples(rng):
+        yield (dy, rng.normal(size=shape)), {"filter": weight.shape[2:], **settings}
+
+
+def _backward_samples(rng):
+    for shape, filter, settings in SETTINGS:
+        pairs = conv2_settings(**settings)
+        size = output_size(
+            shape[2:], filter[2:], pairs["stride"], pairs["padding"], pairs["dilation"]
+        )
+        yield shape, rng.normal(size=(shape[0], filter[0], *size)), rng.normal(size=filter), settings

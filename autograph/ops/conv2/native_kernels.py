@@ -1,0 +1,220 @@
+"""2-d convolution and its gradients by the host engine: any stride, padding, dilation, groups and filter.
+
+The gradient of x is a convolution as well: the rows of x that lie stride apart meet the same rows of the filter, so each
+of the stride x stride phases is a convolution of dy with a part of the filter, walked backwards.
+"""
+
+from functools import cache
+from math import gcd
+
+import numpy as np
+
+from ...backends.host import pool, tiles
+from ...backends.host.buffers import empty
+from ...backends.host.jit import kernel
+from ...backends.host.language import SCALARS, f32
+from ...backends.host.product import pack, shares
+from ...backends.host.tiles import ACCUMULATE, LANES, PANEL
+from . import native_loops as loops
+from .native_loops import PHASE
+
+SHARES = 8  # partial sums of a weight's gradient; fixed, so that results do not depend on threads
+
+
+def conv2_native(x, weight, bias, *, stride, padding, dilation, groups):
+    (n, c, h, w), (o, c_group, r, s) = x.shape, weight.shape
+    found = forward_geometry((c, h, w), (o, c_group, r, s), stride, padding, dilation, groups)
+    p, q = found.size
+    y = empty((n, p, q, o), x.dtype)
+    columns = pack_forward(weight, groups)
+    run_convolve(found, x, columns, groups, c_group, o // groups, bias, y, p * q * o)
+    return y.transpose(0, 3, 1, 2)
+
+
+def conv2_dx_native(dy, weight, *, size, stride, padding, dilation, groups):
+    (n, o, p, q), (_, c_group, r, s) = dy.shape, weight.shape
+    h, w = size
+    found = backward_geometry((o, p, q), (o, c_group, r, s), size, stride, padding, dilation, groups)
+    dx = empty((n, h, w, c_group * groups), dy.dtype)
+    columns = empty((found.columns,), np.float32)
+    o_group, taps = o // groups, r * s
+    panels = -(-c_group // PANEL)
+    packs = pack.of(T=scalar_of(weight))
+    for taps_h, taps_w, step_h, step_w, first_h, first_w, offset in found.parts:
+        depth = taps_h * taps_w * o_group
+        for g in range(groups):
+            part = weight[g * o_group :, :, first_h:, first_w:]
+            tasks = shares(panels, depth * c_group)
+            packs(tasks, tasks, c_group, PANEL, taps_h, taps_w, o_group, step_h * s, step_w, c_group * taps, taps,
+                  part, columns[offset + g * panels * depth * PANEL :])  # fmt: skip
+    run_convolve(found, dy, columns, groups, o_group, c_group, None, dx, h * w * c_group * groups)
+    return dx.transpose(0, 3, 1, 2)
+
+
+def conv2_dweight_native(dy, x, *, filter, stride, padding, dilation, groups):
+    (n, o, p, q), (_, c, h, w) = dy.shape, x.shape
+    r, s = filter
+    o_group, c_group = o // groups, c // groups
+    found = forward_geometry((c, h, w), (o, c_group, r, s), stride, padding, dilation, groups)
+    dweight = empty((o, c_group, r, s), x.dtype)
+    o_room = -(-o_group // LANES) * LANES
+    x_strides, copies = image_strides(x, found)
+    dy_strides, dy_last = strides_of(dy)
+    dy_copies = int(not dy_last or o_group % LANES or dy.itemsize != 4)
+    pitch = groups * o_room if dy_copies else o
+    plan = weight_plan(found.key, p, q, pitch)[0]
+    parts, rows = min(n, SHARES), c_group * r * s
+    sums = empty((max(parts, 1) * groups * rows * o_room,), np.float32)
+    if parts:
+        room = found.height * found.width * c * copies + 2 * PANEL + p * q * groups * o_room * dy_copies + PANEL
+        scratch = empty((parts * room,), np.float32)
+        loops.gather_weight.of(T=scalar_of(x))(
+            parts, parts, 1, n, x, x_strides[0], c, h, w, *x_strides[1:], found.top, found.left, found.height, found.width,
+            copies, scratch, room, dy, *dy_strides, p, q, dy_copies, plan, rows, groups, c_group, o_group, o_room,
+            tiles.addresses(), sums,
+        )  # fmt: skip
+    tasks = shares(groups * rows, parts * dweight.size)
+    loops.sum_weight.of(T=scalar_of(x))(tasks, tasks, parts, groups, c_group, o_group, o_room, r * s, sums, dweight)
+    return dweight
+
+
+# -- What the three share -----------------------------------------------------------------
+
+
+def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
+    """Convolve all images, a range of them in a task."""
+    n, c, h, w = x.shape
+    if bias is not None and bias.dtype != np.float32:
+        bias = bias.astype(np.float32)
+    strides, copies = image_strides(x, found)
+    tasks = min(n, pool.get_num_threads()) if n * y_n * c_group * found.taps > 1 << 16 else 1
+    scratch = empty((tasks * (found.height * found.width * c + PANEL),), np.float32) if copies else None
+    scalar = scalar_of(x)
+    loops.convolve.of(T=scalar, U=scalar, SIZE=scalar.size)(
+        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], found.top, found.left, found.height, found.width, copies,
+        scratch, found.phases, found.count, columns, groups, c_group, o_group, bias, tiles.addresses(scalar.name), y, y_n,
+    )  # fmt: skip
+
+
+def scalar_of(array):
+    """The engine's name of an array's scalar type."""
+    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]
+
+
+def strides_of(x):
+    """Strides in elements, and whether channels are last in memory."""
+    size, (n, c, h, w) = x.itemsize, x.shape
+    a, b, d, e = x.strides
+    return (a // size, b // size, d // size, e // size), (b == size or c == 1) and e == size * c and d == size * c * w
+
+
+def image_strides(x, found):
+    """Strides in elements, and 1 if images have to be copied before windows are read."""
+    strides, last = strides_of(x)
+    return strides, int(not (last and found.whole and x.itemsize == 4))
+
+
+def pack_forward(weight, groups):
+    """The weight's columns: [group, panel, (r, s, c), PANEL]."""
+    o, c_group, r, s = weight.shape
+    o_group, depth = o // groups, c_group * r * s
+    panels = -(-o_group // PANEL)
+    columns = empty((groups * panels * depth * PANEL,), np.float32)
+    tasks = shares(panels, depth * o_group)
+    for g in range(groups):
+        pack.of(T=scalar_of(weight))(
+            tasks, tasks, o_group, PANEL, r, s, c_group, s, 1, r * s, depth, weight[g * o_group :] if g else weight,
+            columns[g * panels * depth * PANEL :] if g else columns,
+        )  # fmt: skip
+    return columns
+
+
+class Geometry:
+    """What a convolution needs to know that depends on shapes alone."""
+
+    def __init__(self, top, left, height, width, whole):
+        self.top, self.left, self.height, self.width, self.whole = top, left, height, width, whole
+
+
+@cache
+def forward_geometry(image, filter, stride, padding, dilation, groups):
+    """Windows of x (padded) for every pixel of y."""
+    (c, h, w), (o, c_group, r, s) = image, filter
+    p, q = ((n + 2 * a - d * (f - 1) - 1) // t + 1 for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation))
+    found = Geometry(*padding, h + 2 * padding[0], w + 2 * padding[1], padding == (0, 0))
+    found.key, found.size, found.taps = (image, filter, stride, padding, dilation, groups), (p, q), r * s
+    pitch = found.width * c
+    found.windows = (stride[0] * pitch * np.arange(p)[:, None] + stride[1] * c * np.arange(q)).astype(np.int64).ravel()
+    found.outputs = np.arange(p * q, dtype=np.int64) * o
+    loop = [r, dilation[0] * pitch, s * c_group * PANEL, s, dilation[1] * c, c_group * PANEL, c_group, 1, PANEL]
+    if dilation[1] == 1 and groups == 1:
+        loop[3:] = [1, 0, 0, s * c, 1, PANEL]
+    found.phases = phase_words([(loop, found.windows, found.outputs, 0, p * q, 0, c_group * r * s)])
+    found.count = 1
+    return found
+
+
+@cache
+def weight_plan(key, p, q, pitch):
+    """The plan of a weight's gradient: rows (r, s, c), and the pixels of y as k."""
+    found = forward_geometry(*key)
+    (c, _, _), (_, c_group, r, s), stride, _, dilation, groups = key
+    line = found.width * c
+    rows = dilation[0] * line * np.arange(r)[:, None, None] + dilation[1] * c * np.arange(s)[:, None] + np.arange(c_group)
+    o_room = -(-(key[1][0] // groups) // LANES) * LANES
+    outputs = np.arange(r * s * c_group, dtype=np.int64) * o_room
+    loop = [1, 0, 0, p, stride[0] * line, q * pitch, q, stride[1] * c, pitch]
+    rows = rows.astype(np.int64).ravel()
+    return phase_words([(loop, rows, outputs, 0, 0, 0, 0)], ACCUMULATE), rows, outputs
+
+
+@cache
+def backward_geometry(image, filter, size, stride, padding, dilation, groups):
+    """Windows of dy (padded) for every pixel of x, phase by phase."""
+    (o, p, q), (_, c_group, r, s) = image, filter
+    axes = [axis_phases(*each) for each in zip(size, (p, q), (r, s), stride, padding, dilation)]
+    (rows, top, bottom), (columns, left, right) = axes
+    found = Geometry(top, left, p + top + bottom, q + left + right, not (top or left or bottom or right))
+    found.taps, pitch, o_group, channels = r * s, found.width * o, o // groups, c_group * groups
+    panels = -(-c_group // PANEL)
+    found.parts, phases, first, offset, tables = [], [], 0, 0, ([], [])
+    for h0, count_h, taps_h, first_h, step_h, from_h, back_h in rows:
+        for w0, count_w, taps_w, first_w, step_w, from_w, back_w in columns:
+            depth, count = taps_h * taps_w * o_group, count_h * count_w
+            tables[0].append(((np.arange(count_h) + from_h + top)[:, None] * found.width + np.arange(count_w) + from_w + left) * o)
+            tables[1].append(((h0 + stride[0] * np.arange(count_h))[:, None] * size[1] + w0 + stride[1] * np.arange(count_w)) * channels)
+            loop = [taps_h, -back_h * pitch, taps_w * o_group * PANEL, taps_w, -back_w * o, o_group * PANEL, o_group, 1, PANEL]
+            phases.append((loop, first, count, offset, depth))
+            found.parts.append((taps_h, taps_w, step_h, step_w, first_h, first_w, offset))
+            first, offset = first + count, offset + groups * panels * depth * PANEL
+    found.windows, found.outputs = (np.concatenate([t.ravel() for t in table]).astype(np.int64) for table in tables)
+    found.phases = phase_words([(loop, found.windows, found.outputs, *rest) for loop, *rest in phases])
+    found.count, found.columns = len(phases), max(offset, 1)
+    return found
+
+
+def axis_phases(size, outputs, filter, stride, padding, dilation):
+    """Along one axis: (first pixel, pixels, taps, first tap, tap step, window of the first, steps back) of each phase,
+    and how much dy has to be padded before and after (negative: nothing of it is used there)."""
+    common = gcd(stride, dilation)
+    phases, low, high = [], 0, outputs - 1
+    for start in range(min(stride, size)):
+        count = -(-(size - start) // stride)
+        taps = [t for t in range(filter) if (start + padding - dilation * t) % stride == 0]
+        step, back = stride // common, dilation // common
+        begin = (start + padding - dilation * taps[0]) // stride if taps else 0
+        if taps:
+            low, high = min(low, begin - back * (len(taps) - 1)), max(high, begin + count - 1)
+        else:
+            high = max(high, count - 1)
+        phases.append((start, count, len(taps), taps[0] if taps else 0, step, begin, back))
+    return phases, -low, high - (outputs - 1)
+
+
+def phase_words(phases, flags=0):
+    """Plans as words; the arrays of offsets must outlive them."""
+    words = np.zeros((len(phases), PHASE), np.int64)
+    for row, (loop, windows, outputs, first, count, offset, depth) in zip(words, phases):
+        row[:] = [*loop, LANES, flags, windows.ctypes.data, outputs.ctypes.data, first, count, offset, depth]
+    words.flags.writeable = False
+    return words

@@ -1,0 +1,258 @@
+"""Indexing: basic keys as views, index tensors as gathers, and assignment."""
+
+from __future__ import annotations
+
+from types import EllipsisType
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import IndexRangeError, ScalarTypeError, SettingsError, ShapeError
+from ..op import Op
+from ..outline import STRIDED, Outline
+from .axes import axis_of
+
+Key = tuple["int | slice | None | EllipsisType", ...]
+
+index = Op("index", "x", view=True)
+index_dx = Op("index_dx", "dy")
+index_add = Op("index_add", "x dy", writes="x", outputs="")
+take = Op("take", "x indices", promotes="x")
+take_dx = Op("take_dx", "dy indices", promotes="dy")
+assign = Op("assign", "x y?", writes="x", outputs="", promotes="")
+
+# -- index: ints, slices, newaxis, ellipsis ------------------------------------------
+
+
+@index.settings_by
+def index_settings(*, key):
+    """A key as nested tuples, since slices cannot be looked up in a table."""
+    return {"key": frozen_key(key)}
+
+
+def frozen_key(key):
+    """A key in a form that compares and hashes: ("int", 3), ("slice", a, b, c), ..."""
+    frozen = []
+    for each in key if isinstance(key, tuple) else (key,):
+        if each is None:
+            frozen.append(("new",))
+        elif each is Ellipsis:
+            frozen.append(("rest",))
+        elif isinstance(each, tuple):
+            frozen.append(each)
+        elif isinstance(each, slice):
+            frozen.append(("slice", *map(_plain_int, (each.start, each.stop, each.step))))
+        else:
+            frozen.append(("int", _plain_int(each)))
+    return tuple(frozen)
+
+
+def _plain_int(value):
+    return None if value is None else value.__index__()
+
+
+def thawed_key(key):
+    """The key as NumPy takes it."""
+    words = {"new": lambda: None, "rest": lambda: Ellipsis, "slice": slice, "int": int}
+    return tuple(words[word](*values) for word, *values in key)
+
+
+@index.outlined_by
+def index_outline(x, *, key):
+    return Outline(_indexed_shape(x.shape, key), x.scalar_type, x.device, STRIDED)
+
+
+def _indexed_shape(shape, key):
+    used = sum(word in ("int", "slice") for word, *_ in key)
+    if used > len(shape) or sum(word == "rest" for word, *_ in key) > 1:
+        raise IndexRangeError(
+            f"index: {used} indices for {len(shape)} axes\n  x    {shape}\n  key  {thawed_key(key)}"
+        )
+    if not any(word == "rest" for word, *_ in key):
+        key = (*key, ("rest",))
+    sizes, axis = [], 0
+    for word, *values in key:
+        if word == "new":
+            sizes.append(1)
+        elif word == "rest":
+            rest = len(shape) - used
+            sizes.extend(shape[axis : axis + rest])
+            axis += rest
+        elif word == "slice":
+            if values[2] == 0:
+                raise SettingsError("index: a slice has step 0\n  write a step of 1 or more")
+            sizes.append(len(range(*slice(*values).indices(shape[axis]))))
+            axis += 1
+        else:
+            if not -shape[axis] <= values[0] < shape[axis]:
+                raise IndexRangeError(
+                    f"index: {values[0]} is out of range for axis {axis}\n"
+                    f"  x  {shape}\n  write {-shape[axis]} to {shape[axis] - 1}"
+                )
+            axis += 1
+    return tuple(sizes)
+
+
+@index.kernel(NUMPY, CUPY, halves=True)
+def index_arrays(x, *, key):
+    return namespace(x).asarray(x[thawed_key(key)])
+
+
+@index.gradient("x", into=True)
+def index_gradient(y, x, *, key):
+    shape = x.shape
+
+    def add_part(dy, so_far):
+        if so_far is None:
+            return index_dx(dy, shape=shape, key=key)
+        index_add(so_far, dy, key=key)
+        return so_far
+
+    return add_part
+
+
+@index.sampled_by
+def index_samples(rng):
+    x = rng.normal(size=(4, 5, 3))
+    yield (x,), {"key": (slice(1, None, 2), None, Ellipsis, -1)}
+    yield (x,), {"key": (slice(None, None, -1), slice(4, 0, -2))}
+    yield (x,), {"key": (2, 1, 0)}
+    yield (x,), {"key": (slice(0, 0),)}
+
+
+@index_dx.settings_by
+def index_dx_settings(*, shape, key):
+    return {"shape": tuple(shape), **index_settings(key=key)}
+
+
+@index_dx.outlined_by
+def index_dx_outline(dy, *, shape, key):
+    return dy.like(shape=shape)
+
+
+@index_dx.kernel(NUMPY, CUPY, halves=True)
+def index_dx_arrays(dy, *, shape, key):
+    dx = namespace(dy).zeros(shape, dy.dtype)
+    dx[thawed_key(key)] = dy
+    return dx
+
+
+@index_dx.gradient("dy")
+def index_dx_ddy(dx, dy, *, shape, key):
+    return lambda ddx: index(ddx, key=key)
+
+
+@index_add.settings_by
+def index_add_settings(*, key):
+    return index_settings(key=key)
+
+
+@index_add.outlined_by
+def index_add_outline(x, dy, *, key):
+    return ()
+
+
+@index_add.kernel(NUMPY, CUPY, halves=True)
+def index_add_arrays(x, dy, *, key):
+    x[thawed_key(key)] += dy
+
+
+@index_add.sampled_by
+def index_add_samples(rng):
+    yield (rng.normal(size=(3, 4)), rng.normal(size=(2, 4))), {"key": (slice(0, 2),)}
+
+
+# -- take: an index tensor along one axis ----------------------------------------------
+
+
+@take.outlined_by
+def take_outline(x, indices, *, axis=0):
+    at = axis_of("take", x.ndim, axis)
+    if indices.scalar_type.is_float or indices.scalar_type.kind == "bool":
+        raise ScalarTypeError(
+            f"take: indices are {indices.scalar_type}\n  write integers: indices.cast('i64')"
+        )
+    if x.ndim == 0:
+        raise ShapeError(f"take: x has no axis to take from\n  x        {x.shape}")
+    return x.like(shape=(*x.shape[:at], *indices.shape, *x.shape[at + 1 :]))
+
+
+@take.kernel(NUMPY, CUPY, halves=True)
+def take_arrays(x, indices, *, axis):
+    check_range("take", indices, x.shape[axis])
+    return namespace(x).take(x, indices, axis=axis)
+
+
+def check_range(op, indices, size, what="index"):
+    """Refuse indices outside -size..size-1, on the host where looking costs no wait."""
+    if isinstance(indices, np.ndarray) and indices.size:
+        wrong = (indices >= size) | (indices < -size)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise IndexRangeError(
+                f"{op}: {what} {indices[place]} at {place} is out of range\n"
+                f"  write {-size} to {size - 1}"
+            )
+
+
+@take.gradient("x")
+def take_gradient(y, x, indices, *, axis):
+    shape = x.shape
+    return lambda dy: take_dx(dy, indices, shape=shape, axis=axis)
+
+
+@take.sampled_by
+def take_samples(rng):
+    yield (rng.normal(size=(4, 3)), np.array([[0, 3, 0], [1, -1, 2]])), {"axis": 0}
+    yield (rng.normal(size=(4, 3)), np.array(1)), {"axis": -1}
+    yield (rng.normal(size=(4, 3)), np.array([], np.int64)), {"axis": 1}
+
+
+@take_dx.outlined_by
+def take_dx_outline(dy, indices, *, shape, axis):
+    return dy.like(shape=tuple(shape))
+
+
+@take_dx.kernel(NUMPY, CUPY)
+def take_dx_arrays(dy, indices, *, shape, axis):
+    """Repeated indices add up."""
+    xp = namespace(dy)
+    at = axis % len(shape)
+    dx = xp.zeros(shape, dy.dtype)
+    flat = dy.reshape(*shape[:at], indices.size, *shape[at + 1 :])
+    target = xp.moveaxis(dx, at, 0)
+    xp.add.at(target, indices.reshape(-1), xp.moveaxis(flat, at, 0))
+    return dx
+
+
+@take_dx.gradient("dy")
+def take_dx_ddy(dx, dy, indices, *, shape, axis):
+    return lambda ddx: take(ddx, indices, axis=axis)
+
+
+# -- assign ----------------------------------------------------------------------------
+
+
+@assign.settings_by
+def assign_settings(*, key=(), value=None):
+    return {**index_settings(key=key), "value": value}
+
+
+@assign.outlined_by
+def assign_outline(x, y, *, key, value):
+    shape = _indexed_shape(x.shape, key)
+    if y is not None and np.broadcast_shapes(shape, y.shape) != shape:
+        raise ShapeError(
+            f"assign: y does not fit the part of x\n  x    {x.shape}\n  part {shape}\n  y    {y.shape}"
+        )
+    return ()
+
+
+@assign.kernel(NUMPY, CUPY, halves=True)
+def assign_arrays(x, y, *, key, value):
+    x[thawed_key(key)] = value if y is None else y
+
+
+@assign.sampled_by
+def assign_samples(rng):
+    yield (rng.normal(size=(3, 4)), rng.normal(size=(4,))), {"key": (slice(0, 2),)}

@@ -1,0 +1,165 @@
+"""Cross entropy of scores and class indices, and what metrics count."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backends import CUPY, NUMPY, namespace
+from ...errors import IndexRangeError, ScalarTypeError, ShapeError
+from ...op import Op
+from ...scalar_type import F64
+from ..elementwise import multiply
+
+cross_entropy_loss = Op(
+    "cross_entropy_loss", "x target", saves="probability", promotes="x", floats=True
+)
+cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy probability target", promotes="dy probability")
+cross_entropy_loss_ddy = Op("cross_entropy_loss_ddy", "ddx probability target", promotes="ddx probability")
+tally = Op("tally", "sums loss scores target", writes="sums", outputs="", promotes="")
+
+
+@cross_entropy_loss.outlined_by
+def cross_entropy_loss_outline(x, target):
+    sides = f"\n  x       {x.shape}  N classes\n  target  {target.shape}  N"
+    if target.scalar_type.is_float or target.scalar_type.kind == "bool":
+        raise ScalarTypeError(
+            f"cross_entropy_loss: target holds class indices, and is {target.scalar_type}"
+            f"\n  write  target.cast('i64')"
+        )
+    if x.ndim != 2 or target.shape != x.shape[:1]:
+        raise ShapeError(f"cross_entropy_loss: one class index for each row of x{sides}")
+    if x.shape[1] == 0:
+        raise ShapeError(f"cross_entropy_loss: x has no classes{sides}")
+    return x.like(shape=()), x.like(scalar_type=x.scalar_type.accumulator)
+
+
+def check_classes(target, classes):
+    """Refuse class indices that are not there, on the host where looking costs no wait."""
+    if isinstance(target, np.ndarray):
+        wrong = (target < 0) | (target >= classes)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise IndexRangeError(
+                f"cross_entropy_loss: target[{i}] = {target[i]} is not a class\n"
+                f"  x has {classes} classes: write 0 to {classes - 1}"
+            )
+
+
+@cross_entropy_loss.kernel(NUMPY, CUPY)
+def cross_entropy_loss_arrays(x, target):
+    """The mean of log(sum(exp(x))) - x[target]; the row maximum is taken out of exp."""
+    xp = namespace(x)
+    check_classes(target, x.shape[1])
+    shifted = x - x.max(axis=1, keepdims=True)
+    power = xp.exp(shifted)
+    total = power.sum(axis=1, keepdims=True)
+    chosen = xp.take_along_axis(shifted, target[:, None].astype(np.int64), axis=1)
+    loss = (xp.log(total) - chosen).mean(dtype=x.dtype)
+    power /= total
+    return loss, power
+
+
+@cross_entropy_loss.gradient("x")
+def cross_entropy_loss_gradient(y, x, target, *, probability):
+    return lambda dy: cross_entropy_loss_dx(dy, probability, target)
+
+
+@cross_entropy_loss_dx.outlined_by
+def cross_entropy_loss_dx_outline(dy, probability, target):
+    return probability.like(scalar_type=dy.scalar_type)
+
+
+@cross_entropy_loss_dx.kernel(NUMPY, CUPY)
+def cross_entropy_loss_dx_arrays(dy, probability, target):
+    """(probability - one_hot(target)) * dy / N."""
+    xp = namespace(probability)
+    rows = len(target)
+    dx = probability.copy()
+    dx[xp.arange(rows), target.astype(np.int64)] -= 1
+    dx *= dy / rows
+    return dx
+
+
+@cross_entropy_loss_dx.gradient("dy")
+def cross_entropy_loss_dx_ddy(dx, dy, probability, target):
+    return lambda ddx: cross_entropy_loss_ddy(ddx, probability, target)
+
+
+@cross_entropy_loss_dx.gradient("probability")
+def cross_entropy_loss_dx_dprobability(dx, dy, probability, target):
+    rows = target.shape[0]
+    return lambda ddx: multiply(multiply(ddx, dy), 1 / rows)
+
+
+@cross_entropy_loss_ddy.outlined_by
+def cross_entropy_loss_ddy_outline(ddx, probability, target):
+    return ddx.like(shape=())
+
+
+@cross_entropy_loss_ddy.kernel(NUMPY, CUPY)
+def cross_entropy_loss_ddy_arrays(ddx, probability, target):
+    rows = len(target)
+    chosen = ddx[namespace(ddx).arange(rows), target.astype(np.int64)].sum(dtype=ddx.dtype)
+    return ((ddx * probability).sum(dtype=ddx.dtype) - chosen) / rows
+
+
+@cross_entropy_loss_ddy.gradient("ddx")
+def cross_entropy_loss_ddy_ddx(y, ddx, probability, target):
+    return lambda d: cross_entropy_loss_dx(d, probability, target)
+
+
+@cross_entropy_loss_ddy.gradient("probability")
+def cross_entropy_loss_ddy_dprobability(y, ddx, probability, target):
+    rows = target.shape[0]
+    return lambda d: multiply(multiply(ddx, d), 1 / rows)
+
+
+def softmax_samples(rng):
+    for rows, classes in ((4, 3), (1, 10), (5, 1)):
+        x = rng.normal(size=(rows, classes))
+        power = np.exp(x)
+        target = rng.integers(0, classes, size=rows)
+        yield x, power / power.sum(axis=1, keepdims=True), target
+
+
+@cross_entropy_loss.sampled_by
+def cross_entropy_loss_samples(rng):
+    for x, _, target in softmax_samples(rng):
+        yield (x, target), {}
+    yield (np.array([[1e4, -1e4, 0.0]]), np.array([1], np.uint8)), {}
+
+
+@cross_entropy_loss_dx.sampled_by
+def cross_entropy_loss_dx_samples(rng):
+    for _, probability, target in softmax_samples(rng):
+        yield (rng.normal(size=()), probability, target), {}
+
+
+@cross_entropy_loss_ddy.sampled_by
+def cross_entropy_loss_ddy_samples(rng):
+    for x, probability, target in softmax_samples(rng):
+        yield (x, probability, target), {}
+
+
+# -- tally -------------------------------------------------------------------------------
+
+
+@tally.outlined_by
+def tally_outline(sums, loss, scores, target):
+    if sums.shape != (3,) or sums.scalar_type is not F64:
+        raise ShapeError(f"tally: sums are three f64\n  sums  {sums}")
+    return ()
+
+
+@tally.kernel(NUMPY, CUPY)
+def tally_arrays(sums, loss, scores, target):
+    """sums += [rows, the loss over them, rows whose first largest score is the target's]."""
+    rows = len(target)
+    sums[0] += rows
+    sums[1] += loss.astype(np.float64) * rows
+    sums[2] += (scores.argmax(axis=1) == target).sum()
+
+
+@tally.sampled_by
+def tally_samples(rng):
+    yield (np.zeros(3), rng.normal(size=()), rng.normal(size=(4, 3)), rng.integers(0, 3, size=4)), {}

@@ -1,0 +1,99 @@
+"""Matrix products with batches and vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import ShapeError
+from ..op import Op
+from .broadcast import sum_to
+from .shape import permute_dims, reshape
+
+matmul = Op("matmul", "a b")
+
+def refuse_product(op, names, a, b):
+    """The error for matrices whose inner sizes differ."""
+    return ShapeError(
+        f"{op}: {names[1]} takes {b.shape[-2 if b.ndim > 1 else 0] if b.ndim else 'no'} features, "
+        f"but {names[0]} has {a.shape[-1] if a.ndim else 'none'}\n"
+        f"  {names[0]:<8}{a.shape}\n  {names[1]:<8}{b.shape}"
+    )
+
+
+@matmul.outlined_by
+def matmul_outline(a, b):
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise refuse_product("matmul", ("a", "b"), a, b)
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(
+            f"matmul: batches do not broadcast\n  a       {a.shape}\n  b       {b.shape}"
+        ) from None
+    rows = a.shape[-2:-1] if a.ndim > 1 else ()
+    columns = b.shape[-1:] if b.ndim > 1 else ()
+    return a.like(shape=(*batch, *rows, *columns))
+
+
+@matmul.kernel(NUMPY, CUPY)
+def matmul_arrays(a, b):
+    return namespace(a).matmul(a, b)
+
+
+@matmul.gradient("a")
+def matmul_da(y, a, b):
+    shape = a.shape
+    vector, single = len(shape) == 1, len(b.shape) == 1
+
+    def rule(dy):
+        rows = reshape(dy, shape=_with_axes(dy.shape, vector, single))
+        right = reshape(b, shape=(b.shape[0], 1)) if single else b
+        da = matmul(rows, _swapped(right))
+        return sum_to(da, shape=(1, *shape)).reshape(shape) if vector else sum_to(da, shape=shape)
+
+    return rule
+
+
+@matmul.gradient("b")
+def matmul_db(y, a, b):
+    shape = b.shape
+    vector, single = len(a.shape) == 1, len(shape) == 1
+
+    def rule(dy):
+        columns = reshape(dy, shape=_with_axes(dy.shape, vector, single))
+        left = reshape(a, shape=(1, a.shape[0])) if vector else a
+        db = matmul(_swapped(left), columns)
+        return sum_to(db, shape=(*shape, 1)).reshape(shape) if single else sum_to(db, shape=shape)
+
+    return rule
+
+
+def _with_axes(shape, vector, single):
+    """The shape of a product of matrices whose axes of one matmul left out."""
+    shape = (*shape, 1) if single else shape
+    return (*shape[:-1], 1, shape[-1]) if vector else shape
+
+
+def _swapped(x):
+    axes = list(range(len(x.shape)))
+    axes[-2:] = axes[-1], axes[-2]
+    return permute_dims(x, axes=tuple(axes))
+
+
+@matmul.costed_by
+def matmul_cost(a, b):
+    return matmul_outline(a, b).size * a.shape[-1]
+
+
+@matmul.sampled_by
+def matmul_samples(rng):
+    def normal(*shape):
+        return rng.normal(size=shape)
+
+    yield (normal(2, 3), normal(3, 4)), {}
+    yield (normal(3), normal(3)), {}
+    yield (normal(3), normal(2, 3, 4)), {}
+    yield (normal(2, 2, 3), normal(3)), {}
+    yield (normal(5, 1, 2, 3), normal(4, 3, 2)), {}
+    yield (normal(2, 0), normal(0, 3)), {}

@@ -1,0 +1,119 @@
+"""Reductions along axes on a CUDA device: sum, mean, product, max, min, argmax, any and more."""
+
+from functools import cache
+from math import prod
+from pathlib import Path
+
+import cupy
+import numpy as np
+
+from ...backends.cuda.compile import c_type
+from ...backends.cuda.indexing import decode
+from ...backends.cuda.launch import Kernel, divide_up, offset_type
+
+_SOURCE = Path(__file__).with_name("reduce.cu")
+_LEAST = 16  # numbers a thread reads before a sum is cut into shares
+_STATE_BYTES = {"Sum": 1, "Mean": 1, "Product": 1}  # in numbers; the others carry an index
+
+
+def reduce_cuda(x, reduction, axes, keepdims=False, dtype=None):
+    """`reduction` ("Sum", "Mean", "Product", "Max", "Min", "ArgMax", "ArgMin", "Any", "All")
+    of a contiguous x along `axes` (a tuple, not negative), in `dtype` (that of x)."""
+    return _reduce(x.shape, x.dtype, reduction, axes, keepdims, np.dtype(dtype or x.dtype))(x)
+
+
+def sum_shares(shares, dtype):
+    """(shares, size) -> (size,): the sum of what the shares of a product came to."""
+    return reduce_cuda(shares, "Sum", (0,), dtype=dtype)
+
+
+def number_type(dtype):
+    """What a reduction computes in."""
+    if dtype.kind in "biu":
+        return np.dtype("u8" if dtype.kind == "u" and dtype.itemsize == 8 else "i8")
+    return np.dtype("f8" if dtype.itemsize == 8 else "f4")
+
+
+@cache
+def _reduce(shape, dtype, reduction, axes, keepdims, result):
+    """The launches for arrays of this shape, as one function."""
+    kept, reduced = _collapse(shape, axes)
+    outputs, depth = prod(n for n, _ in kept), prod(n for n, _ in reduced)
+    inner_reduced = bool(reduced) and (not kept or reduced[-1][1] == 1)
+    a_block = _outputs_a_block(depth, kept[-1][0] if kept else 1, inner_reduced)
+    lanes, blocks = 256 // a_block, divide_up(outputs, a_block)
+    shares = max(1, min(divide_up(256, blocks), depth // (lanes * _LEAST), 256))
+    length = divide_up(depth, shares)
+
+    offset = offset_type(max(prod(shape), 1))
+    number = result if reduction in ("Sum", "Product") and dtype.kind in "biu" else dtype
+    number = number_type(number)
+    constants = {
+        "Scalar": c_type(dtype), "Number": c_type(number), "Result": c_type(result),
+        "Offset": c_type(offset),
+        "Reduction": f"template <class S> using Reduction = {reduction}<S>;",
+        "kept": decode("kept", kept, c_type(offset)),
+        "reduced": decode("reduced", reduced, c_type(offset)),
+    }  # fmt: skip
+    final_shape = tuple(
+        1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes
+    )
+
+    first = Kernel(_SOURCE, "reduce", constants | {
+        "outputs_a_block": a_block, "along_depth": inner_reduced, "finishes": shares == 1,
+    })  # fmt: skip
+    sizes = offset.type(outputs), offset.type(depth), offset.type(length)
+    if shares == 1:
+
+        def run(x):
+            y = cupy.empty(final_shape, result)
+            first(blocks, x, y, *sizes)
+            return y
+
+        return run
+
+    few = outputs < 32
+    second_block = max(1, 256 // _power(shares)) if few else 32
+    second = Kernel(_SOURCE, "reduce_shares", constants | {
+        "outputs_a_block": second_block, "along_depth": few, "finishes": True,
+    })  # fmt: skip
+    state_bytes = number.itemsize if reduction in _STATE_BYTES else 16
+
+    def run_shares(x):
+        states = cupy.empty(shares * outputs * state_bytes, "u1")
+        first((blocks, shares), x, states, *sizes)
+        y = cupy.empty(final_shape, result)
+        second(divide_up(outputs, second_block), states, y, sizes[0], sizes[1], np.int32(shares))
+        return y
+
+    return run_shares
+
+
+def _collapse(shape, axes):
+    """The (size, stride) of kept and of reduced dimensions, neighbours of a kind as one."""
+    dims, stride = [], 1
+    for axis in reversed(range(len(shape))):
+        is_reduced = axis in axes
+        if shape[axis] != 1:
+            if dims and dims[-1][0] == is_reduced:
+                dims[-1][1] *= shape[axis]
+            else:
+                dims.append([is_reduced, shape[axis], stride])
+        stride *= shape[axis]
+    dims.reverse()
+    return tuple(
+        tuple((size, step) for is_reduced, size, step in dims if is_reduced is wanted)
+        for wanted in (False, True)
+    )
+
+
+def _outputs_a_block(depth, inner_kept, inner_reduced):
+    """How many outputs the 256 threads of a block share out among them."""
+    if inner_reduced:
+        return 256 // min(256, max(1, _power(depth) // 4))
+    return max(256 // min(256, _power(max(1, depth // 16))), min(32, _power(inner_kept)))
+
+
+def _power(n):
+    """The least power of two that is not below n."""
+    return 1 << max(0, n - 1).bit_length()

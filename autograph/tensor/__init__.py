@@ -1,0 +1,25 @@
+"""Tensors: device-tagged arrays that record how they were made."""
+
+from .creation import arange, full, ones, random_normal, random_uniform, zeros
+from .state import enable_grad, higher_order, is_recording, is_training, no_grad, training
+from .tensor import Buffer, Parameter, Tensor
+from .walk import grad
+
+__all__ = [
+    "Buffer",
+    "Parameter",
+    "Tensor",
+    "arange",
+    "enable_grad",
+    "full",
+    "grad",
+    "higher_order",
+    "is_recording",
+    "is_training",
+    "no_grad",
+    "ones",
+    "random_normal",
+    "random_uniform",
+    "training",
+    "zeros",
+]

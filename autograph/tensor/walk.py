@@ -1,0 +1,130 @@
+"""Walking the graph from a tensor: `backward` into the leaves, `grad` of chosen tensors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import graph, ops
+from ..errors import GraphError, ShapeError
+from ..graph import Leaf, Node
+from .state import enable_grad, no_grad, state
+from .tensor import Tensor, _make, check_gradient
+
+_gathering = threading.Lock()
+
+
+def backward(
+    y: Tensor, gradient: Tensor | np.ndarray[Any, Any] | None = None, *, retain_graph: bool = False
+) -> None:
+    """Add the gradient of `y` to `grad` of every leaf that it depends on."""
+    root = _root(y, "backward")
+    seed = _seed(y, gradient)
+    found = _walk([(root, seed)], retain_graph=retain_graph)
+    shared = {id(_bare(seed))}
+    with _gathering:
+        for leaf, value in found.items():
+            _gather(leaf, value, shared)  # type: ignore[arg-type]
+    if not retain_graph and not state.higher_order and not isinstance(root, Leaf):
+        y.node, y.consumed = None, root.name
+
+
+def grad(
+    y: Tensor,
+    wrt: Sequence[Tensor],
+    gradient: Tensor | np.ndarray[Any, Any] | None = None,
+    *,
+    retain_graph: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `y` in the tensors of `wrt`, None where it does not depend on one.
+
+    Nothing is added to any `grad`. Inside `higher_order()` the gradients are themselves part
+    of a graph, and the graph of `y` is kept.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> grad(x * x, [x])
+    (Tensor(host f32 () 6.),)
+    """
+    root = _root(y, "grad")
+    nodes = [each.node for each in wrt]
+    for i, node in enumerate(nodes):
+        if node is None:
+            raise GraphError(
+                f"grad: wrt[{i}] is not part of a graph\n"
+                f"  make it a leaf before the forward: requires_grad=True"
+            )
+    wanted = [node for node in nodes if node is not None]
+    found = _walk([(root, _seed(y, gradient))], wanted=wanted, retain_graph=retain_graph)
+    if not retain_graph and not state.higher_order and not isinstance(root, Leaf):
+        y.node, y.consumed = None, root.name
+    values = [found.get(node) for node in wanted]
+    return tuple(
+        value if isinstance(value, Tensor) or value is None else _make(value) for value in values
+    )
+
+
+def _root(y: Tensor, caller: str) -> Node:
+    if y.node is not None:
+        return y.node
+    used_up = getattr(y, "consumed", None)
+    if used_up is not None:
+        raise GraphError(
+            f"{caller}: backward has run on this tensor already ({used_up})\n"
+            f"  run forward again, or keep the graph: backward(retain_graph=True)"
+        )
+    raise GraphError(
+        f"{caller}: this tensor records no graph\n"
+        f"  it was made under no_grad(), or from tensors without requires_grad=True"
+    )
+
+
+def _seed(y: Tensor, gradient: Any) -> Any:
+    if gradient is None:
+        if y.size != 1:
+            raise ShapeError(
+                f"backward: only a scalar needs no gradient, and y has {y.size} elements\n"
+                f"  y  {y.shape}\n  write  y.backward(gradient), or  y.sum().backward()"
+            )
+        one = y.device.put(np.ones(y.shape, y.dtype))
+        return _make(one) if state.higher_order else one
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(gradient, device=y.device).cast(y.scalar_type)
+    check_gradient("backward", y, gradient)
+    return gradient if state.higher_order else gradient._array
+
+
+def _walk(roots: Any, wanted: Any = None, *, retain_graph: bool) -> dict[Node, Any]:
+    higher = state.higher_order
+    with enable_grad() if higher else no_grad():
+        return graph.backward(
+            roots,
+            add=ops.add,
+            add_into=None if higher else _add_into,
+            wanted=wanted,
+            retain_graph=retain_graph or higher,
+        )
+
+
+def _add_into(total: Any, part: Any) -> Any:
+    ops.accumulate(total, part)
+    return total
+
+
+def _bare(value: Any) -> Any:
+    return value._array if isinstance(value, Tensor) else value
+
+
+def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
+    """Add to a leaf's gradient, which shares memory with nothing else."""
+    if leaf.grad is not None:
+        total = ops.add(leaf.grad, value if isinstance(value, Tensor) else _make(value))
+        leaf.grad = total if state.higher_order else total.detach()
+    elif isinstance(value, Tensor):
+        leaf.grad = value
+    else:
+        fresh = id(value) not in shared and getattr(value, "base", None) is None
+        shared.add(id(value))
+        leaf.grad = _make(value if fresh and value.flags.c_contiguous else ops.copy(value))
