@@ -77,15 +77,16 @@ FUNCTIONS: dict[str, tuple[str, ...] | None] = {
     "acosh": ("rsqrt(a * a - 1)",),
     "atanh": ("1 / (1 - a * a)",),
     "erf": ("1.1283791670955126 * exp(0 - a * a)",),
+    "erfc": ("-1.1283791670955126 * exp(0 - a * a)",),
     "hypot": ("where(y == 0, 0.0, a / y)", "where(y == 0, 0.0, b / y)"),
-    # at a tie the gradient is shared, as in PyTorch
+    # as in PyTorch, at a tie the gradient is shared, and beside a NaN both get it
     "maximum": (
-        "where(a == b, 0.5, where(a > b, 1.0, 0.0))",
-        "where(a == b, 0.5, where(b > a, 1.0, 0.0))",
+        "where(a == b, 0.5, where(a < b, 0.0, 1.0))",
+        "where(a == b, 0.5, where(b < a, 0.0, 1.0))",
     ),
     "minimum": (
-        "where(a == b, 0.5, where(a < b, 1.0, 0.0))",
-        "where(a == b, 0.5, where(b < a, 1.0, 0.0))",
+        "where(a == b, 0.5, where(a > b, 0.0, 1.0))",
+        "where(a == b, 0.5, where(b > a, 0.0, 1.0))",
     ),
     "where": ("0", "where(a, 1.0, 0.0)", "where(a, 0.0, 1.0)"),
     "copysign": ("where(a == 0, 0.0, sign(a) * copysign(1.0, b) * copysign(1.0, 1.0))", "0"),

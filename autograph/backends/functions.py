@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from math import erf
 from typing import Any
 
 import numpy as np
+
+from .error_function import erf, erfc
 
 _OTHER_NAMES = {
     "abs": "absolute",
@@ -22,9 +23,7 @@ _OTHER_NAMES = {
     "asinh": "arcsinh",
     "acosh": "arccosh",
     "atanh": "arctanh",
-    "round": "rint",
 }
-_erf = np.frompyfunc(erf, 1, 1)
 
 
 @cache
@@ -32,24 +31,72 @@ def functions_of(module: Any) -> Mapping[str, Callable[..., Any]]:
     """Each function of the language by name, taken from numpy or cupy."""
     from ..expression import FUNCTIONS
 
-    own = {"rsqrt": _rsqrt, "erf": _erf_of(module)}
+    own = {
+        "rsqrt": lambda x: 1 / module.sqrt(x),
+        "round": lambda x: x if _is_integer(x) else module.rint(x),
+        "power": _power_of(module),
+    }
+    if module is np:
+        own |= {
+            "erf": erf,
+            "erfc": erfc,
+            "floor_divide": _refusing_zero("floor_divide", _floor_divide),
+            "remainder": _refusing_zero("remainder", np.remainder),
+            "fmod": _refusing_zero("fmod", np.fmod),
+        }
+    else:
+        own |= {"erf": _cupy_function("erf"), "erfc": _cupy_function("erfc")}
     return {
         name: own.get(name) or getattr(module, _OTHER_NAMES.get(name, name)) for name in FUNCTIONS
     }
 
 
-def _rsqrt(x: Any) -> Any:
-    return 1 / x**0.5
+def _is_integer(x: Any) -> bool:
+    return isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu"
 
 
-def _erf_of(module: Any) -> Callable[[Any], Any]:
-    if module is np:
-        return lambda x: np.asarray(_erf(x), np.result_type(x, np.float32))
-    return lambda x: _cupy_erf()(x)
+def _power_of(module: Any) -> Callable[[Any, Any], Any]:
+    """x**y; of integers to a negative power 0, but for 1 and -1, as in PyTorch."""
+
+    def power(a: Any, b: Any) -> Any:
+        if not (_is_integer(a) and _is_integer(b)) or getattr(b, "dtype", None) == bool:
+            return module.power(a, b)
+        whole = module.power(a, module.maximum(b, 0))
+        ones = module.where(a == -1, 1 - 2 * (b % 2), module.where(a == 1, 1, 0))
+        return module.where(b < 0, ones.astype(whole.dtype), whole)
+
+    return power
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    """floor(a / b); infinite where b is 0, as in PyTorch (NumPy says NaN of infinity // 2)."""
+    if _is_integer(a) and _is_integer(b):
+        return np.floor_divide(a, b)
+    quotient = np.floor_divide(a, b)
+    whole = np.true_divide(a, b)
+    return np.where(np.isinf(whole) | (np.asarray(b) == 0), whole, quotient)
+
+
+def _refusing_zero(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which refuses to divide integers by zero."""
+
+    def divide(a: Any, b: Any) -> Any:
+        if _is_integer(a) and _is_integer(b) and not np.all(b):
+            raise ZeroDivisionError(
+                f"{name}: an integer is divided by zero\n"
+                f"  write  x.cast('f32') for a division that answers infinity or NaN"
+            )
+        return function(a, b)
+
+    return divide
+
+
+def _cupy_function(name: str) -> Callable[[Any], Any]:
+    return lambda x: _cupy_kernel(name)(x)
 
 
 @cache
-def _cupy_erf() -> Any:
+def _cupy_kernel(name: str) -> Any:
     import cupy
 
-    return cupy.ElementwiseKernel("T x", "T y", "y = erf(x)", "autograph_erf")
+    return cupy.ElementwiseKernel("T x", "T y", f"y = {name}(x)", f"autograph_{name}")

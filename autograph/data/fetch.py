@@ -119,8 +119,11 @@ class _Transfer:
             request.add_header("Range", f"bytes={start}-")
             request.add_header("If-Range", self.version)
         with self._open(request) as response:
-            if response.status != 206 or not _begins_at(response, start):
+            if response.status != 206:
                 start = 0
+            elif not _begins_at(response, start):
+                self.version = ""
+                raise _BrokenOffError("the server resumed elsewhere")
             self.file.seek(start)
             self.file.truncate()
             self.version = _version(response)

@@ -3,6 +3,7 @@
 from ..op import REGISTRY, Op
 from .broadcast import broadcast_to, sum_to
 from .cast import cast, scaled_cast
+from .conv1 import conv1
 from .conv2 import conv2, conv2_dweight, conv2_dx
 from .elementwise import (
     abs,

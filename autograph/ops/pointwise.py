@@ -42,8 +42,8 @@ class Pointwise(Op):
         self._given = gradients or {}
         self._gradient_ops: dict[str, tuple[Pointwise | None, tuple[str, ...]]] = {}
         self._compiled: set[Backend] = set()
-        self._delta = _unlike("dy", self.inputs)  # how the gradient and the output are called
-        self._output = _unlike("y", self.inputs)
+        self._delta = _unlike("dy", "d", self.inputs)  # how the gradient and the output are called
+        self._output = _unlike("y", "own_", self.inputs)
         self.kernel(NUMPY, CUPY)(self._run_arrays)
         self.outlined_by(self._outline)
         if not boolean:
@@ -182,8 +182,8 @@ def _same(dy: Any) -> Any:
     return dy
 
 
-def _unlike(name: str, taken: tuple[str, ...]) -> str:
-    return name if name not in taken else _unlike(f"d{name}", taken)
+def _unlike(name: str, prefix: str, taken: tuple[str, ...]) -> str:
+    return name if name not in taken else _unlike(prefix + name, prefix, taken)
 
 
 @cache

@@ -188,6 +188,6 @@ def _write_entry(path: Path, entry: tuple[str, bytes]) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError:
         Path(file.name).unlink(missing_ok=True)

@@ -7,7 +7,6 @@ library's first answer, so that it is the same in every run.
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib.util
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from ctypes import byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def _library() -> ctypes.CDLL:
     names = ["libcublasLt.so.13", "libcublasLt.so.12"]
     nvidia = importlib.util.find_spec("nvidia")
     for folder in (nvidia.submodule_search_locations or []) if nvidia else []:
-        names = glob.glob(f"{folder}/**/libcublasLt.so.1*", recursive=True) + names
+        names = [*map(str, Path(folder).rglob("libcublasLt.so.1*")), *names]
     for name in (*names, "/usr/local/cuda/lib64/libcublasLt.so"):
         try:
             library = ctypes.CDLL(name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib.util
 import os
 from functools import cache
+from pathlib import Path
 
 from ...errors import KernelError
 
@@ -19,7 +19,7 @@ def _candidates() -> list[str]:
     nvidia = importlib.util.find_spec("nvidia")
     for folder in (nvidia.submodule_search_locations or []) if nvidia else []:
         for version in ("13", "12"):
-            found += glob.glob(f"{folder}/**/libnvrtc.so.{version}", recursive=True)
+            found += map(str, Path(folder).rglob(f"libnvrtc.so.{version}"))
     found += _NAMES
     for folder in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
         found += [f"{folder}/lib64/{name}" for name in _NAMES] if folder else []
@@ -101,9 +101,7 @@ def compile_text(text: str, instance: str, architecture: int) -> tuple[str, byte
     options = [f"--gpu-architecture={target}", "--std=c++17"]
     encoded = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
     program = ctypes.c_void_p()
-    _call(
-        "nvrtcCreateProgram", ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None
-    )
+    _call("nvrtcCreateProgram", ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None)
     try:
         _call("nvrtcAddNameExpression", program, instance.encode())
         if _library().nvrtcCompileProgram(program, len(options), encoded):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...expression import Name, Number, Program, Tree
+from ..backend import CUDA
 from .compile import c_type
 from .indexing import decode
 from .launch import Kernel, divide_up, offset_type
@@ -24,6 +25,8 @@ _BINARY = {
     "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
 
+_LAUNCHES = 512  # shapes kept of each op; beyond it the table starts anew
+
 _TEXT = """#include "math.cuh"
 
 template <class Spec>
@@ -31,10 +34,10 @@ __global__ void __launch_bounds__(256)
 pointwise(PARAMETERS, typename Spec::Result* __restrict__ y, typename Spec::Offset size) {
     using N = typename Spec::Number;
     constexpr int pack = Spec::pack;
-    const typename Spec::Offset at =
-        (typename Spec::Offset(blockIdx.x) * typename Spec::Offset(blockDim.x) + threadIdx.x) * pack;
+    using Offset = typename Spec::Offset;
+    const Offset at = (Offset(blockIdx.x) * Offset(blockDim.x) + Offset(threadIdx.x)) * pack;
     if (at >= size) return;
-    const int left = min(typename Spec::Offset(pack), size - at);
+    const int left = min(Offset(pack), size - at);
 LOADS
     Pack<typename Spec::Result, pack> result;
 #pragma unroll
@@ -72,6 +75,39 @@ def _literal(value: bool | int | float) -> str:
     if isinstance(value, bool):
         return str(int(value))
     return f"{value}ll" if isinstance(value, int) else repr(value)
+
+
+def compile_pointwise(op: Any) -> None:
+    """Register the kernel of a pointwise op: its program, for whatever it is called with."""
+    promoted = op.promoted_positions(len(op.inputs))
+    launches: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def run(*inputs: Any) -> Any:
+        key = tuple([(x.shape, x.dtype) if hasattr(x, "shape") else type(x) for x in inputs])
+        launch = launches.get(key)
+        if launch is None:
+            arrays = [inputs[i].dtype for i in promoted if hasattr(inputs[i], "dtype")]
+            numbers = [type(inputs[i]) for i in promoted]
+            result = np.dtype(bool) if op.boolean else (arrays or [_natural(numbers)])[0]
+            if len(launches) >= _LAUNCHES:
+                launches.clear()
+            launch = launches[key] = pointwise_kernel(
+                op.program,
+                [getattr(x, "dtype", None) for x in inputs],
+                [getattr(x, "shape", ()) for x in inputs],
+                result,
+            )
+        return launch(*inputs)
+
+    run.__name__ = f"{op.name}_cuda"
+    op.kernel(CUDA)(run)
+
+
+def _natural(numbers: list[type]) -> np.dtype[Any]:
+    """The type that Python numbers alone meet in."""
+    if float in numbers:
+        return np.dtype(np.float32)
+    return np.dtype(np.int64 if int in numbers else np.bool_)
 
 
 def pointwise_kernel(
@@ -164,7 +200,8 @@ def pointwise_text(
             continue
         place = "at"
         if list(steps[1:]) != list(contiguous[1:]) or not steps[0]:
-            places[f"{name}_at"] = decode(f"{name}_at", list(zip(dimensions, steps, strict=True)), offset)
+            dims = list(zip(dimensions, steps, strict=True))
+            places[f"{name}_at"] = decode(f"{name}_at", dims, offset)
             place = f"Spec::{name}_at(at)"
         if steps[-1]:
             loads.append(f"const auto {name}_pack = load_part<pack>({name}_array + {place}, left);")

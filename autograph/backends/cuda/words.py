@@ -1,4 +1,4 @@
-"""Words that kernels of a device share: a counter of finished blocks, and the first fault."""
+"""Words that kernels of a device share: counters, and the first fault."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _NONE = np.uint64(2**64 - 1)  # what the fault word holds while nothing is wrong
 
 
 class Words:
-    """`finished` is zero between launches; `fault` holds (position << 32 | value) or all ones."""
+    """Counters are zero between launches; `fault` holds (position << 32 | value) or all ones."""
 
     def __init__(self) -> None:
         import cupy
 
-        self.finished = cupy.zeros(1, np.uint32)
+        counters = cupy.zeros(2, np.uint32)
+        self.finished, self.hits = counters[:1], counters[1:]
         self.fault = cupy.full(1, _NONE, np.uint64)
 
     def check(self) -> None:

@@ -528,6 +528,12 @@ def address(to, place):
 
 
 @Intrinsic
+def as_pointer(to, scalar, place):
+    """The same place as a pointer to other scalars."""
+    return Value(Pointer(scalar), to.builder.bitcast(place.code, scalar.memory.as_pointer()))
+
+
+@Intrinsic
 def array(to, scalar, count):
     """Room for `count` scalars, a number known while translating, on the stack of the task."""
     with to.builder.goto_entry_block():

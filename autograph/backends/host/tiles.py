@@ -25,7 +25,7 @@ from .language import F32, I16, I32, I64, VOID, call
 
 # Words of a plan; strides count elements. Loop 0 is the outermost.
 N0, A0, B0, N1, A1, B1, N2, A2, B2, B_VECTOR, FLAGS, A_TABLE, C_TABLE, PLAN = range(14)
-ACCUMULATE, RELU = 1, 2  # flags
+ACCUMULATE, RELU, ROW_BIAS = 1, 2, 4  # flags; a bias is of columns, else of rows
 
 
 @cache
@@ -157,10 +157,17 @@ class Tile:
         def each(whole: bool) -> None:
             with b.if_then(b.icmp_signed("!=", bias, I64(0))):
                 start = b.inttoptr(bias, F32.as_pointer())
-                for j in range(self.vectors):
-                    added = self.load(b.gep(start, [I64(j * self.lanes)]), None if whole or j < last else mask)
-                    for i in range(self.rows):
-                        b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
+                with b.if_else(b.icmp_signed("==", b.and_(flags, I64(ROW_BIAS)), I64(0))) as (of_columns, of_rows):
+                    with of_columns:
+                        for j in range(self.vectors):
+                            added = self.load(b.gep(start, [I64(j * self.lanes)]), None if whole or j < last else mask)
+                            for i in range(self.rows):
+                                b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
+                    with of_rows:
+                        for i in range(self.rows):
+                            added = self.splat(b.load(b.gep(start, [I64(i)])))
+                            for j in range(self.vectors):
+                                b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
             with b.if_then(b.icmp_signed("!=", b.and_(flags, I64(ACCUMULATE)), I64(0))):
                 for i in range(self.rows):
                     for j in range(self.vectors):
@@ -173,9 +180,11 @@ class Tile:
                     value = b.load(place)
                     b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)  # NaN stays
             for i in range(self.rows):
-                for j in range(self.vectors):
-                    place = b.gep(rows[i], [I64(j * self.lanes)])
-                    self.store_output(b.load(sums[i][j]), place, None if whole or j < last else mask)
+                for j in range(self.vectors if whole else last):
+                    self.store_output(b.load(sums[i][j]), b.gep(rows[i], [I64(j * self.lanes)]))
+            if not whole:
+                ends = [b.gep(row, [I64(last * self.lanes)]) for row in rows]
+                self.store_lanes([b.load(row[last]) for row in sums], ends, left)
 
         with b.if_else(b.icmp_signed(">=", width, I64(self.vectors * self.lanes))) as (then, otherwise):
             with then:
@@ -294,18 +303,35 @@ class Tile:
         shift = ir.Constant(wide, [16] * self.lanes)
         return b.bitcast(b.shl(b.zext(found, wide), shift), self.vector)
 
-    def store_output(self, value, place, mask):
-        b, kind = self.builder, ir.VectorType(self.memory, self.lanes)
-        if self.output == "bf16":
-            value = self.round_bf16(value)
-        place = b.bitcast(place, kind.as_pointer())
-        if mask is None:
-            b.store(value, place, align=4 if self.output == "f32" else 2)
-            return
-        name = f"llvm.masked.store.v{self.lanes}{'f32' if self.output == 'f32' else 'i16'}.p0"
-        signature = ir.FunctionType(VOID, [kind, place.type, I32, mask.type])
-        function = self.module.globals.get(name) or ir.Function(self.module, signature, name)
-        b.call(function, [value, place, I32(4 if self.output == "f32" else 2), mask])
+    def store_output(self, value, place):
+        b = self.builder
+        kind = ir.VectorType(self.memory, value.type.count)
+        b.store(self.as_output(value), b.bitcast(place, kind.as_pointer()), align=4 if self.output == "f32" else 2)
+
+    def store_lanes(self, values, places, count) -> None:
+        """The first `count` lanes of each value, by halves: masked stores are slow before AVX-512."""
+        b, part = self.builder, self.lanes // 2
+        values = [self.as_output(value) for value in values]
+        at = b.alloca(I64)
+        rest = [b.alloca(value.type) for value in values]
+        b.store(I64(0), at)
+        for value, place in zip(values, rest, strict=True):
+            b.store(value, place)
+        everything = list(range(self.lanes))
+        while part:
+            with b.if_then(b.icmp_signed("!=", b.and_(count, I32(part)), I32(0))):
+                low = ir.Constant(ir.VectorType(I32, part), everything[:part])
+                high = ir.Constant(ir.VectorType(I32, self.lanes), everything[part:] + everything[:part])
+                for place, start in zip(rest, places, strict=True):
+                    value, there = b.load(place), b.gep(start, [b.load(at)])
+                    piece = b.shuffle_vector(value, value, low)
+                    b.store(piece, b.bitcast(there, piece.type.as_pointer()), align=4 if self.output == "f32" else 2)
+                    b.store(b.shuffle_vector(value, value, high), place)
+                b.store(b.add(b.load(at), I64(part)), at)
+            part //= 2
+
+    def as_output(self, value):
+        return value if self.output == "f32" else self.round_bf16(value)
 
     def round_bf16(self, value):
         """float32 to the nearest bfloat16, to even; NaN stays NaN."""

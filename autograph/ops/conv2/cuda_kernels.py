@@ -9,14 +9,21 @@ from pathlib import Path
 import cupy
 import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, divide_up, number
 from ...backends.cuda.tile import shares_of, tile_of
 from ..reduce.cuda_kernels import sum_shares
+from . import conv2, conv2_dweight, conv2_dx
 
 _SOURCE = Path(__file__).with_name("conv2.cu")
 
 
+def _floats(x, *rest, **settings):
+    return x.scalar_type.is_float
+
+
+@conv2.kernel(CUDA, when=_floats)
 def conv2_cuda(x, weight, bias, *, stride, padding, dilation, groups):
     kernel, blocks, shape, columns = _conv2(
         x.shape, weight.shape, x.dtype, bias is not None, stride, padding, dilation, groups
@@ -26,6 +33,7 @@ def conv2_cuda(x, weight, bias, *, stride, padding, dilation, groups):
     return y
 
 
+@conv2_dx.kernel(CUDA, when=_floats)
 def conv2_dx_cuda(dy, weight, *, size, stride, padding, dilation, groups):
     kernel, blocks, shape, columns = _conv2_dx(
         dy.shape, weight.shape, dy.dtype, size, stride, padding, dilation, groups
@@ -35,6 +43,7 @@ def conv2_dx_cuda(dy, weight, *, size, stride, padding, dilation, groups):
     return dx
 
 
+@conv2_dweight.kernel(CUDA, when=_floats)
 def conv2_dweight_cuda(dy, x, *, filter, stride, padding, dilation, groups):
     kernel, blocks, shape, partial, pixels, length = _conv2_dweight(
         dy.shape, x.shape, dy.dtype, filter, stride, padding, dilation, groups

@@ -10,55 +10,53 @@ from pathlib import Path
 import cupy
 import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda import lt
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, divide_up, number
 from ...backends.cuda.tile import shares_of, tile_of
-from ..reduce.cuda_kernels import reduce_cuda, sum_shares
+from ..matmul import matmul
+from ..reduce.cuda_kernels import sum_shares
+from . import linear
 
 _SOURCE = Path(__file__).with_name("product.cu")
 _SMALL = 2**26  # multiply-adds of one product below which launches matter more than rates
 
 
-def linear_cuda(x, weight, bias=None):
-    """x (N, I), weight (I, O), bias (O,) -> (N, O)."""
-    return matmul_cuda(x, weight, bias)
+def _floats(x, *rest):
+    return x.scalar_type.is_float
 
 
-def linear_dx_cuda(dy, weight):
-    """dy (N, O), weight (I, O) -> (N, I)."""
-    return matmul_cuda(dy, weight.T)
+@linear.kernel(CUDA, when=_floats, strided=True)
+def linear_cuda(x, weight, bias):
+    y = product_cuda(x if x.ndim == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], weight.shape[1])
 
 
-def linear_dweight_cuda(x, dy):
-    """x (N, I), dy (N, O) -> (I, O)."""
-    return matmul_cuda(x.T, dy)
+@matmul.kernel(CUDA, when=_floats, strided=True)
+def matmul_cuda(a, b):
+    rows, columns = a.ndim > 1, b.ndim > 1
+    y = product_cuda(a if rows else a[None], b if columns else b[:, None])
+    if rows and columns:
+        return y
+    return y.reshape(*y.shape[:-2], *a.shape[-2:-1], *b.shape[-1:] if columns else ())
 
 
-def linear_dbias_cuda(dy):
-    """dy (N, O) -> (O,)."""
-    return reduce_cuda(dy, "Sum", (0,))
-
-
-def matmul_cuda(a, b, bias=None):
+def product_cuda(a, b, bias=None):
     """(..., M, K) @ (..., K, N) -> (..., M, N); leading axes broadcast, strides may be any.
 
     `bias` (N,) is added to every row.
     """
     *a_lead, m, k = a.shape
     n = b.shape[-1]
-    if k == 0 or not _is_small(m, n, k, a.dtype):
+    if m * n * k > _SMALL:
         y = lt.matmul(a, b, bias)
         if y is not None:
             return y
     lead = np.broadcast_shapes(tuple(a_lead), b.shape[:-2])
     batch = prod(lead)
-    a_batch = _batch_stride(a, lead)
-    b_batch = _batch_stride(b, lead)
-    if a_batch is None:
-        a, a_batch = cupy.ascontiguousarray(cupy.broadcast_to(a, (*lead, m, k))), m * k
-    if b_batch is None:
-        b, b_batch = cupy.ascontiguousarray(cupy.broadcast_to(b, (*lead, k, n))), k * n
+    a, a_batch = _batched(a, lead)
+    b, b_batch = _batched(b, lead)
     size = a.dtype.itemsize
     a_row, a_column = a.strides[-2] // size, a.strides[-1] // size
     b_row, b_column = b.strides[-2] // size, b.strides[-1] // size
@@ -72,17 +70,17 @@ def matmul_cuda(a, b, bias=None):
     return y if shares == 1 else sum_shares(y, a.dtype).reshape(*lead, m, n)
 
 
-def _is_small(m, n, k, dtype):
-    return m * n * k <= _SMALL or dtype.name not in lt.TYPES
-
-
-def _batch_stride(array, lead):
-    """How far apart the matrices of a batch are, if they are evenly so."""
-    if prod(lead) == 1 or array.ndim == 2:
-        return 0
-    if array.shape[:-2] == lead and array.flags.c_contiguous:
-        return array.shape[-1] * array.shape[-2]
-    return array.strides[0] // array.dtype.itemsize if array.shape[:-2] == lead == lead[:1] else None
+def _batched(array, lead):
+    """The array, or a copy, and how far apart the matrices of the batch are in it."""
+    if array.ndim == 2 or prod(lead) == 1:
+        return array, 0
+    if array.shape[:-2] == lead:
+        if len(lead) == 1:
+            return array, array.strides[0] // array.dtype.itemsize
+        if array.flags.c_contiguous:
+            return array, array.shape[-2] * array.shape[-1]
+    whole = cupy.ascontiguousarray(cupy.broadcast_to(array, (*lead, *array.shape[-2:])))
+    return whole, whole.shape[-2] * whole.shape[-1]
 
 
 @cache

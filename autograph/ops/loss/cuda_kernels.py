@@ -1,41 +1,54 @@
-"""Softmax cross entropy and its gradient on a CUDA device: scores (N, C), classes (N,)."""
+"""Softmax cross entropy, its gradient, and the tally of a batch on a CUDA device."""
 
 from functools import cache
 from pathlib import Path
 
 import cupy
-import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import Kernel, divide_up, number
 from ...backends.cuda.words import words
+from ...scalar_type import ScalarType
+from . import cross_entropy_loss, cross_entropy_loss_dx, tally
 
 _SOURCE = Path(__file__).with_name("loss.cu")
 _WARP_CLASSES = 1024  # rows of more classes take a whole block
 
 
-def cross_entropy_cuda(x, target):
-    """The mean loss (0-d) and, for the gradient, log(sum of exp) of every row (N,)."""
-    kernel, blocks, n, c, wide = _cross_entropy("cross_entropy", x.shape, x.dtype, target.dtype)
-    loss, log_sums = cupy.empty((), x.dtype), cupy.empty(x.shape[0], wide)
+@cross_entropy_loss.kernel(CUDA)
+def cross_entropy_loss_cuda(x, target):
+    kernel, blocks, n, c = _rows("cross_entropy_loss", x.shape, x.dtype, target.dtype)
+    wide = ScalarType.of(x).accumulator.dtype
+    loss, probability = cupy.empty((), x.dtype), cupy.empty(x.shape, wide)
     losses, shared = cupy.empty(x.shape[0], wide), words()
-    kernel(blocks, x, target, loss, log_sums, losses, shared.finished, shared.fault, n, c)
-    return loss, log_sums
+    kernel(blocks, x, target, loss, probability, losses, shared.finished, shared.fault, n, c)
+    return loss, probability
 
 
-def cross_entropy_dx_cuda(dy, x, target, log_sums):
-    kernel, blocks, n, c, _ = _cross_entropy("cross_entropy_dx", x.shape, x.dtype, target.dtype)
-    dx = cupy.empty(x.shape, x.dtype)
-    kernel(blocks, dy, x, target, log_sums, dx, n, c)
+@cross_entropy_loss_dx.kernel(CUDA)
+def cross_entropy_loss_dx_cuda(dy, probability, target):
+    kernel, blocks, n, c = _rows(
+        "cross_entropy_loss_dx", probability.shape, dy.dtype, target.dtype,
+        Probability=c_type(probability.dtype),
+    )  # fmt: skip
+    dx = cupy.empty(probability.shape, dy.dtype)
+    kernel(blocks, dy, probability, target, dx, n, c)
     return dx
 
 
-@cache
-def _cross_entropy(name, shape, dtype, target_dtype):
-    n, c = shape
-    lanes = 32 if c <= _WARP_CLASSES else 256
-    kernel = Kernel(
-        _SOURCE, name, {"Scalar": c_type(dtype), "Target": c_type(target_dtype), "lanes": lanes}
+@tally.kernel(CUDA, when=lambda sums, loss, scores, target: scores.scalar_type.is_float)
+def tally_cuda(sums, loss, scores, target):
+    kernel, blocks, n, c = _rows(
+        "tally", scores.shape, scores.dtype, target.dtype, Loss=c_type(loss.dtype)
     )
-    wide = np.dtype("f8" if dtype.itemsize == 8 else "f4")
-    return kernel, divide_up(n, 256 // lanes), number(n), number(c), wide
+    shared = words()
+    kernel(blocks, sums, loss, scores, target, shared.finished, shared.hits, n, c)
+
+
+@cache
+def _rows(name, shape, dtype, target, **types):
+    n, c = shape
+    lanes = 32 if c <= _WARP_CLASSES or name == "tally" else 256
+    constants = {"Scalar": c_type(dtype), "Target": c_type(target), "lanes": lanes} | types
+    return Kernel(_SOURCE, name, constants), divide_up(n, 256 // lanes), number(n), number(c)

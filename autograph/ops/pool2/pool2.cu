@@ -1,7 +1,7 @@
 // 2-d pooling: x (N, C, H, W) -> y (N, C, P, Q). Windows may overlap, overhang and leave gaps.
 //
 // Spec holds Scalar, Index, Offset (wide enough for every place), H, W, R, S (the window), P, Q,
-// the settings, and counts_padding.
+// and the settings. The border never wins a maximum; a mean counts it.
 // One thread an output on the way forward, an input on the way back: no two add to one place.
 #include "scalar.cuh"
 
@@ -22,7 +22,7 @@ __global__ void max_pool2(const typename Spec::Scalar* __restrict__ x,
     for (int r = 0; r < Spec::R; r++) {
 #pragma unroll
         for (int s = 0; s < Spec::S; s++) {
-            const int h = h0 + r * Spec::dilation_h, w = w0 + s * Spec::dilation_w;
+            const int h = h0 + r, w = w0 + s;
             if (h < 0 || h >= Spec::H || w < 0 || w >= Spec::W) continue;
             const Number value = widen(plane[h * Spec::W + w]);
             if (found < 0 || value > best || (is_nan(value) && !is_nan(best))) {
@@ -36,9 +36,9 @@ __global__ void max_pool2(const typename Spec::Scalar* __restrict__ x,
 }
 
 // The first output whose window may hold a place, and one past the last.
-template <int stride, int dilation, int window, int outputs>
+template <int stride, int window, int outputs>
 __device__ inline void windows_over(int place, int& first, int& last) {
-    const int reach = place - (window - 1) * dilation;
+    const int reach = place - (window - 1);
     first = reach <= 0 ? 0 : (reach + stride - 1) / stride;
     last = min(outputs, place / stride + 1);
 }
@@ -52,28 +52,19 @@ __global__ void max_pool2_dx(const typename Spec::Scalar* __restrict__ dy,
     const int h = at / Spec::W % Spec::H + Spec::padding_h, w = at % Spec::W + Spec::padding_w;
     const typename Spec::Offset plane = at / (Spec::H * Spec::W) * (Spec::P * Spec::Q);
     int p0, p1, q0, q1;
-    windows_over<Spec::stride_h, Spec::dilation_h, Spec::R, Spec::P>(h, p0, p1);
-    windows_over<Spec::stride_w, Spec::dilation_w, Spec::S, Spec::Q>(w, q0, q1);
+    windows_over<Spec::stride_h, Spec::R, Spec::P>(h, p0, p1);
+    windows_over<Spec::stride_w, Spec::S, Spec::Q>(w, q0, q1);
     Wide<typename Spec::Scalar> sum = 0;
     for (int p = p0; p < p1; p++) {
         const int r = h - p * Spec::stride_h;
-        if (r % Spec::dilation_h) continue;
         for (int q = q0; q < q1; q++) {
             const int s = w - q * Spec::stride_w;
-            if (s % Spec::dilation_w) continue;
-            const int place = r / Spec::dilation_h * Spec::S + s / Spec::dilation_w;
+            const int place = r * Spec::S + s;
             const typename Spec::Offset output = plane + p * Spec::Q + q;
             if (index[output] == place) sum += widen(dy[output]);
         }
     }
     dx[at] = narrow<typename Spec::Scalar>(sum);
-}
-
-// By how much a window's sum is divided.
-template <class Spec> __device__ inline int places_in(int p, int q) {
-    if (Spec::counts_padding) return Spec::R * Spec::S;
-    const int h = p * Spec::stride_h - Spec::padding_h, w = q * Spec::stride_w - Spec::padding_w;
-    return (min(h + Spec::R, Spec::H) - max(h, 0)) * (min(w + Spec::S, Spec::W) - max(w, 0));
 }
 
 template <class Spec>
@@ -93,7 +84,7 @@ __global__ void mean_pool2(const typename Spec::Scalar* __restrict__ x,
             if (h >= 0 && h < Spec::H && w >= 0 && w < Spec::W) sum += widen(plane[h * Spec::W + w]);
         }
     }
-    y[at] = narrow<typename Spec::Scalar>(sum / places_in<Spec>(p, q));
+    y[at] = narrow<typename Spec::Scalar>(sum / (Spec::R * Spec::S));
 }
 
 template <class Spec>
@@ -104,11 +95,11 @@ __global__ void mean_pool2_dx(const typename Spec::Scalar* __restrict__ dy,
     const int h = at / Spec::W % Spec::H + Spec::padding_h, w = at % Spec::W + Spec::padding_w;
     const typename Spec::Offset plane = at / (Spec::H * Spec::W) * (Spec::P * Spec::Q);
     int p0, p1, q0, q1;
-    windows_over<Spec::stride_h, 1, Spec::R, Spec::P>(h, p0, p1);
-    windows_over<Spec::stride_w, 1, Spec::S, Spec::Q>(w, q0, q1);
+    windows_over<Spec::stride_h, Spec::R, Spec::P>(h, p0, p1);
+    windows_over<Spec::stride_w, Spec::S, Spec::Q>(w, q0, q1);
     Wide<typename Spec::Scalar> sum = 0;
     for (int p = p0; p < p1; p++)
         for (int q = q0; q < q1; q++)
-            sum += widen(dy[plane + p * Spec::Q + q]) / places_in<Spec>(p, q);
+            sum += widen(dy[plane + p * Spec::Q + q]) / (Spec::R * Spec::S);
     dx[at] = narrow<typename Spec::Scalar>(sum);
 }

@@ -7,13 +7,71 @@ from pathlib import Path
 import cupy
 import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.indexing import decode
 from ...backends.cuda.launch import Kernel, divide_up, offset_type
+from ..axes import axes_of, axis_of
+from ..broadcast import sum_to
+from . import argmax, argmin, mean
+from . import max as max_op
+from . import min as min_op
+from . import sum as sum_op
 
 _SOURCE = Path(__file__).with_name("reduce.cu")
 _LEAST = 16  # numbers a thread reads before a sum is cut into shares
 _STATE_BYTES = {"Sum": 1, "Mean": 1, "Product": 1}  # in numbers; the others carry an index
+
+
+@sum_op.kernel(CUDA)
+def sum_cuda(x, *, axis, keepdims):
+    kind = x.dtype.kind
+    wide = "u8" if kind == "u" else "i8" if kind in "bi" else x.dtype
+    return reduce_cuda(x, "Sum", axes_of("sum", x.ndim, axis) if x.ndim else (), keepdims, wide)
+
+
+@mean.kernel(CUDA, when=lambda x, **settings: x.scalar_type.is_float)
+def mean_cuda(x, *, axis, keepdims):
+    return reduce_cuda(x, "Mean", axes_of("mean", x.ndim, axis) if x.ndim else (), keepdims)
+
+
+@max_op.kernel(CUDA)
+def max_cuda(x, *, axis, keepdims):
+    return reduce_cuda(x, "Max", axes_of("max", x.ndim, axis) if x.ndim else (), keepdims)
+
+
+@min_op.kernel(CUDA)
+def min_cuda(x, *, axis, keepdims):
+    return reduce_cuda(x, "Min", axes_of("min", x.ndim, axis) if x.ndim else (), keepdims)
+
+
+@argmax.kernel(CUDA)
+def argmax_cuda(x, *, axis, keepdims):
+    return reduce_cuda(x, "ArgMax", _arg_axes(x, axis), keepdims, "i8")
+
+
+@argmin.kernel(CUDA)
+def argmin_cuda(x, *, axis, keepdims):
+    return reduce_cuda(x, "ArgMin", _arg_axes(x, axis), keepdims, "i8")
+
+
+def _arg_axes(x, axis):
+    if axis is None:
+        return tuple(range(x.ndim))
+    return (axis_of("argmax", x.ndim, axis),) if x.ndim else ()
+
+
+@sum_to.kernel(CUDA)
+def sum_to_cuda(x, *, shape):
+    return reduce_cuda(x, "Sum", _stretched(x.shape, shape)).reshape(shape)
+
+
+@cache
+def _stretched(full, shape):
+    """The axes that broadcasting `shape` to `full` made or stretched."""
+    extra = len(full) - len(shape)
+    inner = [i + extra for i, n in enumerate(shape) if n == 1 and full[i + extra] != 1]
+    return (*range(extra), *inner)
 
 
 def reduce_cuda(x, reduction, axes, keepdims=False, dtype=None):

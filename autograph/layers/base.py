@@ -1,0 +1,191 @@
+"""Layer: a dataclass whose fields are parameters, buffers, layers and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+
+from ..device import HOST, Device
+from ..errors import AutographError, GraphError
+from ..scalar_type import F32, ScalarType
+from ..tensor import Buffer, Parameter, Tensor
+from .builders import Builder, FieldsBuilder
+
+if TYPE_CHECKING:
+    from .site import Site
+
+T = TypeVar("T")
+
+
+class Optimizer(Protocol):
+    """What `Layer.update` needs; `autograph.optim` has the real ones."""
+
+    def update(self, parameters: Mapping[str, Parameter]) -> None: ...
+
+
+class Layer:
+    """Base class of layers: declare one with `@sequential` or `@layer`.
+
+    Parameters and buffers are found by walking the fields: a field may hold a `Parameter`, a
+    `Buffer`, a `Layer`, None, or a list, tuple or dict of these; anything else is a setting.
+    One path names each everywhere: `block1.conv2.weight`.
+    """
+
+    builder = FieldsBuilder()
+
+    if TYPE_CHECKING:
+        _builder: Builder[Any]
+        _site: Site
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        device: Device | str = HOST,
+        scalar_type: ScalarType | str = F32,
+        seed: int = 0,
+    ) -> Self:
+        """This layer with its settings as declared and freshly initialised parameters."""
+        made = cast(Builder[Self], cls.builder())
+        return made.build(device=device, scalar_type=scalar_type, seed=seed)
+
+    def forward(self, x: Any) -> Any:
+        """What the layer computes."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        try:
+            return self.forward(*inputs, **settings)
+        except AutographError as error:
+            site = self.__dict__.get("_site")
+            if site is not None and site.path and not _has_place(error):
+                error.add_note(f"  in {site.name}")
+            raise
+
+    # -- parameters ---------------------------------------------------------------------
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Parameters by path, in field order; one reached by two paths under its first."""
+        return dict(_walk(self, "", Parameter, set()))
+
+    def named_buffers(self) -> dict[str, Buffer]:
+        """Buffers by path, in field order."""
+        return dict(_walk(self, "", Buffer, set()))
+
+    def named_layers(self) -> dict[str, Layer]:
+        """This layer (under "") and all layers in it by path."""
+        return dict(_layers(self, ""))
+
+    def parameters(self) -> list[Parameter]:
+        """Parameters in field order."""
+        return list(self.named_parameters().values())
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the parameters hold."""
+        return sum(each.size for each in self.parameters())
+
+    @property
+    def device(self) -> Device:
+        """Where the first parameter is; the host if there is none."""
+        return next((each.device for each in self.parameters()), HOST)
+
+    @property
+    def scalar_type(self) -> ScalarType:
+        """What the first parameter is; F32 if there is none."""
+        return next((each.scalar_type for each in self.parameters()), F32)
+
+    def update(self, optimizer: Optimizer) -> None:
+        """Step every parameter that has a gradient, and take the gradients."""
+        named = self.named_parameters()
+        if all(each.grad is None for each in named.values()):
+            raise GraphError(
+                f"{type(self).__name__}.update: no parameter has a gradient\n"
+                f"  run  loss.backward()  first, outside of no_grad()"
+            )
+        optimizer.update(named)
+
+    def to(self, device: Device | str) -> Self:
+        """Move parameters and buffers to a device, in place."""
+        target = Device(device)
+        for each in [*self.parameters(), *self.named_buffers().values()]:
+            if each.device is not target:
+                _replace(each, target.put(each.array))
+        return self
+
+    def cast(self, scalar_type: ScalarType | str) -> Self:
+        """Cast parameters and float buffers, in place."""
+        target = ScalarType(scalar_type)
+        for each in [*self.parameters(), *self.named_buffers().values()]:
+            if each.scalar_type.is_float and each.scalar_type is not target:
+                _replace(each, each.detach().cast(target).array)
+        return self
+
+    def freeze(self) -> Self:
+        """Compute no gradients for the parameters of this layer."""
+        for each in self.parameters():
+            each.requires_grad = False
+        return self
+
+    def unfreeze(self) -> Self:
+        """Compute gradients for the parameters of this layer."""
+        for each in self.parameters():
+            each.requires_grad = True
+        return self
+
+    # -- description ----------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """What this layer is, as a JSON value from which it can be built again."""
+        return self._builder.describe()
+
+    def __str__(self) -> str:
+        from .summarize import outline_of_layer
+
+        return outline_of_layer(self)
+
+
+def _replace(tensor: Tensor, array: Any) -> None:
+    """Give a leaf or buffer another array; its gradient, made for the old one, goes."""
+    from ..outline import Outline
+    from ..tensor.tensor import version_of
+
+    tensor._array, tensor.outline = array, Outline.of(array)
+    version_of(tensor).count += 1
+    if isinstance(tensor, Parameter) and tensor.requires_grad:
+        tensor.grad = None
+
+
+def _has_place(error: BaseException) -> bool:
+    return any(note.startswith("  in ") for note in getattr(error, "__notes__", ()))
+
+
+def _items(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a layer, list, tuple or dict holds, by path."""
+    if isinstance(value, Layer):
+        names = [field.name for field in fields(cast(Any, value))]
+        items: Any = ((name, value.__dict__.get(name)) for name in names)
+    elif isinstance(value, dict):
+        items = value.items()
+    else:
+        items = enumerate(value)
+    return ((f"{path}.{name}".lstrip("."), item) for name, item in items)
+
+
+def _walk(value: Any, path: str, kind: type[T], seen: set[int]) -> Iterator[tuple[str, T]]:
+    for name, item in _items(value, path):
+        if isinstance(item, kind):
+            if id(item) not in seen:
+                seen.add(id(item))
+                yield name, item
+        elif isinstance(item, Layer | list | tuple | dict):
+            yield from _walk(item, name, kind, seen)
+
+
+def _layers(value: Any, path: str) -> Iterator[tuple[str, Layer]]:
+    if isinstance(value, Layer):
+        yield path, value
+    for name, item in _items(value, path):
+        if isinstance(item, Layer | list | tuple | dict):
+            yield from _layers(item, name)

@@ -1,0 +1,146 @@
+"""Summary: shapes, parameters, multiply-adds and bytes of a model, from its declaration alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DeclarationError
+from ..scalar_type import F32, ScalarType
+from ..tensor.blank import counting
+from .builders import Builder, shaped
+from .declare import Declared
+from .base import Layer
+from .site import Site
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, for one sample."""
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]  # of the output, without the batch
+    parameters: int
+    multiply_adds: int
+    bytes: int  # of the output
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a model will be; nothing is built for it."""
+
+    name: str
+    input: tuple[int, ...]
+    rows: tuple[Row, ...]
+    parameters: int
+    parameter_bytes: int
+    multiply_adds: int
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes")
+        lines = [("input", "", str(self.input), "", "", "")]
+        lines += [
+            (
+                each.path,
+                each.kind,
+                str(each.shape),
+                f"{each.parameters:,}" if each.parameters else "",
+                f"{each.multiply_adds:,}" if each.multiply_adds else "",
+                f"{each.bytes:,}",
+            )
+            for each in self.rows
+        ]
+        activations = sum(each.bytes for each in self.rows)
+        total = (f"{self.parameters:,}", f"{self.multiply_adds:,}", f"{activations:,}")
+        lines.append((self.name, "", "", *total))
+        widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+
+        def text(line: tuple[str, ...]) -> str:
+            left = [line[i].ljust(widths[i]) for i in range(3)]
+            return "  ".join([*left, *[line[i].rjust(widths[i]) for i in range(3, 6)]]).rstrip()
+
+        return "\n".join(map(text, [head, *lines]))
+
+
+def summary(
+    model: type[Layer] | Layer | Builder[Any],
+    input: tuple[int, ...] | None = None,
+    *,
+    scalar_type: ScalarType | str = F32,
+) -> Summary:
+    """The summary of a declared layer, its builder or a built one, for one sample of shape
+    `input` (as declared unless said), in a scalar type."""
+    made: Any = model if isinstance(model, Builder) else None
+    if made is None:
+        made = model._builder if isinstance(model, Layer) else model.builder()
+    shape = input or getattr(made, "input", None)
+    if shape is None:
+        raise DeclarationError(
+            f"summary: the shape of a sample of {made.kind} is not known\n"
+            f"  write  summary(model, input=(1, 28, 28))"
+        )
+    wanted = ScalarType(scalar_type)
+    x = shaped(tuple(shape), wanted)
+    resolved, _ = made.infer(x)
+    layer = resolved.place(Site.blank(x.outline, made.kind))
+    rows: list[Row] = []
+    _observe(layer, rows)
+    with counting() as total:
+        layer(x)
+    named = layer.named_parameters()
+    count = sum(each.size for each in named.values())
+    return Summary(
+        made.kind,
+        tuple(shape),
+        tuple(sorted(rows, key=lambda row: _order(layer, row.path))),
+        count,
+        count * wanted.dtype.itemsize,
+        total[0],
+    )
+
+
+def _order(model: Layer, path: str) -> int:
+    return list(model.named_layers()).index(path)
+
+
+def _observe(model: Layer, rows: list[Row]) -> None:
+    """Have each innermost layer of a blank model note a row when it runs."""
+    for path, layer in model.named_layers().items():
+        if path and isinstance(layer._builder, Declared):
+            continue
+        if path or not isinstance(layer._builder, Declared):
+            forward = layer.forward
+            layer.__dict__["forward"] = _noting(path, layer, forward, rows)
+
+
+def _noting(path: str, layer: Layer, forward: Any, rows: list[Row]) -> Any:
+    def note(*inputs: Any, **settings: Any) -> Any:
+        with counting() as cost:
+            y = forward(*inputs, **settings)
+        count = layer.parameter_count
+        rows.append(Row(path, layer._builder.kind, y.shape[1:], count, cost[0], y.nbytes))
+        return y
+
+    return note
+
+
+def outline_of_layer(layer: Layer) -> str:
+    """A built layer in lines: each innermost layer, its settings and parameters."""
+    lines = [f"{type(layer).__name__} on {layer.device} in {layer.scalar_type}"]
+    named = layer.named_layers()
+    width = max((len(path) for path in named), default=0)
+    for path, each in named.items():
+        if not path or isinstance(each._builder, Declared):
+            continue
+        told = {k: v for k, v in each._builder.describe().items() if k != "kind"}
+        settings = ", ".join(f"{k}={_short(v)}" for k, v in told.items() if v not in (None, False))
+        lines.append(f"  {path:<{width}}  {each._builder.kind}({settings})")
+    lines.append(f"  {layer.parameter_count:,} parameters")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(set(value)) == 1:
+        return str(value[0])
+    return str(tuple(value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,129 @@
+"""Convolution + bias + relu + max pooling as one op of the host engine, and its gradient."""
+
+from functools import cache
+
+import numpy as np
+
+from ...backends.host import pool, tiles
+from ...backends.host.buffers import empty
+from ...backends.host.product import shares
+from ...backends.host.tiles import LANES, PANEL, ROWS
+from . import pooled_loops as loops
+from .native_kernels import SHARES, forward_geometry, image_strides, pack_forward, phase_words, scalar_of
+
+
+def conv2_relu_max_pool2_native(x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding):
+    """y (N, O, P', Q') and the place of each of them in its window, 255 where relu stopped it."""
+    (n, c, h, w), (o, *taps) = x.shape, weight.shape
+    found = pooled_geometry((c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding)
+    conv, (p, q), (pp, qq) = found.conv, found.conv.size, found.size
+    y, index = empty((n, pp, qq, o), x.dtype), empty((n, pp, qq, o), np.uint8)
+    if bias is not None and bias.dtype != np.float32:
+        bias = bias.astype(np.float32)
+    strides, copies = image_strides(x, conv)
+    tasks = min(n, pool.get_num_threads())
+    if found.planes is not None and weight.dtype == np.float32:
+        plane = found.plane
+        room = o * plane + c * conv.height * conv.width + 2 * plane + PANEL
+        loops.convolve_pool_planes.of(T=scalar_of(x), WR=filter[0], WS=filter[1], STRIDE=pool_stride[1])(
+            tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width,
+            empty((tasks * room,), np.float32), room, found.planes[0], weight, o, plane, bias, tiles.addresses(),
+            p, q, pool_stride[0], pp, qq, y, index,
+        )  # fmt: skip
+        return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
+    room = (p * q + 1) * found.pitch + 2 * PANEL + conv.height * conv.width * c * copies
+    scalar = scalar_of(x)
+    loops.convolve_pool.of(T=scalar, WR=filter[0], WS=filter[1])(
+        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width, copies,
+        empty((tasks * room,), np.float32), room, found.phase, pack_forward(weight, 1), o, found.pitch, bias,
+        tiles.addresses(), p, q, *pool_stride, *pool_padding, pp, qq, y, index,
+    )  # fmt: skip
+    return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
+
+
+def conv2_relu_max_pool2_back_native(
+    dy, index, x, weight, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding, needs_dx=True
+):
+    """The gradients of x (None if not needed), weight and bias."""
+    (n, c, h, w), (o, *taps) = x.shape, weight.shape
+    found = pooled_geometry((c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding)
+    conv, (pp, qq), sparse = found.conv, found.size, found.sparse
+    dy, index = (np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in (dy, index))
+    strides, copies = image_strides(x, conv)
+    scalar, length, block = scalar_of(x), weight[0].size, sparse.block
+    parts = max(1, min(n, SHARES))
+    sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
+    weights = dx = None
+    if needs_dx:
+        weights, dx = empty((o * block,), np.float32), empty((n, h, w, c), x.dtype)
+        loops.order_weight.of(T=scalar)(1, o, length, block, sparse.positions, weight, weights)
+    room = 2 * (conv.height * conv.width * c + PANEL) + 2 * pp * qq + PANEL
+    loops.scatter_pool.of(T=scalar)(
+        parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width, copies,
+        empty((parts * room,), np.float32), room, dy, index, pp * qq, o, found.starts, found.places, sparse.line,
+        sparse.chunks, len(sparse.chunks), block, weights, sums, biases, int(needs_dx), dx,
+    )  # fmt: skip
+    dweight, dbias = empty(weight.shape, weight.dtype), empty((o,), weight.dtype)
+    tasks = shares(o, parts * weight.size)
+    loops.sum_shares.of(T=scalar)(tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias)
+    return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
+
+
+class Pooled:
+    """What the fused op needs to know that depends on shapes alone."""
+
+
+@cache
+def pooled_geometry(image, filter, stride, padding, dilation, window, pool_stride, pool_padding):
+    """Where windows of the pooling lie in the convolution, and those of the convolution in x."""
+    found = Pooled()
+    (c, _, _), (o, _, _, _) = image, filter
+    conv = found.conv = forward_geometry(image, filter, stride, padding, dilation, 1)
+    p, q = conv.size
+    found.size = tuple((n + 2 * a - f) // t + 1 for n, f, t, a in zip((p, q), window, pool_stride, pool_padding))
+    found.pitch = -(-o // LANES) * LANES
+    found.phase = conv.phases[0].copy()
+    found.outputs = np.arange(p * q, dtype=np.int64) * found.pitch
+    found.phase[tiles.C_TABLE] = found.outputs.ctypes.data
+    line = conv.width * c
+    rows = (np.arange(found.size[0]) * pool_stride[0] - pool_padding[0]) * stride[0] * line
+    columns = (np.arange(found.size[1]) * pool_stride[1] - pool_padding[1]) * stride[1] * c
+    found.starts = (rows[:, None] + columns).astype(np.int32).ravel()
+    found.places = (stride[0] * line * np.arange(window[0])[:, None] + stride[1] * c * np.arange(window[1])).astype(np.int32).ravel()
+    found.sparse = sparse_geometry(filter, dilation, line)
+    found.plane = (-(-((p - 1) * conv.width + q) // PANEL) + 1) * PANEL + (conv.height - p) * conv.width + conv.width
+    few = o < LANES and stride == (1, 1) and pool_padding == (0, 0) and o * (found.size[1] + LANES) <= loops.LINE
+    found.planes = plane_plan(filter, dilation, conv, found.plane) if few else None
+    return found
+
+
+def plane_plan(filter, dilation, conv, plane):
+    """The plan whose rows are outputs and whose vectors are pixels side by side."""
+    o, c, r, s = filter
+    rows, outputs = (np.arange(o, dtype=np.int64) * step for step in (c * r * s, plane))
+    loop = [c, r * s, conv.height * conv.width, r, s, dilation[0] * conv.width, s, 1, dilation[1]]
+    return phase_words([(loop, rows, outputs, 0, 0, 0, 0)], tiles.ROW_BIAS)[0], rows, outputs
+
+
+@cache
+def sparse_geometry(filter, dilation, line):
+    """How sparse tiles cover the rows of a filter, S * C values each: chunks of rows x vectors."""
+    found = Pooled()
+    _, c, r, s = filter
+    total = -(-s * c // LANES)
+    wide = min(total, 4)
+    high = min(r, max(1, 2 * ROWS // wide))
+    found.line, found.block, chunks = dilation[0] * line, 0, []
+    positions = np.zeros((r, total * LANES), np.int32)
+    for row in range(0, r, high):
+        for vector in range(0, total, wide):
+            rows, vectors = min(high, r - row), min(wide, total - vector)
+            into_w, into_x = tiles.sparse_addresses(rows, vectors)
+            chunks.append((into_w, into_x, row * found.line + vector * LANES, found.block))
+            inside = np.arange(rows * vectors * LANES).reshape(rows, vectors * LANES)
+            positions[row : row + rows, vector * LANES : (vector + vectors) * LANES] = found.block + inside
+            found.block += rows * vectors * LANES
+    found.chunks = np.array(chunks, np.int64)
+    by_tap = positions[:, : s * c].reshape(r, s, c)
+    found.positions = np.ascontiguousarray(by_tap.transpose(2, 0, 1)).ravel()
+    return found

@@ -1,0 +1,77 @@
+"""Cross entropy and its gradient by the host engine, a row at a time."""
+
+import numpy as np
+
+from ...backends.host.buffers import empty
+from ...backends.host.functions import exp, log
+from ...backends.host.jit import kernel
+from ...backends.host.language import SCALARS, f32, f64, i64
+
+ROWS = 64  # of a task
+
+
+@kernel
+def losses(task, n: int, c: int, x: "T", target: i64, probability: f32, each: f32, wrong: i64):
+    """probability = softmax(x), each = log(sum(exp(x))) - x[target]; wrong = 1 + a row whose target is no class."""
+    for row in range(task * ROWS, min(n, (task + 1) * ROWS)):
+        here, there = x + row * c, probability + row * c
+        largest = here[0]
+        for k in range(1, c):
+            largest = here[k] if (here[k] > largest) | (here[k] != here[k]) else largest
+        for k in range(c):
+            there[k] = exp(here[k] - largest)
+        total = f32(0.0)
+        for k in range(c):
+            total += there[k]
+        share = 1.0 / total
+        for k in range(c):
+            there[k] = there[k] * share
+        chosen = target[row]
+        if (chosen < 0) | (chosen >= c):
+            wrong[0] = row + 1
+            chosen = 0
+        each[row] = log(total) - (here[chosen] - largest)
+
+
+@kernel
+def mean(task, n: int, each: f32, out: "T"):
+    total = f64(0.0)
+    for i in range(n):
+        total += each[i]
+    out[0] = total / n
+
+
+@kernel
+def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx: "T"):
+    """dx = (probability - one_hot(target)) * dy / n"""
+    rate = dy[0] / n
+    for row in range(task * ROWS, min(n, (task + 1) * ROWS)):
+        here, there, chosen = probability + row * c, dx + row * c, target[row]
+        for k in range(c):
+            there[k] = (here[k] - (1.0 if k == chosen else 0.0)) * rate
+
+
+def cross_entropy_loss_native(x, target):
+    (n, c), scalar = x.shape, scalar_of(x)
+    probability, each, loss = empty((n, c), np.float32), empty((n,), np.float32), np.empty((), x.dtype)
+    wrong = np.zeros((), np.int64)
+    target = np.ascontiguousarray(target, np.int64)
+    losses.of(T=scalar)(-(-n // ROWS), n, c, x, target, probability, each, wrong)
+    if wrong:
+        from . import check_classes
+
+        check_classes(target, c)
+    mean.of(T=scalar)(1, n, each, loss)
+    return loss, probability
+
+
+def cross_entropy_loss_dx_native(dy, probability, target):
+    n, c = probability.shape
+    dx = empty((n, c), dy.dtype)
+    target = np.ascontiguousarray(target, np.int64)
+    differences.of(T=scalar_of(dy))(-(-n // ROWS), n, c, dy, probability, target, dx)
+    return dx
+
+
+def scalar_of(array):
+    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]

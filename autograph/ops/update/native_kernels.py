@@ -1,0 +1,105 @@
+"""Optimizer updates by the host engine: each parameter in one pass, in place."""
+
+import numpy as np
+
+from ...backends.host.jit import kernel
+from ...backends.host.language import SCALARS, f32, f64, i64, maximum, sqrt
+
+BLOCK = 1 << 14  # elements of a task
+
+
+@kernel
+def sgd(
+    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, velocity: f32, master: f32, has_velocity: int,
+    has_master: int, momentum: float, share: float, nesterov: int, decay: float,
+):  # fmt: skip
+    """velocity = momentum * velocity + share * dw, at first dw;  w -= rate * velocity."""
+    now, first = f32(rate[0]), step[0] == 0
+    share = 1.0 if first else share
+    for i in range(task * size // tasks, (task + 1) * size // tasks):
+        old = master[i] if has_master else w[i]
+        d = SIGN * dw[i] + decay * old
+        if has_velocity:
+            v = momentum * velocity[i] + share * d
+            velocity[i] = v
+            d = d + momentum * v if nesterov else v
+        new = old - now * d
+        if has_master:
+            master[i] = new
+        w[i] = new
+    if tasks == 1:
+        step[0] += 1
+
+
+@kernel
+def adam(
+    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32, largest: f32, master: f32,
+    has_largest: int, has_master: int, beta1: f64, beta2: f64, epsilon: float, decay: float, decoupled: float,
+):  # fmt: skip
+    """Both moments follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon), both unbiased."""
+    count = step[0] + 1
+    length = f32(rate[0] / (1.0 - power(beta1[0], count)))
+    root = f32(1.0 / sqrt(1.0 - power(beta2[0], count)))
+    kept = f32(1.0 - rate[0] * decoupled)
+    b1, b2 = f32(1.0 - beta1[0]), f32(beta2[0])
+    c2 = f32(1.0 - beta2[0])
+    for i in range(task * size // tasks, (task + 1) * size // tasks):
+        old = master[i] if has_master else w[i]
+        d = SIGN * dw[i] + decay * old
+        m = moment1[i] + (d - moment1[i]) * b1
+        v = b2 * moment2[i] + c2 * d * d
+        moment1[i] = m
+        moment2[i] = v
+        if has_largest:
+            v = v if (v > largest[i]) | (v != v) else largest[i]
+            largest[i] = v
+        new = old * kept - length * m / (sqrt(v) * root + epsilon)
+        if has_master:
+            master[i] = new
+        w[i] = new
+    if tasks == 1:
+        step[0] += 1
+
+
+def power(base, count):
+    """base ** count, by squaring."""
+    result, left = f64(1.0), count
+    while left > 0:
+        result = result * base if left % 2 == 1 else result
+        base = base * base
+        left = left // 2
+    return result
+
+
+@kernel
+def advance(task, step: i64):
+    step[0] += 1
+
+
+def sgd_update_native(w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize):
+    size = w.size
+    tasks = -(-size // BLOCK)
+    sgd.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
+        tasks, tasks, size, w, dw, step, rate, velocity, master, int(velocity is not None), int(master is not None),
+        float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay),
+    )  # fmt: skip
+    if tasks != 1:
+        advance(1, step)
+
+
+def adam_update_native(
+    w, dw, step, rate, moment1, moment2, largest, master, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize
+):
+    size = w.size
+    tasks = -(-size // BLOCK)
+    adam.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
+        tasks, tasks, size, w, dw, step, rate, moment1, moment2, largest, master, int(largest is not None),
+        int(master is not None), np.array(beta1), np.array(beta2), float(epsilon),
+        0.0 if decoupled else float(weight_decay), float(weight_decay) if decoupled else 0.0,
+    )  # fmt: skip
+    if tasks != 1:
+        advance(1, step)
+
+
+def scalar_of(array):
+    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]

@@ -1,0 +1,78 @@
+"""Adam and AdamW: steps scaled by the first and second moments of the gradient."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from .. import ops
+from ..settings import described
+from ..tensor import Parameter, Tensor
+from .optimizer import Optimizer, State
+from .schedule import Schedule
+from .sgd import like_zeros
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@described
+class Adam(Optimizer):
+    """moment1 = beta1 * moment1 + (1 - beta1) * dw;  moment2 = beta2 * moment2 + (1 - beta2) * dw²;
+    w = w - learning_rate * (moment1 / (1 - beta1^t)) / (sqrt(moment2 / (1 - beta2^t)) + epsilon).
+
+    Kingma and Ba, 2015. `weight_decay` adds weight_decay * w to dw; `amsgrad` keeps the largest
+    moment2 (Reddi, Kale and Kumar, 2018). As torch.optim.Adam.
+
+    >>> Adam().learning_rate
+    0.001
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+    amsgrad: bool = False
+    maximize: bool = False
+    clip_norm: PositiveFloat | None = None
+    clip_value: PositiveFloat | None = None
+
+    decoupled: ClassVar[bool] = False  # whether the decay leaves the moments alone
+
+    def remember(self, like: Tensor) -> State:
+        names = ["moment1", "moment2", *(["largest"] if self.amsgrad else [])]
+        return {name: like_zeros(like) for name in names}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        ops.adam_update(
+            w,
+            dw,
+            state["step"],
+            rate,
+            state["moment1"],
+            state["moment2"],
+            state.get("largest"),
+            state.get("master"),
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            decoupled=self.decoupled,
+            maximize=self.maximize,
+        )
+
+
+@described
+class AdamW(Adam):
+    """Adam with decoupled decay: w = w * (1 - learning_rate * weight_decay) before the step.
+
+    Loshchilov and Hutter, 2019. As torch.optim.AdamW.
+
+    >>> AdamW().weight_decay
+    0.01
+    """
+
+    weight_decay: NonNegativeFloat = 0.01
+
+    decoupled: ClassVar[bool] = True

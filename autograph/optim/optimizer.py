@@ -1,0 +1,201 @@
+"""Optimizer: how parameters follow their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import ReferenceType, ref
+
+import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from .. import ops
+from ..device import Device
+from ..errors import CheckpointError, SettingsError
+from ..settings import Described
+from ..tensor import Parameter, Tensor, no_grad
+from ..tensor.tensor import version_of
+from .clip import clipped
+from .schedule import Schedule
+
+State = dict[str, Tensor]
+ROOM = 4096  # entries that the table of a schedule without a horizon grows by
+
+
+class Optimizer(Described):
+    """Subclass it with `@described`: say what one parameter remembers, and how it moves.
+
+    What changes from step to step (the learning rate, counts, moments) lives in arrays beside
+    the parameter, so that a captured step can be replayed; settings are plain fields. State is
+    kept by path, in f32 for bf16 and f16 parameters, which also get f32 masters.
+
+    An optimizer belongs to the first model that it updates.
+    """
+
+    learning_rate: NonNegativeFloat | Schedule
+    clip_norm: PositiveFloat | None
+    clip_value: PositiveFloat | None
+
+    state: dict[str, State]
+    count: int  # updates so far
+
+    def __post_init__(self) -> None:
+        self.state, self.count = {}, 0
+        self._owned: dict[str, ReferenceType[Parameter]] = {}
+        self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
+        self._clocks: dict[Device, _Clock] = {}
+
+    # -- for subclasses -----------------------------------------------------------------
+
+    def remember(self, like: Tensor) -> State:
+        """The tensors to keep for one parameter; `like` is it, or its f32 master."""
+        return {}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        """Move `w` and `state` in place, by an op."""
+        raise NotImplementedError(f"{type(self).__name__} does not define move")
+
+    # -- stepping -----------------------------------------------------------------------
+
+    def update(self, parameters: Mapping[str, Parameter]) -> None:
+        """Take one step of every parameter that has a gradient, and take the gradients."""
+        self._own(parameters)
+        moving = {path: w for path, w in parameters.items() if w.grad is not None}
+        with no_grad():
+            gradients = clipped([w.grad for w in moving.values()], self.clip_norm, self.clip_value)
+            for (path, w), dw in zip(moving.items(), gradients, strict=True):
+                self.move(w, dw, self._clock(w.device).rate(self), self._state_of(path, w))
+                w.grad = None
+                if w.scalar_type.is_half:
+                    self._versions[path] = version_of(w).count
+        for clock in self._clocks.values():
+            clock.ticked = False
+        self.count += 1
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.learning_rate
+        return rate(step) if isinstance(rate, Schedule) else rate
+
+    def _own(self, parameters: Mapping[str, Parameter]) -> None:
+        for path, w in parameters.items():
+            owned = self._owned.setdefault(path, ref(w))
+            if owned() is not w:
+                raise SettingsError(
+                    f"{self.kind}.update: this optimizer belongs to another model\n"
+                    f"  it keeps the state of that model's {path}\n"
+                    f"  make one for each model: {self.kind}(...)"
+                )
+
+    def _clock(self, device: Device) -> _Clock:
+        clock = self._clocks.get(device)
+        if clock is None:
+            clock = self._clocks[device] = _Clock(device)
+        return clock
+
+    def _state_of(self, path: str, w: Parameter) -> State:
+        """What is remembered of `w`, where and in the scalar type that it is now."""
+        state = self.state.get(path)
+        wide = w.scalar_type.accumulator
+        if state is None:
+            like = w.detach().cast(wide)
+            state = {"step": Tensor(np.zeros((), np.int64), device=w.device), **self.remember(like)}
+            self.state[path] = state
+        for name, each in state.items():
+            if each.device is not w.device:
+                state[name] = each = each.to(w.device)
+            if each.scalar_type.is_float and each.scalar_type is not wide:
+                state[name] = each.cast(wide)
+        if w.scalar_type.is_half:
+            stale = self._versions.get(path) != version_of(w).count
+            if "master" not in state or stale:
+                state["master"] = w.detach().cast(wide)
+        else:
+            state.pop("master", None)
+        return state
+
+    # -- saving -------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state by path: `conv1.weight.velocity`."""
+        return {
+            f"{path}.{name}": each
+            for path, state in self.state.items()
+            for name, each in state.items()
+        }
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], count: int, parameters: Mapping[str, Parameter]
+    ) -> None:
+        """Take over saved state of a model with these parameters; refused as a whole where a
+        tensor does not belong to one, or is not like it."""
+        state: dict[str, State] = {}
+        for name, each in tensors.items():
+            path, _, what = name.rpartition(".")
+            w = parameters.get(path)
+            if w is None:
+                raise CheckpointError(
+                    f"{self.kind}: the file has state of {path}, which is no parameter here\n"
+                    f"  parameters  {', '.join(parameters)}"
+                )
+            state.setdefault(path, {})[what] = each.to(w.device)
+        for path, found in state.items():
+            self._refuse_misfit(path, found, parameters[path])
+        self.state, self.count = state, count
+        self._owned = {path: ref(w) for path, w in parameters.items()}
+        self._clocks.clear()
+        self._versions = {
+            path: version_of(parameters[path]).count
+            for path in state
+            if parameters[path].scalar_type.is_half
+        }
+
+    def _refuse_misfit(self, path: str, found: State, w: Parameter) -> None:
+        like = w.detach().cast(w.scalar_type.accumulator)
+        wanted = {"step": (), **{name: each.shape for name, each in self.remember(like).items()}}
+        if w.scalar_type.is_half:
+            wanted["master"] = w.shape
+        have = {name: each.shape for name, each in found.items()}
+        optional = {"master"}
+        if {k: v for k, v in wanted.items() if k not in optional or k in have} != {
+            k: v for k, v in have.items() if k not in optional or k in wanted
+        }:
+            raise CheckpointError(
+                f"{self.kind}: the file's state of {path} does not fit\n"
+                f"  here  {wanted}\n  file  {have}"
+            )
+
+
+class _Clock:
+    """The learning rate on a device, taken from a table by the step count."""
+
+    def __init__(self, device: Device) -> None:
+        self.value = Tensor(np.zeros((), np.float64), device=device)
+        self.position = Tensor(np.zeros((), np.int64), device=device)
+        self.table: Tensor | None = None
+        self.source: Any = None
+        self.ticked = False
+
+    def rate(self, optimizer: Optimizer) -> Tensor:
+        """The rate of the step under way."""
+        if self.ticked:
+            return self.value
+        self._lay_out(optimizer)
+        ops.tick(self.value, self.position, self.table)
+        self.ticked = True
+        return self.value
+
+    def _lay_out(self, optimizer: Optimizer) -> None:
+        rate, count = optimizer.learning_rate, optimizer.count
+        room = 0 if self.table is None else self.table.size
+        if self.source is rate and (room > count or not isinstance(rate, Schedule)):
+            return
+        device = self.value.device
+        if self.source is not rate:
+            self.position = Tensor(np.array(count, np.int64), device=device)
+        if isinstance(rate, Schedule):
+            wanted = max(rate.steps + 1 if rate.depends_on_horizon and rate.steps else 0, count + 1)
+            entries = rate.table(wanted if rate.depends_on_horizon else wanted + ROOM)
+        else:
+            entries = np.array([rate], np.float64)
+        self.table, self.source = Tensor(entries, device=device), rate

@@ -1,0 +1,118 @@
+"""Described values: frozen or plain dataclasses of validated settings, told and read as JSON.
+
+Builders of layers, optimizers and schedules are such values; a checkpoint holds them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from .errors import SettingsError
+
+C = TypeVar("C")
+
+CONFIG = ConfigDict(
+    extra="forbid",
+    strict=True,
+    validate_default=True,
+    defer_build=True,
+    arbitrary_types_allowed=True,
+    allow_inf_nan=False,
+)
+
+
+class SettingsType(type):
+    """The type of described values: settings that do not fit are told one line each."""
+
+    if not TYPE_CHECKING:  # checkers see the arguments of each class instead
+
+        def __call__(cls, *unnamed: Any, **settings: Any) -> Any:
+            if unnamed:
+                raise SettingsError(
+                    f"{cls.title()}: settings are given by name\n"
+                    f"  takes  {', '.join(cls.names())}"
+                )
+            try:
+                return super().__call__(**settings)
+            except ValidationError as error:
+                raise SettingsError(explain(cls, error)) from None
+
+
+class Described(metaclass=SettingsType):
+    """Base class of described values; decorate subclasses with `described`."""
+
+    kind: ClassVar[str] = "Described"
+
+    @classmethod
+    def title(cls) -> str:
+        """How messages call this class."""
+        return cls.kind
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The settings, in order."""
+        return [field.name for field in fields(cast(Any, cls))]
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON value from which an equal value is made again."""
+        told: dict[str, Any] = {"kind": self.kind}
+        for name in self.names():
+            value = getattr(self, name)
+            told[name] = value.describe() if isinstance(value, Described) else _plain(value)
+        return told
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """The value of settings read from JSON."""
+        nested = {name: each for name, each in settings.items() if isinstance(each, Described)}
+        if nested:
+            return cls(**settings)
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(settings))
+        except ValidationError as error:
+            raise SettingsError(explain(cls, error)) from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return value
+
+
+@dataclass_transform(kw_only_default=True)
+def described(cls: type[C]) -> type[C]:
+    """Make `cls` a keyword-only dataclass of validated settings, known by its name."""
+    made = cast(Any, validated_dataclass(cls, kw_only=True, config=CONFIG, eq=False))
+    made.kind = cls.__name__
+    return cast(type[C], made)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def frozen(cls: type[C]) -> type[C]:
+    """`described`, and never changed: equal settings make equal values."""
+    made = cast(Any, validated_dataclass(cls, frozen=True, kw_only=True, config=CONFIG))
+    made.kind = cls.__name__
+    return cast(type[C], made)
+
+
+def explain(cls: Any, error: ValidationError) -> str:
+    """Pydantic's findings, one line a setting."""
+    lines: dict[str, str] = {}
+    for finding in error.errors():
+        name, given, says = str(finding["loc"][0]), repr(finding["input"]), finding["msg"]
+        if finding["type"] in ("missing", "missing_argument"):
+            given, says = "missing", "this setting has no default"
+        if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            near = get_close_matches(name, cls.names(), n=1)
+            says = f"no such setting; did you mean {near[0]}?" if near else "no such setting"
+        lines.setdefault(name, f"  {name:<12}{given:<12}{says}")
+    count = f"{len(lines)} settings are" if len(lines) > 1 else "a setting is"
+    return "\n".join([f"{cls.title()}: {count} wrong", *lines.values()])
