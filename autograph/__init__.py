@@ -1,4 +1,108 @@
-"""autograph: deep learning that a person can read in an afternoon."""
+"""autograph: deep learning that a person can read in an afternoon.
 
-from . import ops
-from .tensor import *
+Tensors, gradients and devices are here; layers in `autograph.layers`, optimizers in
+`autograph.optim`, data sets in `autograph.data`, every op in `autograph.ops`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors, ops
+from .backends import CUDA, CUDNN, CUPY, NATIVE, NUMPY, Backend, using
+from .device import Device
+from .op import Op
+from .ops.pointwise import pointwise
+from .scalar_type import ScalarType
+from .tensor import (
+    Buffer,
+    Parameter,
+    Tensor,
+    arange,
+    enable_grad,
+    full,
+    grad,
+    higher_order,
+    is_recording,
+    is_training,
+    no_grad,
+    ones,
+    random_normal,
+    random_uniform,
+    training,
+    zeros,
+)
+
+if TYPE_CHECKING:
+    from . import data, layers, metrics, optim, testing
+    from .checkpoint import Checkpoint, load, save
+    from .train import evaluate, fit
+
+__version__ = "0.1.0"
+
+# Names that cost time to import, by the module that holds them: loaded when first used.
+_LATER = {
+    "Checkpoint": "checkpoint",
+    "evaluate": "train",
+    "fit": "train",
+    "load": "checkpoint",
+    "save": "checkpoint",
+}
+_ROOMS = ("data", "layers", "metrics", "optim", "testing")
+
+__all__ = [
+    "CUDA",
+    "CUDNN",
+    "CUPY",
+    "NATIVE",
+    "NUMPY",
+    "Backend",
+    "Buffer",
+    "Checkpoint",
+    "Device",
+    "Op",
+    "Parameter",
+    "ScalarType",
+    "Tensor",
+    "arange",
+    "data",
+    "enable_grad",
+    "errors",
+    "evaluate",
+    "fit",
+    "full",
+    "grad",
+    "higher_order",
+    "is_recording",
+    "is_training",
+    "layers",
+    "load",
+    "metrics",
+    "no_grad",
+    "ones",
+    "ops",
+    "optim",
+    "pointwise",
+    "random_normal",
+    "random_uniform",
+    "save",
+    "testing",
+    "training",
+    "using",
+    "zeros",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name in _LATER:
+        value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -69,7 +69,10 @@ FUNCTIONS: dict[str, tuple[str, ...] | None] = {
     "asin": ("rsqrt(1 - a * a)",),
     "acos": ("0 - rsqrt(1 - a * a)",),
     "atan": ("1 / (1 + a * a)",),
-    "atan2": ("b / (a * a + b * b)", "0 - a / (a * a + b * b)"),
+    "atan2": (
+        "where((a == 0) & (b == 0), 0.0, b / (a * a + b * b))",
+        "where((a == 0) & (b == 0), 0.0, 0 - a / (a * a + b * b))",
+    ),
     "sinh": ("cosh(a)",),
     "cosh": ("sinh(a)",),
     "tanh": ("1 - y * y",),
@@ -329,16 +332,46 @@ def text(tree: Tree, outer: bool = True) -> str:
 
 
 def compile_python(program: Program, functions: Mapping[str, Any]) -> Callable[..., Any]:
-    """The program as a Python function over arrays; `functions` gives each name's ufunc."""
+    """The program as a Python function over arrays; `functions` gives each name's ufunc.
+
+    Inputs may be Python numbers. What is computed from them alone is a Python number again,
+    which never widens an array, as the f64 number that NumPy answers would.
+    """
+    plain = _compiled(program, functions, frozenset())
+    variants: dict[frozenset[str], Callable[..., Any]] = {}
+
+    def run(*arrays: Any) -> Any:
+        numbers = [name for name, each in zip(program.inputs, arrays, strict=True)
+                   if isinstance(each, bool | int | float)]
+        if not numbers:
+            return plain(*arrays)
+        key = frozenset(numbers)
+        found = variants.get(key)
+        if found is None:
+            found = variants[key] = _compiled(program, functions, key)
+        return found(*arrays)
+
+    return run
+
+
+def _compiled(
+    program: Program, functions: Mapping[str, Any], numbers: frozenset[str]
+) -> Callable[..., Any]:
+    """The program for calls in which the inputs of `numbers` are Python numbers."""
 
     def source(tree: Tree) -> str:
         if isinstance(tree, Name):
             return tree.name
         if isinstance(tree, Number):
             return repr(tree.value) if tree.value >= 0 else f"({tree.value!r})"
-        return f"{tree.function}_({', '.join(source(each) for each in tree.arguments)})"
+        whole = f"{tree.function}_({', '.join(source(each) for each in tree.arguments)})"
+        return f"{whole}.item()" if numbers.issuperset(names_in(tree)) else whole
 
-    lines = [f"    {name} = {source(tree)}" for name, tree in program.parts]
+    lines = []
+    for name, tree in program.parts:
+        lines.append(f"    {name} = {source(tree)}")
+        if numbers.issuperset(names_in(tree)):
+            numbers |= {name}
     body = "\n".join([*lines, f"    return {source(program.result)}"])
     namespace: dict[str, Any] = {f"{name}_": function for name, function in functions.items()}
     exec(f"def program({', '.join(program.inputs)}):\n{body}", namespace)

@@ -27,6 +27,7 @@ class Rule(NamedTuple):
     positions: tuple[int, ...] | None
     function: Callable[..., Any]
     into: bool
+    asks: bool = False  # whether the rule takes `needs`, which of its gradients are wanted
 
 
 class Op:
@@ -131,12 +132,15 @@ class Op:
         what the op saves and its settings; it returns the function from dy to the gradients.
         What that function closes over is what the graph keeps. With `into` the function is
         called with (dy, so_far): it adds into the array `so_far`, or makes one if it is None.
+        A rule for several inputs may take `needs=`, a tuple of whether each gradient is wanted,
+        and answer None for those that are not.
         """
 
         def register(rule: Callable[..., Any]) -> Callable[..., Any]:
             whole = self.variable and inputs == (f"*{self.inputs[0]}",)
             positions = None if whole else tuple(map(self.inputs.index, inputs))
-            self.gradients.append(Rule(positions, rule, into))
+            asks = "needs" in inspect.signature(rule).parameters
+            self.gradients.append(Rule(positions, rule, into, asks))
             return rule
 
         return register

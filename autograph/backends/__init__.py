@@ -1,13 +1,13 @@
 """Who can run kernels, and in which order they are asked."""
 
 from .arrays import namespace
-from .backend import CUDA, CUDNN, CUPY, NUMBA, NUMPY, REFERENCE, Backend, enabled, limit, using
+from .backend import CUDA, CUDNN, CUPY, NATIVE, NUMPY, REFERENCE, Backend, enabled, limit, using
 
 __all__ = [
     "CUDA",
     "CUDNN",
     "CUPY",
-    "NUMBA",
+    "NATIVE",
     "NUMPY",
     "REFERENCE",
     "Backend",

@@ -45,7 +45,7 @@ class Backend:
 
 REFERENCE = Backend("reference", kind="host", rank=-1, module="numpy", adapt=adapt_arrays)
 NUMPY = Backend("numpy", kind="host", rank=0, module="numpy", adapt=adapt_arrays)
-NUMBA = Backend("numba", kind="host", rank=1, module="numba", switch="AUTOGRAPH_JIT")
+NATIVE = Backend("native", kind="host", rank=1, module="llvmlite", switch="AUTOGRAPH_JIT")
 CUPY = Backend("cupy", kind="cuda", rank=0, module="cupy", adapt=adapt_arrays)
 CUDA = Backend("cuda", kind="cuda", rank=1, module="cupy")
 CUDNN = Backend("cudnn", kind="cuda", rank=2, module="cudnn")
@@ -78,7 +78,7 @@ def using(*backends: Backend) -> Iterator[None]:
     """Within the block, in this thread, only these backends run kernels.
 
     >>> with using(NUMPY, CUPY):
-    ...     enabled(NUMBA)
+    ...     enabled(NATIVE)
     False
     """
     before = _limits.current

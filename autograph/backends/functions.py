@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ScalarTypeError
 from .error_function import erf, erfc
 
 _OTHER_NAMES = {
@@ -40,7 +41,7 @@ def functions_of(module: Any) -> Mapping[str, Callable[..., Any]]:
         own |= {
             "erf": erf,
             "erfc": erfc,
-            "floor_divide": _refusing_zero("floor_divide", _floor_divide),
+            "floor_divide": _refusing_zero("floor_divide", np.floor_divide),
             "remainder": _refusing_zero("remainder", np.remainder),
             "fmod": _refusing_zero("fmod", np.fmod),
         }
@@ -59,22 +60,21 @@ def _power_of(module: Any) -> Callable[[Any, Any], Any]:
     """x**y; of integers to a negative power 0, but for 1 and -1, as in PyTorch."""
 
     def power(a: Any, b: Any) -> Any:
-        if not (_is_integer(a) and _is_integer(b)) or getattr(b, "dtype", None) == bool:
+        if not (_is_integer(a) and _is_integer(b)):
+            if isinstance(b, int | float) and hasattr(a, "shape"):
+                return a**b  # NumPy squares where b is 2, and so on
+            return module.power(a, b)
+        if isinstance(b, int):
+            if b < 0:
+                raise ScalarTypeError(
+                    "power: an integer has no negative power\n  write  x.cast('f32') ** -1"
+                )
             return module.power(a, b)
         whole = module.power(a, module.maximum(b, 0))
-        ones = module.where(a == -1, 1 - 2 * (b % 2), module.where(a == 1, 1, 0))
-        return module.where(b < 0, ones.astype(whole.dtype), whole)
+        inverse = module.where(a == -1, 1 - 2 * (b % 2), module.where(a == 1, 1, 0))
+        return module.where(b < 0, inverse.astype(whole.dtype), whole)
 
     return power
-
-
-def _floor_divide(a: Any, b: Any) -> Any:
-    """floor(a / b); infinite where b is 0, as in PyTorch (NumPy says NaN of infinity // 2)."""
-    if _is_integer(a) and _is_integer(b):
-        return np.floor_divide(a, b)
-    quotient = np.floor_divide(a, b)
-    whole = np.true_divide(a, b)
-    return np.where(np.isinf(whole) | (np.asarray(b) == 0), whole, quotient)
 
 
 def _refusing_zero(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,9 +54,10 @@ class Layer:
         """What the layer computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+    def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
         try:
-            return self.forward(*inputs, **settings)
+            y: Tensor = self.forward(*inputs, **settings)
+            return y
         except AutographError as error:
             site = self.__dict__.get("_site")
             if site is not None and site.path and not _has_place(error):

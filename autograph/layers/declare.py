@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, overload
@@ -123,9 +123,25 @@ def _inherited(cls: type) -> set[str]:
 
 
 def _forward_in_order(self: Any, x: Any) -> Any:
-    for name in self.__fields_declared__:
-        x = self.__dict__[name](x)
+    for run in runs_of(self):
+        x = run(x)
     return x
+
+
+def runs_of(layer: Any) -> Sequence[Callable[[Any], Any]]:
+    """What a sequential layer calls, one after the other: its fields, some of them fused."""
+    fields = [layer.__dict__[name] for name in layer.__fields_declared__]
+    known = layer.__dict__.get("_runs")
+    if known is not None and len(known[0]) == len(fields):
+        if all(a is b for a, b in zip(known[0], fields, strict=True)):
+            return cast(Sequence[Callable[[Any], Any]], known[1])
+    if not all(isinstance(each, Layer) for each in fields):
+        return fields  # sizes are being inferred
+    from .fusion import fused
+
+    runs = list(fused(fields))
+    layer.__dict__["_runs"] = (fields, runs)
+    return runs
 
 
 def _declared(cls: Any, name: str) -> Any:
@@ -177,7 +193,7 @@ def _annotation(cls: Any, name: str) -> Any:
         text = inspect.get_annotations(cls)[name]
         frame = sys._getframe(1)
         while frame is not None:  # a class declared inside a function sees its locals
-            found = {**frame.f_globals, **frame.f_locals}.get(text)
+            found = {**frame.f_builtins, **frame.f_globals, **frame.f_locals}.get(text)
             if found is not None:
                 return found
             frame = frame.f_back  # type: ignore[assignment]

@@ -3,41 +3,101 @@
 from ..op import REGISTRY, Op
 from .broadcast import broadcast_to, sum_to
 from .cast import cast, scaled_cast
+from .comparison import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+)
 from .conv1 import conv1
 from .conv2 import conv2, conv2_dweight, conv2_dx
+from .conv2.pooled import (
+    conv2_relu_max_pool2,
+    conv2_relu_max_pool2_back,
+    conv2_relu_max_pool2_dweight,
+)
 from .elementwise import (
     abs,
     accumulate,
     add,
+    clip,
+    clip_both,
+    clip_high,
+    clip_low,
     divide,
-    equal,
-    exp,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    log,
+    floor_divide,
+    hypot,
+    lerp,
+    logsigmoid,
+    masked_fill,
     maximum,
     minimum,
     multiply,
     negative,
-    not_equal,
     power,
+    reciprocal,
     relu,
+    remainder,
     sigmoid,
-    sqrt,
+    sign,
+    square,
     subtract,
-    tanh,
     where,
 )
+from .gather import gather_rows
 from .index import assign, frozen_key, index, index_add, take
 from .linear import linear
-from .loss import cross_entropy_loss, tally
+from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
+from .loss import cross_entropy_loss, tally, tally_loss
 from .matmul import matmul
-from .pool2 import max_pool2, mean_pool2
 from .pointwise import Pointwise, pointwise
-from .reduce import argmax, argmin, max, mean, min, sum
+from .pool2 import max_pool2, mean_pool2
+from .reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, sum
+from .rounding import ceil, floor, nan_to_num, replace_non_finite, round, trunc
 from .shape import concat, copy, permute_dims, reshape
+from .statistics import euclidean_norm, log_softmax, logsumexp, norm, power_norm, softmax, std, var
+from .transcendental import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    rsqrt,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+)
 from .transfer import transfer
 from .update import adam_update, sgd_update, tick
 

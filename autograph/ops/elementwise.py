@@ -1,15 +1,41 @@
-"""Pointwise ops: arithmetic, comparison, and the functions of one variable."""
+"""Pointwise arithmetic, choices between operands, and the activations that layers share."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from ..backends import CUPY, NUMPY
+from ..errors import ScalarTypeError
 from ..op import Op
-from .pointwise import pointwise
+from .pointwise import Pointwise, pointwise
 
 
-def _positive(count, low=0.2, high=3.0):
+def only(op: Pointwise, *kinds: str, write: str) -> Pointwise:
+    """The op, which takes scalar types of these kinds alone and says what to write else."""
+    before = op.outline
+    assert before is not None
+
+    def outline(*inputs):
+        for name, each in zip(op.inputs, inputs, strict=True):
+            if each.scalar_type.kind not in kinds:
+                raise ScalarTypeError(
+                    f"{op.name}: {name} is {each.scalar_type}\n  write  {write}"
+                )
+        return before(*inputs)
+
+    op.outlined_by(outline)
+    return op
+
+
+def _numbers(op, write="x.cast('i64') to compute with true as 1"):
+    return only(op, "signed", "unsigned", "float", write=write)
+
+
+def positive(count, low=0.2, high=3.0):
+    """Samples of `count` operands between two limits."""
+
     def samples(rng):
         for shapes in (((3, 4), (3, 4)), ((2, 3), (3,)), ((), ()), ((0, 2), (2,))):
             yield tuple(rng.uniform(low, high, size=shape) for shape in shapes[:count]), {}
@@ -24,18 +50,114 @@ def _apart(rng):
     yield (np.zeros((2, 3)), rng.uniform(0.5, 1.0, size=(3,))), {}
 
 
+def away_from_zero(rng):
+    """Operands that are never close to 0, where the op has a kink."""
+    for shape in ((3, 4), (), (0, 2), (2, 3, 1, 5)):
+        x = rng.normal(size=shape)
+        yield (x + 0.1 * np.sign(x),), {}
+
+
 # -- Arithmetic ----------------------------------------------------------------------
 
 add = pointwise("add", "a b", "a + b")
-subtract = pointwise("subtract", "a b", "a - b", db="-dy")
+subtract = _numbers(
+    pointwise("subtract", "a b", "a - b", db="-dy"), "a ^ b for the difference of masks"
+)
 multiply = pointwise("multiply", "a b", "a * b")
 divide = pointwise(
-    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * y / b", samples=_positive(2)
+    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * y / b", samples=positive(2)
 )
-power = pointwise("power", "a b", "a ** b", samples=_positive(2))
-negative = pointwise("negative", "x", "-x", dx="-dy")
+floor_divide = _numbers(pointwise("floor_divide", "a b", "a // b", samples=positive(2)))
+
+
+def _within_a_period(rng):
+    """The remainder jumps where a is a multiple of b."""
+    b = np.sign(rng.normal(size=(3, 4))) * rng.uniform(1.0, 2.0, size=(3, 4))
+    yield (b * rng.integers(-3, 3, size=(3, 4)) + b * rng.uniform(0.1, 0.9, size=(3, 4)), b), {}
+    yield (rng.uniform(0.1, 0.9, size=(2, 3)), np.array(-1.0)), {}
+
+
+remainder = _numbers(pointwise("remainder", "a b", "a % b", samples=_within_a_period))
+power = _numbers(pointwise("power", "a b", "a ** b", samples=positive(2)))
+negative = _numbers(pointwise("negative", "x", "-x", dx="-dy"), "~x for the inverse of a mask")
+abs = _numbers(pointwise("abs", "x", "abs(x)", dx="dy * sign(x)", samples=away_from_zero))
+sign = _numbers(pointwise("sign", "x", "sign(x)", samples=away_from_zero))
+square = pointwise("square", "x", "x * x", dx="dy * (2 * x)")
+reciprocal = pointwise(
+    "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
+)
+hypot = pointwise("hypot", "a b", "hypot(a, b)", floats=True)  # its gradient at (0, 0) is 0
+
+
+def _lerp_samples(rng):
+    for shapes in (((3, 4), (3, 4), ()), ((2, 3), (3,), (2, 1)), ((0, 2), (2,), ())):
+        a, b = (rng.normal(size=shape) for shape in shapes[:2])
+        yield (a, b, rng.uniform(size=shapes[2])), {}
+    yield (rng.normal(size=3), rng.normal(size=3), 0.75), {}
+
+
+lerp = pointwise(
+    "lerp",
+    "a b weight",
+    "where(abs(weight) < 0.5, a + weight * (b - a), b - (b - a) * (1 - weight))",
+    da="dy * (1 - weight)",
+    db="dy * weight",
+    dweight="dy * (b - a)",
+    floats=True,
+    samples=_lerp_samples,
+)
+
+# -- Choices -------------------------------------------------------------------------
+
 maximum = pointwise("maximum", "a b", "maximum(a, b)", samples=_apart)
 minimum = pointwise("minimum", "a b", "minimum(a, b)", samples=_apart)
+
+
+def _clip_samples(rng):
+    x = rng.uniform(-3, 3, size=(4, 5))
+    bounds = np.array([-1.0, 1.0])
+    x = np.where(np.abs(np.abs(x) - 1) < 0.1, 0.5, x)  # clip has kinks at the bounds
+    yield (x, *bounds.reshape(2, 1)), {}
+    yield (x, -1.0, 1.0), {}
+    yield (np.array(2.0), np.zeros(3), np.ones((2, 1))), {}
+
+
+clip_both = pointwise(
+    "clip_both",
+    "x low high",
+    "minimum(maximum(x, low), high)",
+    dx="where((x >= low) & (x <= high), dy, 0)",
+    dlow="where((x < low) & (low < high), dy, 0)",
+    dhigh="where((x > high) | (high < low), dy, 0)",
+    samples=_clip_samples,
+)
+clip_low = pointwise(
+    "clip_low",
+    "x low",
+    "maximum(x, low)",
+    dx="where(x >= low, dy, 0)",
+    dlow="where(x < low, dy, 0)",
+    samples=_apart,
+)
+clip_high = pointwise(
+    "clip_high",
+    "x high",
+    "minimum(x, high)",
+    dx="where(x <= high, dy, 0)",
+    dhigh="where(x > high, dy, 0)",
+    samples=_apart,
+)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x within bounds, each a number, a tensor or absent; at a bound the gradient is x's.
+
+    >>> clip(np.array([-2.0, 0.5, 2.0]), -1.0, 1.0)
+    array([-1. ,  0.5,  1. ])
+    """
+    if low is None:
+        return x if high is None else clip_high(x, high)
+    return clip_low(x, low) if high is None else clip_both(x, low, high)
 
 
 def _where_samples(rng):
@@ -53,6 +175,12 @@ where = pointwise(
     db="where(condition, 0, dy)",
     samples=_where_samples,
 )
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """x with `value` (a number or a 0-d tensor) where the mask is true."""
+    return where(mask, value, x)
+
 
 accumulate = Op("accumulate", "total part", writes="total", outputs="")
 
@@ -76,22 +204,11 @@ def accumulate_samples(rng):
     yield (rng.normal(size=(3, 4)), rng.normal(size=(3, 4))), {}
 
 
-# -- Comparison ----------------------------------------------------------------------
+# -- Activations ---------------------------------------------------------------------
 
-equal = pointwise("equal", "a b", "a == b", boolean=True)
-not_equal = pointwise("not_equal", "a b", "a != b", boolean=True)
-less = pointwise("less", "a b", "a < b", boolean=True)
-less_equal = pointwise("less_equal", "a b", "a <= b", boolean=True)
-greater = pointwise("greater", "a b", "a > b", boolean=True)
-greater_equal = pointwise("greater_equal", "a b", "a >= b", boolean=True)
-
-# -- Functions of one variable -------------------------------------------------------
-
-abs = pointwise("abs", "x", "abs(x)", dx="dy * sign(x)")
-exp = pointwise("exp", "x", "exp(x)", floats=True)
-log = pointwise("log", "x", "log(x)", floats=True, dx="dy / x", samples=_positive(1))
-sqrt = pointwise("sqrt", "x", "sqrt(x)", floats=True, dx="dy * 0.5 / y", samples=_positive(1))
-tanh = pointwise("tanh", "x", "tanh(x)", floats=True)
+relu = pointwise(
+    "relu", "x", "where(x <= 0, 0, x)", dx="where(y <= 0, 0, dy)", samples=away_from_zero
+)
 sigmoid = pointwise(
     "sigmoid",
     "x",
@@ -100,14 +217,11 @@ sigmoid = pointwise(
     e="exp(-abs(x))",
     floats=True,
 )
-
-
-def _away_from_zero(rng):
-    """relu has no gradient at 0."""
-    for shape in ((3, 4), (), (0, 2), (2, 3, 1, 5)):
-        yield (rng.normal(size=shape) + 0.1 * np.sign(rng.normal(size=shape)),), {}
-
-
-relu = pointwise(
-    "relu", "x", "where(x <= 0, 0, x)", dx="where(y <= 0, 0, dy)", samples=_away_from_zero
+logsigmoid = pointwise(
+    "logsigmoid",
+    "x",
+    "minimum(x, 0) - log1p(e)",
+    dx="dy * where(x >= 0, e / (1 + e), 1 / (1 + e))",
+    e="exp(-abs(x))",
+    floats=True,
 )

@@ -120,11 +120,12 @@ def _record(
     own = op.own(plan, results)
     saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True)) if op.saves else {}
     edges = []
-    for i, (positions, rule, into) in enumerate(op.gradients):
+    for i, (positions, rule, into, asks) in enumerate(op.gradients):
         targets = tuple(nodes if positions is None else [nodes[at] for at in positions])
         if not any(targets):
             continue
-        closure = rule(own, *arrays, **saved, **plan.settings)
+        asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
+        closure = rule(own, *arrays, **saved, **asked, **plan.settings)
         if i not in plan.keeps:
             plan.keeps[i] = _kept_positions(closure, arrays, own)
         where = range(len(arrays)) if positions is None else positions
@@ -254,10 +255,11 @@ def _apply_higher(
             )
     own = twins[0] if len(twins) == 1 else tuple(twins)
     edges = []
-    for positions, rule, into in op.gradients:
+    for positions, rule, into, asks in op.gradients:
         targets = tuple(nodes if positions is None else [nodes[at] for at in positions])
         if any(targets):
-            closure = rule(own, *padded, **saved, **plan.settings)
+            asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
+            closure = rule(own, *padded, **saved, **asked, **plan.settings)
             edges.append(Edge(targets, _alone(closure, positions, targets), into, twins))
     if edges:
         attach(op, plan, edges, inputs, arrays, tensors)

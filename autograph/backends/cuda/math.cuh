@@ -33,6 +33,7 @@ FLOAT_FUNCTION(asinh, asinh)
 FLOAT_FUNCTION(acosh, acosh)
 FLOAT_FUNCTION(atanh, atanh)
 FLOAT_FUNCTION(erf, erf)
+FLOAT_FUNCTION(erfc, erfc)
 #undef FLOAT_FUNCTION
 
 // Integers are their own floor.

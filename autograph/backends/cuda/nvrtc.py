@@ -15,14 +15,14 @@ _NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll"
 
 def _candidates() -> list[str]:
     """Where the library may be: NVIDIA's wheels, then the loader's path, then a toolkit."""
-    found = []
+    found: list[str] = []
     nvidia = importlib.util.find_spec("nvidia")
     for folder in (nvidia.submodule_search_locations or []) if nvidia else []:
         for version in ("13", "12"):
             found += map(str, Path(folder).rglob(f"libnvrtc.so.{version}"))
     found += _NAMES
-    for folder in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
-        found += [f"{folder}/lib64/{name}" for name in _NAMES] if folder else []
+    for toolkit in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
+        found += [f"{toolkit}/lib64/{name}" for name in _NAMES] if toolkit else []
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...expression import Name, Number, Program, Tree
 from ..backend import CUDA
-from .compile import c_type
+from .compile import Constant, c_type
 from .indexing import decode
 from .launch import Kernel, divide_up, offset_type
 
@@ -169,11 +169,11 @@ def _kernel(
 ) -> Kernel:
     """One kernel; the size of the outermost dimension is not in it."""
     text, places = pointwise_text(program, dtypes, (0, *inner), strides, c_type(offset))
-    constants = {
+    constants: dict[str, Constant] = {
         "Number": number_type(dtypes, result), "Result": c_type(result),
         "Offset": c_type(offset), "pack": pack,
     }  # fmt: skip
-    return Kernel(text, "pointwise", constants | places)
+    return Kernel(text, "pointwise", {**constants, **places})
 
 
 def pointwise_text(

@@ -34,8 +34,8 @@ __device__ void multiply_tile(const View& view, int m0, int n0, int k0, int k1,
                               typename Tile::Number (&sums)[Tile::rows][Tile::columns]) {
     using Number = typename Tile::Number;
     constexpr int height = Tile::height, width = Tile::width, depth = Tile::depth;
-    __shared__ alignas(16) Number a_shared[depth * Tile::a_stride];
-    __shared__ alignas(16) Number b_shared[depth * Tile::b_stride];
+    alignas(16) __shared__ Number a_shared[depth * Tile::a_stride];
+    alignas(16) __shared__ Number b_shared[depth * Tile::b_stride];
     const int thread = threadIdx.x;
 
     typename View::Row row[Tile::a_loads];

@@ -177,7 +177,7 @@ class Kernel:
         self.kinds: dict[Any, Kernel] = {}
 
     def __repr__(self) -> str:
-        names = ",".join(f"{name}={value}" for name, value in sorted(self.names.items()))
+        names = ",".join(f"{name}={getattr(value, '__name__', value)}" for name, value in sorted(self.names.items()))
         return f"{self.function.__name__}[{names}]" if names else self.function.__name__
 
     def of(self, **names: Any) -> Kernel:

@@ -14,7 +14,7 @@ import numpy as np
 from . import pool, tiles
 from .buffers import empty
 from .jit import kernel
-from .language import address, array, call, f32, i64
+from .language import address, array, bf16, call, f32, i64
 from .tiles import (
     A0, A1, A2, A_TABLE, ACCUMULATE, B0, B1, B2, B_VECTOR, C_TABLE, FLAGS, LANES, N0, N1, N2, PANEL, PLAN, RELU, ROWS,
 )  # fmt: skip
@@ -130,18 +130,35 @@ def pack_rows(a, rows, depth, a_row, a_k, out):
         group += 1
 
 
-def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False, out: Any = None) -> Any:
-    """a (M, K) @ b (K, N) (+ bias (N,)), of any strides, into a row-major array."""
-    (m, k), n = a.shape, b.shape[1]
-    size = a.itemsize
-    if out is None:
-        out = empty((m, n), a.dtype)
+@kernel
+def narrow(task, tasks: int, size: int, wide: f32, out: "T"):
+    """Rounds once."""
+    for i in range(task * size // tasks, (task + 1) * size // tasks):
+        out[i] = wide[i]
+
+
+def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
+    """a (M, K) @ b (K, N) (+ bias (N,)), of any strides, as a row-major array."""
+    (m, k), n, size = a.shape, b.shape[1], a.itemsize
+    out = empty((m, n), a.dtype)
     if not out.size:
         return out
+    if bias is not None and bias.dtype != np.float32:
+        bias = bias.astype(np.float32)
     (a_row, a_k), (b_k, b_j) = a.strides, b.strides
     columns = pack_columns(b, k, n, b_k // size, b_j // size)
-    multiply_packed(a, columns, out, m, n, k, a_row // size, a_k // size, bias, relu)
+    rounds = size != 4 and k > K_BLOCK  # sums of several blocks of k are kept in float32
+    result = empty((m, n), np.float32) if rounds else out
+    multiply_packed(a, columns, result, m, n, k, a_row // size, a_k // size, bias, relu)
+    if rounds:
+        tasks = shares(SHARES, out.size)
+        narrow.of(T=scalar_of(out))(tasks, tasks, out.size, result, out)
     return out
+
+
+def scalar_of(array: Any) -> Any:
+    """The engine's scalar type of an array: float32, or else bfloat16."""
+    return f32 if array.dtype.itemsize == 4 else bf16
 
 
 def pack_columns(b: Any, k: int, n: int, b_k: int, b_j: int) -> Any:
@@ -149,7 +166,7 @@ def pack_columns(b: Any, k: int, n: int, b_k: int, b_j: int) -> Any:
     panels = -(-n // PANEL)
     columns = empty((panels * k * PANEL,), np.float32)
     tasks = shares(panels, k * n)
-    pack.of(T=f32)(tasks, tasks, n, PANEL, 1, 1, k, 0, 0, b_k, b_j, b, columns)
+    pack.of(T=scalar_of(b))(tasks, tasks, n, PANEL, 1, 1, k, 0, 0, b_k, b_j, b, columns)
     return columns
 
 
@@ -157,19 +174,20 @@ def multiply_packed(
     a: Any, columns: Any, out: Any, m: int, n: int, k: int, a_row: int, a_k: int, bias: Any, relu: bool
 ) -> None:
     """`a` times packed columns into `out`."""
-    m_blocks, n_blocks, k_block, packs, room = _blocks(m, n, k, a_row, a_k, pool.get_num_threads())
+    scalar, output = scalar_of(a), scalar_of(out)
+    m_blocks, n_blocks, k_block, packs, room = _blocks(m, n, k, a_k, scalar is f32, pool.get_num_threads())
     scratch = empty((room,), np.float32) if packs else None
-    multiply.of(T=f32, U=f32)(
+    multiply.of(T=scalar, U=output)(
         m_blocks * n_blocks, m_blocks, n_blocks, m, n, k, k_block, packs, a, a_row, a_k, columns, bias, int(relu), out, n,
-        tiles.addresses(), scratch,
+        tiles.addresses(output.name), scratch,
     )  # fmt: skip
 
 
 @cache
-def _blocks(m: int, n: int, k: int, a_row: int, a_k: int, threads: int) -> tuple[int, int, int, int, int]:
+def _blocks(m: int, n: int, k: int, a_k: int, direct: bool, threads: int) -> tuple[int, int, int, int, int]:
     """Blocks of rows and of panels, how much of k at a time, whether to pack rows, and the room for that."""
     groups, panels = -(-m // ROWS), -(-n // PANEL)
-    packs = int(k > DIRECT or (a_k != 1 and panels > 4))
+    packs = int(not direct or k > DIRECT or (a_k != 1 and panels > 4))
     k_block = -(-k // -(-k // K_BLOCK)) if packs else max(k, 1)
     m_blocks = n_blocks = 1
     if m * n * k >= SMALL:

@@ -8,8 +8,8 @@ broadcasting A and loading vectors of B. Rows of A and of C begin where a table 
 apart, or windows of an image with any stride, dilation and width. Sizes and strides come in a plan of words, so a tile is
 compiled once for a processor. An empty `asm` ends each step of k: without it LLVM loads ahead and spills the sums.
 
-Sparse tiles do the same for a list of few values: W[i, j] += sum_l values[l] * X[offsets[l] + i * stride + j], or the
-other way, X[offsets[l] + i * stride + j] += values[l] * W[i, j]: the gradients behind relu and max pooling.
+Sparse tiles do the same for a list of few values, Y[i, j] += sum_l values[l] * X[offsets[l] + i * stride + j]: the
+gradients behind relu and max pooling.
 """
 
 from __future__ import annotations
@@ -66,19 +66,17 @@ def heights(rows: int, v: int, vectors: int) -> list[int]:
 
 
 @cache
-def sparse_addresses(rows: int, vectors: int) -> tuple[int, int]:
-    """Addresses of the two sparse tiles: those that add into W and into X."""
+def sparse_address(rows: int, vectors: int) -> int:
+    """Address of the sparse tile of this shape."""
     lanes = shape()[0]
     name = f"sparse_{lanes}x{rows}x{vectors}"
 
     def build() -> ir.Module:
         made = ir.Module(name)
-        Tile(made, "into_w", 6, lanes, rows, vectors).emit_sparse_w()
-        Tile(made, "into_x", 6, lanes, rows, vectors).emit_sparse_x()
+        Tile(made, "tile", 8, lanes, rows, vectors).emit_sparse()
         return made
 
-    functions = jit.load(name, [__file__], build)
-    return functions("into_w"), functions("into_x")
+    return jit.load(name, [__file__], build)("tile")
 
 
 class Tile:
@@ -192,10 +190,12 @@ class Tile:
             with otherwise:
                 each(False)
 
-    def emit_sparse_w(self) -> None:
-        """into_w(count, values, offsets, X, stride, W): W, rows of `vectors` whole vectors, gathers what X has."""
+    def emit_sparse(self) -> None:
+        """tile(count, values, offsets, step, X, stride, Y, Y's stride): rows of Y are whole vectors."""
         b = self.builder
-        count, values, offsets, x, stride, w = self.sparse_arguments()
+        count, values, offsets, skip, x, stride, y, y_stride = self.arguments
+        values, x, y = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, y))
+        offsets = b.inttoptr(offsets, I32.as_pointer())
         copies = 2 if self.rows * self.vectors <= 6 else 1  # sums enough to hide the latency of a multiply-add
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         sums = [[b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)]
@@ -203,46 +203,26 @@ class Tile:
             b.store(zero, place)
 
         def step(at, copy):
-            value, start = self.sparse_item(values, offsets, x, at)
+            value, start = self.sparse_item(values, offsets, x, b.mul(at, skip))
             for i in range(self.rows):
                 row = b.gep(start, [b.mul(stride, I64(i))])
                 for j in range(self.vectors):
                     place = sums[copy][i * self.vectors + j]
                     b.store(self.fma(value, self.load(b.gep(row, [I64(j * self.lanes)])), b.load(place)), place)
+            b.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], True)
 
         pairs = b.sdiv(count, I64(copies))
         self.count_to(I64(0), pairs, lambda at: [step(b.add(b.mul(at, I64(copies)), I64(k)), k) for k in range(copies)])
-        self.count_to(b.mul(pairs, I64(copies)), count, lambda at: step(at, 0))
-        for i in range(self.rows * self.vectors):
-            total, place = b.load(sums[0][i]), b.gep(w, [I64(i * self.lanes)])
-            for other in sums[1:]:
-                total = b.fadd(total, b.load(other[i]))
-            b.store(b.fadd(self.load(place), total), b.bitcast(place, self.vector.as_pointer()), align=4)
+        if copies > 1:
+            self.count_to(b.mul(pairs, I64(copies)), count, lambda at: step(at, 0))
+        for i in range(self.rows):
+            row = b.gep(y, [b.mul(y_stride, I64(i))])
+            for j in range(self.vectors):
+                total, place = b.load(sums[0][i * self.vectors + j]), b.gep(row, [I64(j * self.lanes)])
+                for other in sums[1:]:
+                    total = b.fadd(total, b.load(other[i * self.vectors + j]))
+                b.store(b.fadd(self.load(place), total), b.bitcast(place, self.vector.as_pointer()), align=4)
         b.ret_void()
-
-    def emit_sparse_x(self) -> None:
-        """into_x(count, values, offsets, X, stride, W): X gathers what W has."""
-        b = self.builder
-        count, values, offsets, x, stride, w = self.sparse_arguments()
-        held = [self.load(b.gep(w, [I64(i * self.lanes)])) for i in range(self.rows * self.vectors)]
-
-        def step(at):
-            value, start = self.sparse_item(values, offsets, x, at)
-            for i in range(self.rows):
-                row = b.gep(start, [b.mul(stride, I64(i))])
-                for j in range(self.vectors):
-                    place = b.gep(row, [I64(j * self.lanes)])
-                    total = self.fma(value, held[i * self.vectors + j], self.load(place))
-                    b.store(total, b.bitcast(place, self.vector.as_pointer()), align=4)
-
-        self.count_to(I64(0), count, step)
-        b.ret_void()
-
-    def sparse_arguments(self):
-        b = self.builder
-        count, values, offsets, x, stride, w = self.arguments
-        values, x, w = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, w))
-        return count, values, b.inttoptr(offsets, I32.as_pointer()), x, stride, w
 
     def sparse_item(self, values, offsets, x, at):
         b = self.builder

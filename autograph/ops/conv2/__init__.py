@@ -7,7 +7,7 @@ the field this is the cross-correlation: the filter is not flipped.
 
 from __future__ import annotations
 
-from ...backends import CUPY, NUMPY, REFERENCE
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
 from ..axes import pair
@@ -21,6 +21,8 @@ for _op in (conv2, conv2_dx, conv2_dweight):
     _op.kernels_from(NUMPY, ".numpy_kernels")
     _op.kernels_from(CUPY, ".numpy_kernels")
     _op.kernels_from(REFERENCE, ".numpy_kernels")
+    _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_kernels")
 
 
 def _pairs(op, stride, padding, dilation, groups):

@@ -9,18 +9,25 @@ from math import gcd
 
 import numpy as np
 
+from ...backends import NATIVE
 from ...backends.host import pool, tiles
 from ...backends.host.buffers import empty
-from ...backends.host.jit import kernel
-from ...backends.host.language import SCALARS, f32
-from ...backends.host.product import pack, shares
+from ...backends.host.product import pack, scalar_of, shares
 from ...backends.host.tiles import ACCUMULATE, LANES, PANEL
+from ...scalar_type import BF16, F32
+from . import conv2, conv2_dweight, conv2_dx
 from . import native_loops as loops
 from .native_loops import PHASE
 
 SHARES = 8  # partial sums of a weight's gradient; fixed, so that results do not depend on threads
 
 
+def takes(*outlines, **settings):
+    """Whether all inputs are of a scalar type that the engine computes with."""
+    return all(each is None or each.scalar_type in (F32, BF16) for each in outlines)
+
+
+@conv2.kernel(NATIVE, when=takes, strided=True, halves=True)
 def conv2_native(x, weight, bias, *, stride, padding, dilation, groups):
     (n, c, h, w), (o, c_group, r, s) = x.shape, weight.shape
     found = forward_geometry((c, h, w), (o, c_group, r, s), stride, padding, dilation, groups)
@@ -31,13 +38,15 @@ def conv2_native(x, weight, bias, *, stride, padding, dilation, groups):
     return y.transpose(0, 3, 1, 2)
 
 
+@conv2_dx.kernel(NATIVE, when=takes, strided=True, halves=True)
 def conv2_dx_native(dy, weight, *, size, stride, padding, dilation, groups):
     (n, o, p, q), (_, c_group, r, s) = dy.shape, weight.shape
     h, w = size
     found = backward_geometry((o, p, q), (o, c_group, r, s), size, stride, padding, dilation, groups)
     dx = empty((n, h, w, c_group * groups), dy.dtype)
     columns = empty((found.columns,), np.float32)
-    o_group, taps = o // groups, r * s
+    o_group = o // groups
+    w_o, w_c, w_r, w_s = (step // weight.itemsize for step in weight.strides)
     panels = -(-c_group // PANEL)
     packs = pack.of(T=scalar_of(weight))
     for taps_h, taps_w, step_h, step_w, first_h, first_w, offset in found.parts:
@@ -45,12 +54,13 @@ def conv2_dx_native(dy, weight, *, size, stride, padding, dilation, groups):
         for g in range(groups):
             part = weight[g * o_group :, :, first_h:, first_w:]
             tasks = shares(panels, depth * c_group)
-            packs(tasks, tasks, c_group, PANEL, taps_h, taps_w, o_group, step_h * s, step_w, c_group * taps, taps,
-                  part, columns[offset + g * panels * depth * PANEL :])  # fmt: skip
+            packs(tasks, tasks, c_group, PANEL, taps_h, taps_w, o_group, step_h * w_r, step_w * w_s, w_o, w_c, part,
+                  columns[offset + g * panels * depth * PANEL :])  # fmt: skip
     run_convolve(found, dy, columns, groups, o_group, c_group, None, dx, h * w * c_group * groups)
     return dx.transpose(0, 3, 1, 2)
 
 
+@conv2_dweight.kernel(NATIVE, when=takes, strided=True, halves=True)
 def conv2_dweight_native(dy, x, *, filter, stride, padding, dilation, groups):
     (n, o, p, q), (_, c, h, w) = dy.shape, x.shape
     r, s = filter
@@ -96,11 +106,6 @@ def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
     )  # fmt: skip
 
 
-def scalar_of(array):
-    """The engine's name of an array's scalar type."""
-    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]
-
-
 def strides_of(x):
     """Strides in elements, and whether channels are last in memory."""
     size, (n, c, h, w) = x.itemsize, x.shape
@@ -121,9 +126,10 @@ def pack_forward(weight, groups):
     panels = -(-o_group // PANEL)
     columns = empty((groups * panels * depth * PANEL,), np.float32)
     tasks = shares(panels, depth * o_group)
+    w_o, w_c, w_r, w_s = (step // weight.itemsize for step in weight.strides)
     for g in range(groups):
         pack.of(T=scalar_of(weight))(
-            tasks, tasks, o_group, PANEL, r, s, c_group, s, 1, r * s, depth, weight[g * o_group :] if g else weight,
+            tasks, tasks, o_group, PANEL, r, s, c_group, w_r, w_s, w_c, w_o, weight[g * o_group :] if g else weight,
             columns[g * panels * depth * PANEL :] if g else columns,
         )  # fmt: skip
     return columns

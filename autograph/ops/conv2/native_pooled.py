@@ -6,10 +6,10 @@ import numpy as np
 
 from ...backends.host import pool, tiles
 from ...backends.host.buffers import empty
-from ...backends.host.product import shares
+from ...backends.host.product import scalar_of, shares
 from ...backends.host.tiles import LANES, PANEL, ROWS
 from . import pooled_loops as loops
-from .native_kernels import SHARES, forward_geometry, image_strides, pack_forward, phase_words, scalar_of
+from .native_kernels import SHARES, forward_geometry, image_strides, pack_forward, phase_words
 
 
 def conv2_relu_max_pool2_native(x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding):
@@ -22,7 +22,8 @@ def conv2_relu_max_pool2_native(x, weight, bias, *, stride, padding, dilation, g
         bias = bias.astype(np.float32)
     strides, copies = image_strides(x, conv)
     tasks = min(n, pool.get_num_threads())
-    if found.planes is not None and weight.dtype == np.float32:
+    if found.planes is not None:
+        weight = np.ascontiguousarray(weight, np.float32)
         plane = found.plane
         room = o * plane + c * conv.height * conv.width + 2 * plane + PANEL
         loops.convolve_pool_planes.of(T=scalar_of(x), WR=filter[0], WS=filter[1], STRIDE=pool_stride[1])(
@@ -53,15 +54,16 @@ def conv2_relu_max_pool2_back_native(
     scalar, length, block = scalar_of(x), weight[0].size, sparse.block
     parts = max(1, min(n, SHARES))
     sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
+    back = found.back
     weights = dx = None
     if needs_dx:
-        weights, dx = empty((o * block,), np.float32), empty((n, h, w, c), x.dtype)
-        loops.order_weight.of(T=scalar)(1, o, length, block, sparse.positions, weight, weights)
-    room = 2 * (conv.height * conv.width * c + PANEL) + 2 * pp * qq + PANEL
-    loops.scatter_pool.of(T=scalar)(
+        weights, dx = spread_weight(weight, back), empty((n, h, w, c), x.dtype)
+    room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pp * qq * (3 * o + 2) + PANEL
+    loops.scatter_pool.of(T=scalar, WS=filter[1])(
         parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width, copies,
-        empty((parts * room,), np.float32), room, dy, index, pp * qq, o, found.starts, found.places, sparse.line,
-        sparse.chunks, len(sparse.chunks), block, weights, sums, biases, int(needs_dx), dx,
+        empty((parts * room,), np.float32), room, found.margin, dy, index, pp * qq, o, found.starts, found.down, found.right,
+        sparse.line, sparse.chunks, len(sparse.chunks), block, sums, biases, int(needs_dx), back.bases, -back.down,
+        -back.right, back.pitch, back.regions, len(back.regions), weights, dx,
     )  # fmt: skip
     dweight, dbias = empty(weight.shape, weight.dtype), empty((o,), weight.dtype)
     tasks = shares(o, parts * weight.size)
@@ -88,8 +90,10 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
     line = conv.width * c
     rows = (np.arange(found.size[0]) * pool_stride[0] - pool_padding[0]) * stride[0] * line
     columns = (np.arange(found.size[1]) * pool_stride[1] - pool_padding[1]) * stride[1] * c
-    found.starts = (rows[:, None] + columns).astype(np.int32).ravel()
-    found.places = (stride[0] * line * np.arange(window[0])[:, None] + stride[1] * c * np.arange(window[1])).astype(np.int32).ravel()
+    found.starts = np.repeat((rows[:, None] + columns).astype(np.int32).ravel(), o)
+    found.down, found.right = stride[0] * line, stride[1] * c
+    found.back = back_geometry(filter, stride, dilation, window, line, found.size[0] * found.size[1])
+    found.margin = pool_padding[0] * found.down + pool_padding[1] * found.right + (found.back.high + 1) * line + PANEL
     found.sparse = sparse_geometry(filter, dilation, line)
     found.plane = (-(-((p - 1) * conv.width + q) // PANEL) + 1) * PANEL + (conv.height - p) * conv.width + conv.width
     few = o < LANES and stride == (1, 1) and pool_padding == (0, 0) and o * (found.size[1] + LANES) <= loops.LINE
@@ -118,8 +122,8 @@ def sparse_geometry(filter, dilation, line):
     for row in range(0, r, high):
         for vector in range(0, total, wide):
             rows, vectors = min(high, r - row), min(wide, total - vector)
-            into_w, into_x = tiles.sparse_addresses(rows, vectors)
-            chunks.append((into_w, into_x, row * found.line + vector * LANES, found.block))
+            tile = tiles.sparse_address(rows, vectors)
+            chunks.append((tile, row * found.line + vector * LANES, found.block, vectors * LANES))
             inside = np.arange(rows * vectors * LANES).reshape(rows, vectors * LANES)
             positions[row : row + rows, vector * LANES : (vector + vectors) * LANES] = found.block + inside
             found.block += rows * vectors * LANES
@@ -127,3 +131,42 @@ def sparse_geometry(filter, dilation, line):
     by_tap = positions[:, : s * c].reshape(r, s, c)
     found.positions = np.ascontiguousarray(by_tap.transpose(2, 0, 1)).ravel()
     return found
+
+
+@cache
+def back_geometry(filter, stride, dilation, window, line, pixels):
+    """The region of x that the window of one pooled pixel reaches, and the filter spread so that it fits every place.
+
+    The spread filter has zeros around it: read from the place (0, 0) of the window on, or from any other, it covers the
+    whole region.
+    """
+    found = Pooled()
+    o, c, r, s = filter
+    above, before = (window[0] - 1) * stride[0], (window[1] - 1) * stride[1]
+    found.high = dilation[0] * (r - 1) + 1 + above
+    run = (dilation[1] * (s - 1) + 1 + before) * c
+    vectors = -(-run // LANES)
+    found.pitch = before * c + vectors * LANES
+    found.shape = (o, found.high + above, found.pitch)
+    found.inside = (slice(above, found.high, dilation[0]), before * c, s, c, dilation[1])
+    found.down, found.right = stride[0] * found.pitch, stride[1] * c
+    bases = np.arange(o) * found.shape[1] * found.pitch + above * found.pitch + before * c
+    found.bases = np.tile(bases.astype(np.int32), pixels)
+    wide = min(vectors, 6)
+    high = max(1, 2 * ROWS // wide)
+    regions = []
+    for row in range(0, found.high, high):
+        for vector in range(0, vectors, wide):
+            tile = tiles.sparse_address(min(high, found.high - row), min(wide, vectors - vector))
+            regions.append((tile, row * found.pitch + vector * LANES, row * line + vector * LANES))
+    found.regions = np.array(regions, np.int64)
+    return found
+
+
+def spread_weight(weight, back):
+    """The weight (O, C, R, S) -> (O, rows, S * C) with zeros around and between."""
+    rows, start, s, c, step = back.inside
+    spread = np.zeros(back.shape, np.float32)
+    taps = spread[:, rows, start : start + ((s - 1) * step + 1) * c]
+    taps.reshape(*taps.shape[:2], -1, c)[:, :, ::step] = weight.transpose(0, 2, 3, 1)
+    return spread

@@ -117,15 +117,24 @@ def convolve_pool_planes(
 @kernel
 def scatter_pool(
     task, shares: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
-    top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
-    dy: "T", index: u8, pixels: int, o: int, starts: i32, places: i32, line: int,
-    chunks: i64, chunk_count: int, block: int, weights: f32, sums: f32, biases: f32, has_dx: int, dx: "T",
+    top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int, margin: int,
+    dy: "T", index: u8, pixels: int, o: int, starts: i32, down: int, right: int, line: int,
+    chunks: i64, chunk_count: int, block: int, sums: f32, biases: f32,
+    has_dx: int, bases: i32, back_down: int, back_right: int, pitch: int, regions: i64, region_count: int, weights: f32,
+    dx: "T",
 ):  # fmt: skip
-    """What a share of the images adds to the gradients of weight and bias, and the gradient of x."""
-    size = height * width * c + PANEL
+    """What a share of the images adds to the gradients of weight and bias, and the gradient of x.
+
+    Entry (pixel, channel) has a value, the window of x that it came from, and where the filter lies in the region of x
+    that all places of the pixel's window reach. For the weight, sparse tiles go through the entries of a channel; for x,
+    through those of a pixel.
+    """
+    size, entries = height * width * c + 2 * margin, pixels * o
     image = scratch + task * room_size
-    deltas, values = image + size, image + 2 * size
-    offsets = as_pointer(i32, values + pixels)
+    deltas, values = image + size + margin, image + 2 * size
+    kept = values + entries
+    offsets = as_pointer(i32, kept + pixels)
+    kept_offsets, behind = offsets + entries, offsets + entries + pixels
     mine, bias = sums + task * o * block, biases + task * o
     for i in range(o * block):
         mine[i] = 0.0
@@ -136,51 +145,69 @@ def scatter_pool(
         if copies:
             copy_image(x + n * x_n, c, h, w, x_c, x_h, x_w, top, left, height, width, image)
             a = address(image)
-        if has_dx:
-            for i in range(size):
-                deltas[i] = 0.0
+        entry_values(entries, dy + n * entries, index + n * entries, values)
+        entry_places(entries, index + n * entries, starts, down, right, offsets)
         for k in range(o):
-            count, even, odd = 0, f32(0.0), f32(0.0)
-            here, beside = dy + (n * pixels * o + k), index + (n * pixels * o + k)
-            for i in range(0, pixels - 1, 2):
-                even += keep(here, beside, i, o, starts, places, values, offsets, count)
-                count += 1 if beside[i * o] != DEAD else 0
-                odd += keep(here, beside, i + 1, o, starts, places, values, offsets, count)
-                count += 1 if beside[(i + 1) * o] != DEAD else 0
-            if pixels % 2 == 1:
-                even += keep(here, beside, pixels - 1, o, starts, places, values, offsets, count)
-                count += 1 if beside[(pixels - 1) * o] != DEAD else 0
-            bias[k] += even + odd
-            for chunk in range(chunk_count):
-                words = chunks + chunk * 4  # into W, into X, where in x, where in a block
-                at = words[2]
-                call(words[0], count, values, offsets, a + 4 * at, line, mine + (k * block + words[3]))
-                if has_dx:
-                    call(words[1], count, values, offsets, deltas + at, line, weights + (k * block + words[3]))
+            if block <= 8 * LANES:  # so little work for an entry that leaving out dead ones does not pay
+                even, odd = f32(0.0), f32(0.0)
+                for i in range(0, pixels - 1, 2):
+                    even += values[i * o + k]
+                    odd += values[(i + 1) * o + k]
+                bias[k] += even + odd + (values[(pixels - 1) * o + k] if pixels % 2 == 1 else f32(0.0))
+                for chunk in range(chunk_count):
+                    words = chunks + chunk * 4  # the tile, where in x, where in a block, its row there
+                    call(
+                        words[0], pixels, values + k, offsets + k, o, a + 4 * words[1], line,
+                        mine + (k * block + words[2]), words[3],
+                    )  # fmt: skip
+            else:
+                count, even, odd = i32(0), f32(0.0), f32(0.0)
+                for i in range(pixels):
+                    value = values[i * o + k]
+                    kept[count] = value
+                    kept_offsets[count] = offsets[i * o + k]
+                    count += i32(value != 0.0)
+                for i in range(0, count - 1, 2):
+                    even += kept[i]
+                    odd += kept[i + 1]
+                bias[k] += even + odd
+                if count % 2 == 1:
+                    bias[k] += kept[count - 1]
+                for chunk in range(chunk_count):
+                    words = chunks + chunk * 4
+                    call(
+                        words[0], count, kept, kept_offsets, 1, a + 4 * words[1], line,
+                        mine + (k * block + words[2]), words[3],
+                    )  # fmt: skip
         if has_dx:
+            for i in range(0 - margin, size - margin):
+                deltas[i] = 0.0
+            entry_places(entries, index + n * entries, bases, back_down, back_right, behind)
+            for i in range(pixels):
+                for region in range(region_count):
+                    words = regions + region * 3  # the tile, where in the weights, where in x
+                    call(
+                        words[0], o, values + i * o, behind + i * o, 1, weights + words[1], pitch,
+                        deltas + (starts[i * o] + words[2]), width * c,
+                    )  # fmt: skip
             result = dx + n * h * w * c
             for i in range(h):
                 for j in range(w * c):
                     result[i * w * c + j] = deltas[((i + top) * width + left) * c + j]
 
 
-def keep(here, beside, i, o, starts, places, values, offsets, count):
-    """Put pixel i on the list, where the next one replaces it if it is dead; its gradient."""
-    place, value = beside[i * o], here[i * o]
-    alive = place != DEAD
-    values[count] = value
-    offsets[count] = starts[i] + places[place if alive else 0]
-    return from_bits(bits(value) if alive else i32(0))  # of floats, the choice would be a branch
+def entry_values(entries, dy, index, values):
+    """dy where relu let something through, else 0."""
+    for i in range(entries):
+        values[i] = from_bits(i32(0) if index[i] == DEAD else bits(dy[i]))
 
 
-@kernel
-def order_weight(task, o: int, length: int, block: int, positions: i32, weight: "T", out: f32):
-    """The weight as sparse tiles hold it, zeros where a chunk reaches beyond a row."""
-    for k in range(o):
-        for i in range(block):
-            out[k * block + i] = 0.0
-        for i in range(length):
-            out[k * block + positions[i]] = weight[k * length + i]
+def entry_places(entries, index, starts, down, right, offsets):
+    """An offset for every entry: of its pixel's window, and of its place there."""
+    rows, columns = i32(down), i32(right)
+    for i in range(entries):
+        place = i32(0) if index[i] == DEAD else index[i]
+        offsets[i] = starts[i] + place // WS * rows + place % WS * columns
 
 
 @kernel

@@ -5,7 +5,7 @@ Shapes: x (..., I), weight (I, O), bias (O,), y (..., O).
 
 from __future__ import annotations
 
-from ...backends import CUPY, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
@@ -13,6 +13,10 @@ from ..matmul import matmul, refuse_product
 from ..shape import permute_dims, reshape
 
 linear = Op("linear", "x weight bias?")
+linear.kernels_from(NATIVE, ".native_kernels")
+matmul.kernels_from(NATIVE, ".native_kernels")
+linear.kernels_from(CUDA, ".cuda_kernels")
+matmul.kernels_from(CUDA, ".cuda_kernels")
 
 
 @linear.outlined_by

@@ -2,10 +2,14 @@
 
 import numpy as np
 
+from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
 from ...backends.host.language import array, f32
-from ...backends.host.product import product, shares
+from ...backends.host.product import product, scalar_of, shares
+from ...scalar_type import BF16, F32
+from ..matmul import matmul
+from . import linear
 
 COLUMNS = 64  # of a task
 
@@ -32,9 +36,20 @@ def sum_rows(task, n: int, o: int, dy: "T", out: "T"):
         out[first + j] = sums[j]
 
 
+def takes(x, weight, bias=None):
+    """Whether inputs are of a scalar type that the engine computes with, and weight a matrix."""
+    return x.ndim > 0 and weight.ndim == 2 and weight.size > 0 and x.scalar_type in (F32, BF16)
+
+
+@linear.kernel(NATIVE, when=takes, halves=True)
 def linear_native(x, weight, bias, *, relu=False):
     rows = x.reshape(-1, weight.shape[0])
     return product(rows, weight, bias, relu=relu).reshape(*x.shape[:-1], weight.shape[1])
+
+
+@matmul.kernel(NATIVE, when=lambda a, b: a.ndim == 2 and takes(a, b), strided=True, halves=True)
+def matmul_native(a, b):
+    return product(a, b)
 
 
 def linear_back_native(dy, x, weight, y=None, *, needs_dx=True, needs_dbias=True):
@@ -43,12 +58,12 @@ def linear_back_native(dy, x, weight, y=None, *, needs_dx=True, needs_dbias=True
     if y is not None:
         masked = empty(dy.shape, dy.dtype)
         tasks = shares(n, dy.size)
-        mask.of(T=f32)(tasks, tasks, dy.size, dy, y, masked)
+        mask.of(T=scalar_of(dy))(tasks, tasks, dy.size, dy, y, masked)
         dy = masked
     dx = product(dy, weight.T) if needs_dx else None
     dweight = product(x.T, dy)
     dbias = None
     if needs_dbias:
         dbias = empty((o,), dy.dtype)
-        sum_rows.of(T=f32)(-(-o // COLUMNS), n, o, dy, dbias)
+        sum_rows.of(T=scalar_of(dy))(-(-o // COLUMNS), n, o, dy, dbias)
     return dx, dweight, dbias

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backends import CUPY, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import IndexRangeError, ScalarTypeError, ShapeError
 from ...op import Op
 from ...scalar_type import F64
@@ -13,9 +13,13 @@ from ..elementwise import multiply
 cross_entropy_loss = Op(
     "cross_entropy_loss", "x target", saves="probability", promotes="x", floats=True
 )
-cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy probability target", promotes="dy probability")
+cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy probability target", promotes="dy")
 cross_entropy_loss_ddy = Op("cross_entropy_loss_ddy", "ddx probability target", promotes="ddx probability")
 tally = Op("tally", "sums loss scores target", writes="sums", outputs="", promotes="")
+
+for _op in (cross_entropy_loss, cross_entropy_loss_dx, tally):
+    _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_kernels")
 
 
 @cross_entropy_loss.outlined_by
@@ -163,3 +167,23 @@ def tally_arrays(sums, loss, scores, target):
 @tally.sampled_by
 def tally_samples(rng):
     yield (np.zeros(3), rng.normal(size=()), rng.normal(size=(4, 3)), rng.integers(0, 3, size=4)), {}
+
+
+tally_loss = Op("tally_loss", "sums loss", writes="sums", outputs="", promotes="")
+
+
+@tally_loss.outlined_by
+def tally_loss_outline(sums, loss, *, rows):
+    """sums += [rows, the loss over them, 0]: where targets are not classes."""
+    return ()
+
+
+@tally_loss.kernel(NUMPY, CUPY)
+def tally_loss_arrays(sums, loss, *, rows):
+    sums[0] += rows
+    sums[1] += loss.astype(np.float64) * rows
+
+
+@tally_loss.sampled_by
+def tally_loss_samples(rng):
+    yield (np.zeros(3), rng.normal(size=())), {"rows": 4}

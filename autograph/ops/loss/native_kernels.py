@@ -2,10 +2,14 @@
 
 import numpy as np
 
+from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.functions import exp, log
 from ...backends.host.jit import kernel
-from ...backends.host.language import SCALARS, f32, f64, i64
+from ...backends.host.language import f32, f64, i64
+from ...backends.host.product import scalar_of
+from ...scalar_type import BF16, F32
+from . import check_classes, cross_entropy_loss, cross_entropy_loss_dx
 
 ROWS = 64  # of a task
 
@@ -51,6 +55,7 @@ def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx
             there[k] = (here[k] - (1.0 if k == chosen else 0.0)) * rate
 
 
+@cross_entropy_loss.kernel(NATIVE, when=lambda x, target: x.scalar_type in (F32, BF16), halves=True)
 def cross_entropy_loss_native(x, target):
     (n, c), scalar = x.shape, scalar_of(x)
     probability, each, loss = empty((n, c), np.float32), empty((n,), np.float32), np.empty((), x.dtype)
@@ -58,20 +63,15 @@ def cross_entropy_loss_native(x, target):
     target = np.ascontiguousarray(target, np.int64)
     losses.of(T=scalar)(-(-n // ROWS), n, c, x, target, probability, each, wrong)
     if wrong:
-        from . import check_classes
-
         check_classes(target, c)
     mean.of(T=scalar)(1, n, each, loss)
     return loss, probability
 
 
+@cross_entropy_loss_dx.kernel(NATIVE, when=lambda dy, probability, target: probability.scalar_type is dy.scalar_type is F32)
 def cross_entropy_loss_dx_native(dy, probability, target):
     n, c = probability.shape
     dx = empty((n, c), dy.dtype)
     target = np.ascontiguousarray(target, np.int64)
     differences.of(T=scalar_of(dy))(-(-n // ROWS), n, c, dy, probability, target, dx)
     return dx
-
-
-def scalar_of(array):
-    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backends import CUPY, NUMPY, REFERENCE
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
 from ...outline import Outline
@@ -24,6 +24,8 @@ mean_pool2_dx = Op("mean_pool2_dx", "dy")
 for _op in (max_pool2, max_pool2_dx, max_pool2_pick, mean_pool2, mean_pool2_dx):
     for _backend in (NUMPY, CUPY, REFERENCE):
         _op.kernels_from(_backend, ".numpy_kernels")
+    _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_kernels")
 
 
 def _pairs(op, filter, stride, padding):

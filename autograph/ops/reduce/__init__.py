@@ -1,6 +1,11 @@
-"""Reductions: sum, mean, max, min, argmax, argmin over axes."""
+"""Reductions over axes: sum, mean, prod, max, min, argmax, argmin, any, all."""
 
 from __future__ import annotations
+
+from math import prod as product
+from typing import Any
+
+import numpy as np
 
 from ...backends import CUPY, NUMPY, namespace
 from ...errors import ShapeError
@@ -8,32 +13,40 @@ from ...op import Op
 from ...scalar_type import BOOL, F32, I64, ScalarType
 from ..axes import axes_of, axis_of
 from ..broadcast import broadcast_to
+from ..comparison import not_equal
 from ..elementwise import add, multiply
-from ..shape import reshape
+from ..index import index
+from ..shape import concat, permute_dims, reshape
+from ..summation import summed
 
 sum = Op("sum", "x")
 mean = Op("mean", "x")
 max = Op("max", "x")
 min = Op("min", "x")
 extreme_dx = Op("extreme_dx", "dy y x")
+prod = Op("prod", "x")
+prod_dx = Op("prod_dx", "dy x")
 argmax = Op("argmax", "x")
 argmin = Op("argmin", "x")
+any = Op("any", "x")
+all = Op("all", "x")
 
 
-def _reduced(op, x, axis, keepdims):
+def reduced(op, x, axis, keepdims):
+    """The shape of x without the axes, or with 1 for them."""
     axes = axes_of(op, x.ndim, axis)
     return tuple(
         1 if i in axes else size for i, size in enumerate(x.shape) if keepdims or i not in axes
     )
 
 
-def _kept(shape, axis):
+def kept_shape(shape, axis):
     """The shape of a reduced array as if keepdims had been set."""
     axes = axes_of("reduce", len(shape), axis)
     return tuple(1 if i in axes else size for i, size in enumerate(shape))
 
 
-def _axis(x, axis):
+def axes_in(x, axis):
     """The axis as NumPy takes it: a 0-d array has none."""
     return axes_of("reduce", x.ndim, axis) if x.ndim else ()
 
@@ -46,35 +59,41 @@ _WIDE = {"bool": I64, "signed": I64, "unsigned": ScalarType.U64, "float": None}
 @sum.outlined_by
 def sum_outline(x, *, axis=None, keepdims=False):
     wide = _WIDE[x.scalar_type.kind] or x.scalar_type
-    return x.like(shape=_reduced("sum", x, axis, keepdims), scalar_type=wide)
+    return x.like(shape=reduced("sum", x, axis, keepdims), scalar_type=wide)
 
 
 @sum.kernel(NUMPY, CUPY)
 def sum_arrays(x, *, axis, keepdims):
     wide = _WIDE[ScalarType.of(x).kind]
-    return x.sum(axis=_axis(x, axis), keepdims=keepdims, dtype=x.dtype if wide is None else wide.dtype)
+    if wide is None:
+        return summed(x, axes_in(x, axis), keepdims=keepdims)
+    return x.sum(axis=axes_in(x, axis), keepdims=keepdims, dtype=wide.dtype)
 
 
 @sum.gradient("x")
 def sum_dx(y, x, *, axis, keepdims):
-    shape, kept = x.shape, _kept(x.shape, axis)
+    shape, kept = x.shape, kept_shape(x.shape, axis)
     return lambda dy: broadcast_to(reshape(dy, shape=kept), shape=shape)
 
 
 @mean.outlined_by
 def mean_outline(x, *, axis=None, keepdims=False):
     wide = x.scalar_type if x.scalar_type.is_float else F32
-    return x.like(shape=_reduced("mean", x, axis, keepdims), scalar_type=wide)
+    return x.like(shape=reduced("mean", x, axis, keepdims), scalar_type=wide)
 
 
 @mean.kernel(NUMPY, CUPY)
 def mean_arrays(x, *, axis, keepdims):
-    return x.mean(axis=_axis(x, axis), keepdims=keepdims)
+    axes = axes_in(x, axis)
+    if not ScalarType.of(x).is_float:
+        return x.mean(axis=axes, keepdims=keepdims)
+    count = product(x.shape[i] for i in axes)
+    return summed(x, axes, keepdims=keepdims) / x.dtype.type(count)
 
 
 @mean.gradient("x")
 def mean_dx(y, x, *, axis, keepdims):
-    shape, kept = x.shape, _kept(x.shape, axis)
+    shape, kept = x.shape, kept_shape(x.shape, axis)
     share = y.size / x.size if x.size else 0.0
     return lambda dy: broadcast_to(reshape(multiply(dy, share), shape=kept), shape=shape)
 
@@ -89,13 +108,92 @@ def reduction_samples(rng):
     yield (rng.normal(size=()),), {}
 
 
+# -- prod ------------------------------------------------------------------------------
+
+
+@prod.outlined_by
+def prod_outline(x, *, axis=None, keepdims=False):
+    wide = _WIDE[x.scalar_type.kind] or x.scalar_type
+    return x.like(shape=reduced("prod", x, axis, keepdims), scalar_type=wide)
+
+
+@prod.kernel(NUMPY, CUPY)
+def prod_arrays(x, *, axis, keepdims):
+    wide = _WIDE[ScalarType.of(x).kind]
+    dtype = x.dtype if wide is None else wide.dtype
+    return x.prod(axis=axes_in(x, axis), keepdims=keepdims, dtype=dtype)
+
+
+@prod.gradient("x")
+def prod_gradient(y, x, *, axis, keepdims):
+    kept = kept_shape(x.shape, axis)
+    return lambda dy: prod_dx(reshape(dy, shape=kept), x, axis=axis)
+
+
+@prod.composed_by
+def prod_parts(x, *, axis, keepdims):
+    """Products of halves, of halves of them, and so on."""
+    axes = axes_in(x, axis)
+    shape = tuple(size for i, size in enumerate(x.shape) if i not in axes)
+    order = (*(i for i in range(x.ndim) if i not in axes), *axes)
+    length = product(x.shape[i] for i in axes)
+    y = reshape(permute_dims(x, axes=order), shape=(*shape, length))
+    while length > 1:
+        half = length // 2
+        parts = [index(y, key=(Ellipsis, slice(at, at + half))) for at in (0, half)]
+        odd = [index(y, key=(Ellipsis, slice(2 * half, None)))] if length % 2 else []
+        y = concat(multiply(*parts), *odd, axis=-1)
+        length = half + length % 2
+    y = sum(y, axis=-1) if length else add(sum(y, axis=-1), 1)
+    return reshape(y, shape=kept_shape(x.shape, axis)) if keepdims else y
+
+
+@prod_dx.outlined_by
+def prod_dx_outline(dy, x, *, axis):
+    return x.like()
+
+
+@prod_dx.kernel(NUMPY, CUPY)
+def prod_dx_arrays(dy, x, *, axis):
+    """dy times the product of all others: of those before and those after, so that zeros are
+    numbers like any other."""
+    xp = namespace(x)
+    axes = axes_in(x, axis)
+    ends = tuple(range(x.ndim - len(axes), x.ndim))
+    moved = xp.moveaxis(x, axes, ends)
+    flat = moved.reshape(*moved.shape[: ends[0]] if ends else (), -1)
+    before, after = xp.ones_like(flat), xp.ones_like(flat)
+    before[..., 1:] = xp.cumprod(flat[..., :-1], axis=-1)
+    after[..., :-1] = xp.cumprod(flat[..., :0:-1], axis=-1)[..., ::-1]
+    return dy * xp.moveaxis((before * after).reshape(moved.shape), ends, axes)
+
+
+def _products(rng):
+    x = rng.normal(size=(2, 3, 4))
+    yield (x,), {}
+    yield (x,), {"axis": (0, -1), "keepdims": True}
+    yield (np.where(np.abs(x) < 0.3, 0.0, x),), {"axis": 1}
+    yield (np.array([0.0, 2.0, 0.0, 3.0]),), {}
+    yield (rng.normal(size=()),), {}
+    yield (np.zeros((0, 3)),), {"axis": 0}
+
+
+prod.sampled_by(_products)
+
+
+@prod_dx.sampled_by
+def prod_dx_samples(rng):
+    yield (rng.normal(size=(1, 3, 1)), rng.normal(size=(2, 3, 4))), {"axis": (0, 2)}
+    yield (rng.normal(size=()), rng.normal(size=())), {"axis": None}
+
+
 # -- max and min -----------------------------------------------------------------------
 
 
 def _extreme_outline(op):
     def outline(x, *, axis=None, keepdims=False):
-        shape = _reduced(op.name, x, axis, keepdims)
-        if x.size == 0 and any(x.shape[i] == 0 for i in axes_of(op.name, x.ndim, axis)):
+        shape = reduced(op.name, x, axis, keepdims)
+        if 0 in [x.shape[i] for i in axes_of(op.name, x.ndim, axis) if x.ndim]:
             raise ShapeError(f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}")
         return x.like(shape=shape)
 
@@ -104,7 +202,7 @@ def _extreme_outline(op):
 
 def _extreme_kernel(op):
     def kernel(x, *, axis, keepdims):
-        return getattr(x, op.name)(axis=_axis(x, axis), keepdims=keepdims)
+        return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
 
     kernel.__name__ = f"{op.name}_arrays"
     return kernel
@@ -112,7 +210,7 @@ def _extreme_kernel(op):
 
 def _extreme_gradient(op):
     def rule(y, x, *, axis, keepdims):
-        kept = _kept(x.shape, axis)
+        kept = kept_shape(x.shape, axis)
         return lambda dy: extreme_dx(reshape(dy, shape=kept), reshape(y, shape=kept), x, axis=axis)
 
     rule.__name__ = f"{op.name}_dx"
@@ -135,7 +233,7 @@ def extreme_dx_outline(dy, y, x, *, axis):
 def extreme_dx_arrays(dy, y, x, *, axis):
     """dy shared evenly between equal extremes, as in torch's amax."""
     hit = ((x == y) | ((x != x) & (y != y))).astype(x.dtype)
-    return dy * hit / hit.sum(axis=_axis(x, axis), keepdims=True)
+    return dy * hit / hit.sum(axis=axes_in(x, axis), keepdims=True)
 
 
 @extreme_dx.gradient("dy")
@@ -152,10 +250,10 @@ def extreme_dx_ddy(dx, dy, y, x, *, axis):
 
 def _arg_outline(op):
     def outline(x, *, axis=None, keepdims=False):
-        if x.size == 0:
-            raise ShapeError(f"{op.name}: x is empty\n  x  {x.shape}")
         chosen = None if axis is None else axis_of(op.name, x.ndim, axis)
-        return x.like(shape=_reduced(op.name, x, chosen, keepdims), scalar_type=I64)
+        if x.size == 0 and (chosen is None or x.shape[chosen] == 0):
+            raise ShapeError(f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}")
+        return x.like(shape=reduced(op.name, x, chosen, keepdims), scalar_type=I64)
 
     return outline
 
@@ -165,7 +263,7 @@ def _arg_kernel(op):
         if x.ndim == 0:
             return namespace(x).zeros((), "int64")
         found = getattr(x.astype("uint8") if ScalarType.of(x) is BOOL else x, op.name)(axis=axis)
-        return found.reshape(_reduced(op.name, x, axis, keepdims)) if keepdims else found
+        return found.reshape(reduced(op.name, x, axis, keepdims)) if keepdims else found
 
     kernel.__name__ = f"{op.name}_arrays"
     return kernel
@@ -182,3 +280,39 @@ def argmax_samples(rng):
     yield (rng.normal(size=(3, 4)),), {"axis": 1}
     yield (rng.normal(size=(3, 4)),), {}
     yield (rng.normal(size=(3, 4)),), {"axis": -2, "keepdims": True}
+
+
+# -- any and all -------------------------------------------------------------------------
+
+
+def _truth_outline(op):
+    def outline(x, *, axis=None, keepdims=False):
+        return x.like(shape=reduced(op.name, x, axis, keepdims), scalar_type=BOOL)
+
+    return outline
+
+
+def _truth_kernel(op):
+    def kernel(x, *, axis, keepdims):
+        return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
+
+    kernel.__name__ = f"{op.name}_arrays"
+    return kernel
+
+
+def _truth_samples(rng):
+    for settings in ({}, {"axis": (0, -1), "keepdims": True}, {"axis": 1}):
+        yield (rng.integers(0, 2, size=(2, 3, 2)) > 0,), settings
+    yield (np.zeros((0, 3)),), {"axis": 0}
+    yield (np.array(2.0),), {}
+
+
+for _op in (any, all):
+    _op.outlined_by(_truth_outline(_op))
+    _op.kernel(NUMPY, CUPY)(_truth_kernel(_op))
+    _op.sampled_by(_truth_samples)
+
+
+def count_nonzero(x: Any, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+    """How many elements are not 0, over axes (all by default), in i64."""
+    return sum(not_equal(x, 0), axis=axis, keepdims=keepdims)

@@ -74,7 +74,7 @@ template <class Spec> struct ArgMin : Extreme<Spec, false> {
 // The states of the threads that share an output, merged in the first of them.
 template <class Spec, class State> __device__ void merge_in_block(State& state, int output, int lane) {
     constexpr int outputs = Spec::outputs_a_block, lanes = 256 / outputs;
-    __shared__ alignas(16) unsigned char memory[256 * sizeof(State)];
+    alignas(16) __shared__ unsigned char memory[256 * sizeof(State)];
     State* states = reinterpret_cast<State*>(memory);
 #pragma unroll
     for (int half = lanes / 2; half > 0; half /= 2) {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backends import CUPY, NUMPY
+from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...op import Op
 from ...scalar_type import F32, F64, I64
 
@@ -32,6 +32,8 @@ tick = Op("tick", "rate count table", writes="rate count", outputs="", promotes=
 for _op in (sgd_update, adam_update, tick):
     for _backend in (NUMPY, CUPY):
         _op.kernels_from(_backend, ".numpy_kernels")
+    _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_kernels")
 
 
 @sgd_update.outlined_by

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from ...backends import NATIVE
 from ...backends.host.jit import kernel
-from ...backends.host.language import SCALARS, f32, f64, i64, maximum, sqrt
+from ...backends.host.language import f32, f64, i64, sqrt
+from ...backends.host.product import scalar_of
+from ...scalar_type import BF16, F32
+from . import adam_update, sgd_update
 
 BLOCK = 1 << 14  # elements of a task
 
@@ -76,6 +80,12 @@ def advance(task, step: i64):
     step[0] += 1
 
 
+def takes(w, dw, step, rate, *state, **settings):
+    """Whether the parameter is of a scalar type that the engine computes with, and its state float32."""
+    return w.scalar_type is dw.scalar_type in (F32, BF16) and all(s is None or s.scalar_type is F32 for s in state)
+
+
+@sgd_update.kernel(NATIVE, when=takes, halves=True)
 def sgd_update_native(w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize):
     size = w.size
     tasks = -(-size // BLOCK)
@@ -87,6 +97,7 @@ def sgd_update_native(w, dw, step, rate, velocity, master, *, momentum, dampenin
         advance(1, step)
 
 
+@adam_update.kernel(NATIVE, when=takes, halves=True)
 def adam_update_native(
     w, dw, step, rate, moment1, moment2, largest, master, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize
 ):
@@ -99,7 +110,3 @@ def adam_update_native(
     )  # fmt: skip
     if tasks != 1:
         advance(1, step)
-
-
-def scalar_of(array):
-    return f32 if array.dtype.itemsize == 4 else SCALARS["bf16"]

@@ -1,0 +1,139 @@
+"""Data sets, and the batches drawn from them by a keyed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..device import HOST, Device
+from ..errors import DataError
+from ..philox import permutation, stream
+from ..scalar_type import ScalarType
+from ..tensor import Tensor
+
+SHARE = 0.5  # of a device's free memory, that a data set may take to live there
+
+
+class Batch(NamedTuple):
+    """Some samples: inputs (N, ...) and targets (N, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples in memory: inputs (N, ...) and targets (N, ...).
+
+    Floats, and integers where `scale` is given, become the model's scalar type in a batch,
+    times `scale`: `Dataset(images, labels, scale=1 / 255)`. Other integers stay what they are.
+    On a device the whole set is moved there once, if it fits, and batches are gathered there.
+
+    >>> data = Dataset(np.zeros((5, 3), np.float32), np.arange(5))
+    >>> [batch.targets.tolist() for batch in data.batches(2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    inputs: np.ndarray[Any, Any]
+    targets: np.ndarray[Any, Any]
+    scale: float | None = None
+    _placed: dict[Device, tuple[Tensor, Tensor] | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "targets"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
+        if len(self.inputs) != len(self.targets):
+            raise DataError(
+                f"Dataset: inputs and targets are not of one length\n"
+                f"  inputs   {self.inputs.shape}\n  targets  {self.targets.shape}"
+            )
+        if not len(self.inputs):
+            raise DataError("Dataset: there are no samples\n  give at least one")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def order(self, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The order of an epoch, a function of its key alone: any place is reached at once."""
+        return permutation(stream(seed, "shuffle", epoch), len(self))
+
+    def batches(
+        self,
+        size: int,
+        *,
+        device: Device | str = HOST,
+        scalar_type: ScalarType | str = ScalarType.F32,
+        order: np.ndarray[Any, Any] | None = None,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches of `size` from batch number `start` on, as they stand or in an `order`; the
+        last may be smaller."""
+        device, scalar_type = Device(device), ScalarType(scalar_type)
+        resident = self._on(device)
+        if order is None:
+            order = np.arange(len(self))
+        places = Tensor.borrow(order).to(device)
+        for first in range(start * size, len(order), size):
+            part = places[first : first + size]
+            if resident is None:
+                yield self._moved(order[first : first + size], device, scalar_type)
+            else:
+                inputs, targets = resident
+                gathered = self._gathered(inputs, part, scalar_type)
+                yield Batch(gathered, ops.gather_rows(targets, part))
+
+    def hash(self) -> str:
+        """A digest of all samples: another one is another data set."""
+        digest = sha256(repr((self.inputs.shape, self.targets.shape, self.scale)).encode())
+        for array in (self.inputs, self.targets):
+            digest.update(str(array.dtype).encode())
+            digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+        return digest.hexdigest()
+
+    def _on(self, device: Device) -> tuple[Tensor, Tensor] | None:
+        """The whole set on a device; None if it does not fit there."""
+        if device not in self._placed:
+            size = self.inputs.nbytes + self.targets.nbytes
+            if device.is_host or size <= SHARE * device.memory()[0]:
+                both = Tensor.borrow(self.inputs).to(device), Tensor.borrow(self.targets).to(device)
+                self._placed[device] = both
+            else:
+                self._placed[device] = None
+        return self._placed[device]
+
+    def _gathered(self, inputs: Tensor, part: Tensor, scalar_type: ScalarType) -> Tensor:
+        becomes = inputs.scalar_type.is_float or self.scale is not None
+        y: Tensor = ops.gather_rows(
+            inputs, part, scalar_type=scalar_type if becomes else None, scale=self.scale
+        )
+        return y
+
+    def _moved(
+        self, chosen: np.ndarray[Any, Any], device: Device, scalar_type: ScalarType
+    ) -> Batch:
+        """A batch gathered on the host and moved as it is stored; cast there."""
+        every = Tensor.borrow(np.arange(len(chosen))).to(device)
+        inputs = Tensor.borrow(self.inputs[chosen]).to(device)
+        return Batch(
+            self._gathered(inputs, every, scalar_type),
+            Tensor.borrow(self.targets[chosen]).to(device),
+        )
+
+
+def as_dataset(data: Dataset | tuple[Any, Any]) -> Dataset:
+    """A data set from itself, or from (inputs, targets)."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, tuple) and len(data) == 2:
+        return Dataset(np.asarray(data[0]), np.asarray(data[1]))
+    raise DataError(
+        f"fit: a {type(data).__name__} is not a data set\n"
+        f"  write  Dataset(inputs, targets)  or  (inputs, targets)"
+    )

@@ -1,0 +1,175 @@
+"""Convolution, bias, relu and max pooling as one op: the unpooled image is never stored.
+
+Shapes: x (N, C, H, W), weight (O, C / groups, R, S), bias (O,), y (N, O, P, Q) after pooling.
+Saved: the place of each y in its window, 255 where relu stopped it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backends import CUPY, NATIVE, NUMPY, namespace
+from ...errors import SettingsError
+from ...op import Op
+from ...outline import Outline
+from ..elementwise import relu
+from ..pool2 import max_pool2, max_pool2_dx, max_pool2_outline, max_pool2_settings
+from ..reduce import sum
+from . import (
+    conv2,
+    conv2_cost,
+    conv2_dweight,
+    conv2_dx,
+    conv2_outline,
+    conv2_settings,
+    output_size,
+)
+
+STOPPED = 255  # the index where relu let nothing through
+
+conv2_relu_max_pool2 = Op("conv2_relu_max_pool2", "x weight bias?", saves="index")
+conv2_relu_max_pool2_back = Op(
+    "conv2_relu_max_pool2_back",
+    "dy index x weight",
+    outputs="dx dweight dbias",
+    promotes="dy x weight",
+)
+conv2_relu_max_pool2_dweight = Op(
+    "conv2_relu_max_pool2_dweight",
+    "dy index x weight",
+    outputs="dweight dbias",
+    promotes="dy x weight",
+)
+
+for _op in (conv2_relu_max_pool2, conv2_relu_max_pool2_back, conv2_relu_max_pool2_dweight):
+    _op.kernels_from(NATIVE, ".native_pooled")
+
+
+@conv2_relu_max_pool2.settings_by
+def pooled_settings(
+    *, filter, pool_stride=None, pool_padding=0, stride=1, padding=0, dilation=1, groups=1
+):
+    pool = max_pool2_settings(filter=filter, stride=pool_stride, padding=pool_padding)
+    if pool["filter"][0] * pool["filter"][1] > 254:
+        raise SettingsError(
+            f"conv2_relu_max_pool2: a window of {pool['filter']} has more than 254 places\n"
+            f"  write  max_pool2(relu(conv2(x, weight, bias)), filter=...)"
+        )
+    return {
+        **conv2_settings(stride=stride, padding=padding, dilation=dilation, groups=groups),
+        "filter": pool["filter"],
+        "pool_stride": pool["stride"],
+        "pool_padding": pool["padding"],
+    }
+
+
+conv2_relu_max_pool2_back.settings_by(pooled_settings)
+conv2_relu_max_pool2_dweight.settings_by(pooled_settings)
+
+
+def apart(settings):
+    """The settings of the convolution, and those of the pooling."""
+    pool = {
+        "filter": settings["filter"],
+        "stride": settings["pool_stride"],
+        "padding": settings["pool_padding"],
+    }
+    names = ("stride", "padding", "dilation", "groups")
+    return {name: settings[name] for name in names}, pool
+
+
+@conv2_relu_max_pool2.outlined_by
+def pooled_outline(x, weight, bias, **settings):
+    conv, pool = apart(settings)
+    return max_pool2_outline(conv2_outline(x, weight, bias, **conv), **pool)
+
+
+@conv2_relu_max_pool2_back.outlined_by
+def pooled_back_outline(dy, index, x, weight, **settings):
+    return x.like(), weight.like(), weight.like(shape=weight.shape[:1])
+
+
+@conv2_relu_max_pool2_dweight.outlined_by
+def pooled_dweight_outline(dy, index, x, weight, **settings):
+    return weight.like(), weight.like(shape=weight.shape[:1])
+
+
+@conv2_relu_max_pool2.costed_by
+def pooled_cost(x, weight, bias, **settings):
+    return conv2_cost(x, weight, bias, **apart(settings)[0])
+
+
+@conv2_relu_max_pool2.composed_by
+def pooled_parts(x, weight, bias=None, **settings):
+    conv, pool = apart(settings)
+    return max_pool2(relu(conv2(x, weight, bias, **conv)), **pool)
+
+
+@conv2_relu_max_pool2.gradient("x", "weight", "bias")
+def pooled_gradient(y, x, weight, bias, *, index, needs, **settings):
+    if needs[0]:
+        return lambda dy: conv2_relu_max_pool2_back(dy, index, x, weight, **settings)
+    return lambda dy: (None, *conv2_relu_max_pool2_dweight(dy, index, x, weight, **settings))
+
+
+# -- by their parts, with the best kernel of each ----------------------------------------
+
+
+@conv2_relu_max_pool2.kernel(NUMPY, CUPY, halves=True)
+def pooled_composed(x, weight, bias, **settings):
+    conv, pool = apart(settings)
+    image = relu(conv2(x, weight, bias, **conv))
+    y, index = max_pool2.run(max_pool2.plan([Outline.of(image)], pool), [image])[1]
+    index = index.copy()
+    namespace(index).copyto(index, np.uint8(STOPPED), where=~(y > 0) & (y == y))
+    return y, index
+
+
+def _unpooled(dy, index, x, weight, settings):
+    conv, pool = apart(settings)
+    size = output_size(
+        x.shape[2:], weight.shape[2:], conv["stride"], conv["padding"], conv["dilation"]
+    )
+    return conv, max_pool2_dx(dy, index, size=size, **pool)
+
+
+@conv2_relu_max_pool2_back.kernel(NUMPY, CUPY, halves=True)
+def pooled_back_composed(dy, index, x, weight, **settings):
+    conv, dy = _unpooled(dy, index, x, weight, settings)
+    return (
+        conv2_dx(dy, weight, size=x.shape[2:], **conv),
+        conv2_dweight(dy, x, filter=weight.shape[2:], **conv),
+        sum(dy, axis=(0, 2, 3)),
+    )
+
+
+@conv2_relu_max_pool2_dweight.kernel(NUMPY, CUPY, halves=True)
+def pooled_dweight_composed(dy, index, x, weight, **settings):
+    conv, dy = _unpooled(dy, index, x, weight, settings)
+    return conv2_dweight(dy, x, filter=weight.shape[2:], **conv), sum(dy, axis=(0, 2, 3))
+
+
+# -- samples -------------------------------------------------------------------------
+
+SETTINGS = (
+    ((2, 1, 9, 9), (3, 1, 3, 3), {"filter": 2}),
+    ((2, 3, 8, 9), (4, 3, 3, 2), {"filter": (2, 3), "pool_stride": (1, 2), "padding": 1}),
+    ((1, 4, 9, 8), (2, 2, 3, 3), {"filter": 3, "pool_padding": 1, "groups": 2, "stride": (1, 2)}),
+)
+
+
+@conv2_relu_max_pool2.sampled_by
+def pooled_samples(rng):
+    for i, (shape, filter, settings) in enumerate(SETTINGS):
+        bias = rng.normal(size=filter[0]) if i != 1 else None
+        yield (rng.normal(size=shape), rng.normal(size=filter), bias), settings
+
+
+@conv2_relu_max_pool2_back.sampled_by
+@conv2_relu_max_pool2_dweight.sampled_by
+def pooled_back_samples(rng):
+    for (x, weight, bias), settings in pooled_samples(rng):
+        given = [Outline.of(x), Outline.of(weight), None if bias is None else Outline.of(bias)]
+        plan = conv2_relu_max_pool2.plan(given, settings)
+        y, index = conv2_relu_max_pool2.run(plan, [x, weight, bias])[1]
+        yield (rng.normal(size=y.shape), index, x, weight), settings

@@ -1,0 +1,320 @@
+"""Variance, deviation, norms and logsumexp over axes, and softmax along one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import ScalarTypeError
+from ..op import Op
+from ..scalar_type import F32
+from .axes import axes_of, axis_of
+from .comparison import equal
+from .elementwise import abs as absolute
+from .elementwise import divide, multiply, power, sign, subtract, where
+from .reduce import axes_in, kept_shape, max, mean, min, reduced, sum
+from .shape import reshape
+from .summation import summed
+from .transcendental import exp, log
+
+Axis = int | tuple[int, ...] | None
+
+var = Op("var", "x", floats=True)
+std = Op("std", "x", floats=True)
+euclidean_norm = Op("euclidean_norm", "x", floats=True)
+power_norm = Op("power_norm", "x", floats=True)
+logsumexp = Op("logsumexp", "x", floats=True)
+softmax = Op("softmax", "x", floats=True)
+log_softmax = Op("log_softmax", "x", floats=True)
+softmax_dx = Op("softmax_dx", "dy y")
+log_softmax_dx = Op("log_softmax_dx", "dy y")
+
+
+def _sampled(rng):
+    x = rng.normal(size=(2, 3, 4))
+    yield (x,), {}
+    yield (x,), {"axis": (0, -1), "keepdims": True}
+    yield (x,), {"axis": 1}
+
+
+# -- var and std -----------------------------------------------------------------------
+
+
+def _spread_outline(op):
+    def outline(x, *, axis=None, correction=0, keepdims=False):
+        """The mean square distance to the mean; divided by the count less `correction`."""
+        return x.like(shape=reduced(op.name, x, axis, keepdims))
+
+    return outline
+
+
+def _degrees(shape, axis, correction):
+    """What the squares are divided by: their number less the correction."""
+    count = np.prod([shape[i] for i in axes_of("var", len(shape), axis) if shape], dtype=np.int64)
+    return float(np.maximum(count - correction, 0))
+
+
+def var_arrays(x, *, axis, correction, keepdims):
+    axes = axes_in(x, axis)
+    count = _degrees(x.shape, axis, 0)
+    middle = summed(x, axes, keepdims=True) / x.dtype.type(count)
+    away = x - middle
+    return summed(away * away, axes, keepdims=keepdims) / x.dtype.type(count - correction)
+
+
+def std_arrays(x, *, axis, correction, keepdims):
+    return var_arrays(x, axis=axis, correction=correction, keepdims=keepdims) ** 0.5
+
+
+def _away(x, axis):
+    return subtract(x, mean(x, axis=axis, keepdims=True))
+
+
+def var_dx(y, x, *, axis, correction, keepdims):
+    kept, degrees = kept_shape(x.shape, axis), _degrees(x.shape, axis, correction)
+    share = 2 / degrees if degrees else float("nan")
+    return lambda dy: multiply(multiply(reshape(dy, shape=kept), share), _away(x, axis))
+
+
+def std_dx(y, x, *, axis, correction, keepdims):
+    """Where the deviation is 0 its gradient is taken to be 0, as in PyTorch."""
+    kept, degrees = kept_shape(x.shape, axis), _degrees(x.shape, axis, correction)
+    share = 1 / degrees if degrees else float("nan")
+
+    def rule(dy):
+        slope = where(equal(y, 0), 0, divide(multiply(dy, share), y))
+        return multiply(reshape(slope, shape=kept), _away(x, axis))
+
+    return rule
+
+
+def _spread_samples(rng):
+    for arrays, settings in _sampled(rng):
+        yield arrays, settings
+        yield arrays, settings | {"correction": 1}
+
+
+for _op, _kernel, _rule in ((var, var_arrays, var_dx), (std, std_arrays, std_dx)):
+    _op.outlined_by(_spread_outline(_op))
+    _op.kernel(NUMPY, CUPY)(_kernel)
+    _op.gradient("x")(_rule)
+    _op.sampled_by(_spread_samples)
+
+# -- norms -----------------------------------------------------------------------------
+
+
+@euclidean_norm.outlined_by
+def euclidean_norm_outline(x, *, axis=None, keepdims=False):
+    """The root of the sum of squares."""
+    return x.like(shape=reduced("norm", x, axis, keepdims))
+
+
+@euclidean_norm.kernel(NUMPY, CUPY)
+def euclidean_norm_arrays(x, *, axis, keepdims):
+    return summed(x * x, axes_in(x, axis), keepdims=keepdims) ** 0.5
+
+
+@euclidean_norm.gradient("x")
+def euclidean_norm_dx(y, x, *, axis, keepdims):
+    kept = kept_shape(x.shape, axis)
+
+    def rule(dy):  # 0 where the norm is 0
+        return multiply(x, reshape(where(equal(y, 0), 0, divide(dy, y)), shape=kept))
+
+    return rule
+
+
+euclidean_norm.sampled_by(_sampled)
+
+
+@power_norm.outlined_by
+def power_norm_outline(x, *, ord, axis=None, keepdims=False):
+    """sum(abs(x) ** ord) ** (1 / ord)."""
+    return x.like(shape=reduced("norm", x, axis, keepdims))
+
+
+@power_norm.kernel(NUMPY, CUPY)
+def power_norm_arrays(x, *, ord, axis, keepdims):
+    return summed(namespace(x).abs(x) ** ord, axes_in(x, axis), keepdims=keepdims) ** (1 / ord)
+
+
+@power_norm.gradient("x")
+def power_norm_dx(y, x, *, ord, axis, keepdims):
+    kept = kept_shape(x.shape, axis)
+
+    def rule(dy):  # dy * sign(x) * (abs(x) / y) ** (ord - 1), and 0 where x or the norm is 0
+        size = absolute(x)
+        norm, none = reshape(y, shape=kept), equal(size, 0)
+        slope = power(divide(where(none, 1, size), where(equal(norm, 0), 1, norm)), ord - 1)
+        return multiply(multiply(reshape(dy, shape=kept), sign(x)), slope)
+
+    return rule
+
+
+@power_norm.sampled_by
+def power_norm_samples(rng):
+    for (x,), settings in _sampled(rng):
+        x = x + 0.1 * np.sign(x)
+        for ord in (3, 1.5, -1):
+            yield (x,), settings | {"ord": ord}
+
+
+def norm(x: Any, *, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The norm of the vectors along axes (of all elements by default), for any `ord`:
+    2, 1, infinity (the largest), -infinity, 0 (how many are not 0), or another power.
+
+    >>> norm(np.array([3.0, 4.0]))
+    array(5.)
+    """
+    if not _is_float(x):
+        raise ScalarTypeError("norm: x holds no floats\n  write  x.cast('f32')")
+    settings = {"axis": axis, "keepdims": keepdims}
+    if ord == 2:
+        return euclidean_norm(x, **settings)
+    if ord == 1:
+        return sum(absolute(x), **settings)
+    if ord == 0:
+        return sum(where(equal(x, 0), multiply(x, 0), 1), **settings)
+    if ord in (float("inf"), -float("inf")):
+        return (max if ord > 0 else min)(absolute(x), **settings)
+    return power_norm(x, ord=ord, **settings)
+
+
+def _is_float(x: Any) -> bool:
+    return getattr(x, "scalar_type", F32).is_float if hasattr(x, "scalar_type") else (
+        x.dtype.kind in "fV"
+    )
+
+
+# -- logsumexp -------------------------------------------------------------------------
+
+
+@logsumexp.outlined_by
+def logsumexp_outline(x, *, axis=None, keepdims=False):
+    """log(sum(exp(x))), with the largest x taken out of exp."""
+    return x.like(shape=reduced("logsumexp", x, axis, keepdims))
+
+
+@logsumexp.kernel(NUMPY, CUPY)
+def logsumexp_arrays(x, *, axis, keepdims):
+    xp, axes = namespace(x), axes_in(x, axis)
+    if x.size == 0:
+        return xp.full(reduced("logsumexp", x, axis, keepdims), -np.inf, x.dtype)
+    top = x.max(axis=axes, keepdims=True)
+    top = xp.where(xp.isinf(top), 0, top)
+    total = summed(xp.exp(x - top), axes, keepdims=keepdims)
+    return xp.log(total) + top.reshape(total.shape)
+
+
+@logsumexp.gradient("x")
+def logsumexp_dx(y, x, *, axis, keepdims):
+    kept = kept_shape(x.shape, axis)
+    return lambda dy: multiply(
+        reshape(dy, shape=kept), exp(subtract(x, reshape(y, shape=kept)))
+    )
+
+
+@logsumexp.sampled_by
+def logsumexp_samples(rng):
+    for (x,), settings in _sampled(rng):
+        yield (x,), settings
+        yield (30 * x,), settings
+
+
+# -- softmax ---------------------------------------------------------------------------
+
+
+def _softmax_outline(op):
+    def outline(x, *, axis=-1):
+        axis_of(op.name, x.ndim, axis)
+        return x.like()
+
+    return outline
+
+
+@softmax.kernel(NUMPY, CUPY)
+def softmax_arrays(x, *, axis):
+    """exp(x) / sum(exp(x)) along the axis, with the largest x taken out of exp."""
+    axes = axes_in(x, axis)
+    y = x - x.max(axis=axes, keepdims=True)
+    namespace(x).exp(y, out=y)
+    y /= summed(y, axes, keepdims=True)
+    return y
+
+
+@log_softmax.kernel(NUMPY, CUPY)
+def log_softmax_arrays(x, *, axis):
+    """x - log(sum(exp(x))) along the axis."""
+    xp, axes = namespace(x), axes_in(x, axis)
+    y = x - x.max(axis=axes, keepdims=True)
+    y -= xp.log(summed(xp.exp(y), axes, keepdims=True))
+    return y
+
+
+@softmax.gradient("x")
+def softmax_gradient(y, x, *, axis):
+    return lambda dy: softmax_dx(dy, y, axis=axis)
+
+
+@log_softmax.gradient("x")
+def log_softmax_gradient(y, x, *, axis):
+    return lambda dy: log_softmax_dx(dy, y, axis=axis)
+
+
+def _shifted(x, axis):
+    largest = max(x.detach() if hasattr(x, "detach") else x, axis=axis, keepdims=True)
+    return subtract(x, largest)
+
+
+@softmax.composed_by
+def softmax_parts(x, *, axis):
+    y = exp(_shifted(x, axis))
+    return divide(y, sum(y, axis=axis, keepdims=True))
+
+
+@log_softmax.composed_by
+def log_softmax_parts(x, *, axis):
+    y = _shifted(x, axis)
+    return subtract(y, log(sum(exp(y), axis=axis, keepdims=True)))
+
+
+def _softmax_dx_outline(dy, y, *, axis):
+    return y.like()
+
+
+@softmax_dx.kernel(NUMPY, CUPY)
+def softmax_dx_arrays(dy, y, *, axis):
+    """y * (dy - sum(dy * y))."""
+    dx = dy * y
+    dx -= y * summed(dx, axes_in(y, axis), keepdims=True)
+    return dx
+
+
+@log_softmax_dx.kernel(NUMPY, CUPY)
+def log_softmax_dx_arrays(dy, y, *, axis):
+    """dy - exp(y) * sum(dy)."""
+    dx = namespace(y).exp(y)
+    dx *= -summed(dy, axes_in(y, axis), keepdims=True)
+    dx += dy
+    return dx
+
+
+def _softmax_samples(rng):
+    for shape, axis in (((3, 4), -1), ((2, 3, 4), 1), ((5,), 0), ((), 0), ((0, 3), 1)):
+        yield (rng.normal(size=shape),), {"axis": axis}
+    yield (np.array([[1e4, -1e4, 0.0]]),), {}
+
+
+def _softmax_dx_samples(rng):
+    for (x,), settings in _softmax_samples(rng):
+        yield (rng.normal(size=x.shape), np.abs(np.clip(x, -1, 1))), {"axis": -1, **settings}
+
+
+for _op in (softmax, log_softmax):
+    _op.outlined_by(_softmax_outline(_op))
+    _op.sampled_by(_softmax_samples)
+for _op in (softmax_dx, log_softmax_dx):
+    _op.outlined_by(_softmax_dx_outline)
+    _op.sampled_by(_softmax_dx_samples)

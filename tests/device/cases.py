@@ -1,0 +1,500 @@
+"""What the device kernels are tested on: each case runs kernels and says what they should give.
+
+A case is a generator of (name, got, expected in float64, tolerance). The same cases are run with
+a device, to compare, and without one, to compile every kernel that they would launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+Check = tuple[str, Any, Any, float]
+Case = Callable[[Any, np.dtype], Iterator[Check]]
+
+F32, F64 = np.dtype("f4"), np.dtype("f8")
+F16, BF16 = np.dtype("f2"), np.dtype(ml_dtypes.bfloat16)
+FLOATS = (F32, F64, BF16, F16)
+
+# how far a result may be from float64, as a share of the largest value
+TOLERANCE = {F32: 2e-6, F64: 1e-13, BF16: 1e-2, F16: 2e-3}
+
+
+def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """Normal numbers in `dtype`, and the same in float64."""
+    x = rng.standard_normal(shape).astype(dtype)
+    return x, x.astype("f8")
+
+
+# -- Convolution ---------------------------------------------------------------------------
+
+CONVOLUTIONS = [  # x, outputs, filter, stride, padding, dilation, groups
+    ((100, 1, 28, 28), 6, (5, 5), (1, 1), (0, 0), (1, 1), 1),
+    ((100, 6, 12, 12), 16, (5, 5), (1, 1), (0, 0), (1, 1), 1),
+    ((3, 5, 11, 9), 7, (3, 2), (2, 3), (1, 0), (1, 2), 1),
+    ((2, 8, 13, 10), 12, (3, 3), (1, 2), (2, 1), (2, 1), 4),
+    ((4, 6, 9, 9), 6, (3, 3), (2, 2), (1, 1), (1, 1), 6),
+    ((8, 64, 16, 16), 72, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((1, 3, 5, 5), 2, (5, 5), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 3, 8, 8), 4, (1, 1), (3, 3), (0, 0), (1, 1), 1),
+]
+
+
+def taps(x, filter, stride, padding, dilation, size):
+    """The padded image, and for each tap of the filter the slices of it that outputs see."""
+    padded = np.pad(x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2])
+    for r in range(filter[0]):
+        for s in range(filter[1]):
+            first = r * dilation[0], s * dilation[1]
+            yield (
+                r,
+                s,
+                padded,
+                tuple(
+                    slice(f, f + (n - 1) * t + 1, t)
+                    for f, n, t in zip(first, size, stride, strict=True)
+                ),
+            )
+
+
+def conv2_reference(x, weight, dy, stride, padding, dilation, groups):
+    """y, dx, dweight in float64."""
+    (n, c, h, w), (o, cg, *filter) = x.shape, weight.shape
+    p, q = dy.shape[2:]
+    grouped = weight.reshape(groups, o // groups, cg, *filter)
+    slopes = dy.reshape(n, groups, o // groups, p, q)
+    y, dweight = np.zeros((n, groups, o // groups, p, q)), np.zeros(grouped.shape)
+    dpadded = np.zeros((n, c, h + 2 * padding[0], w + 2 * padding[1]))
+    for r, s, padded, (rows, columns) in taps(x, filter, stride, padding, dilation, (p, q)):
+        seen = padded[:, :, rows, columns].reshape(n, groups, cg, p, q)
+        y += np.einsum("ngcpq,goc->ngopq", seen, grouped[..., r, s])
+        dweight[..., r, s] = np.einsum("ngcpq,ngopq->goc", seen, slopes)
+        dseen = np.einsum("ngopq,goc->ngcpq", slopes, grouped[..., r, s])
+        dpadded[:, :, rows, columns] += dseen.reshape(n, c, p, q)
+    dx = dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
+    return y.reshape(n, o, p, q), dx, dweight.reshape(weight.shape)
+
+
+def convolutions(xp, dtype):
+    from autograph.ops.conv2.cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
+
+    rng = np.random.default_rng(1)
+    for shape, outputs, filter, stride, padding, dilation, groups in CONVOLUTIONS:
+        settings = {
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        }  # fmt: skip
+        size = tuple(
+            (shape[2 + i] + 2 * padding[i] - dilation[i] * (filter[i] - 1) - 1) // stride[i] + 1
+            for i in (0, 1)
+        )
+        x, x8 = numbers(rng, shape, dtype)
+        weight, weight8 = numbers(rng, (outputs, shape[1] // groups, *filter), dtype)
+        bias, bias8 = numbers(rng, (outputs,), dtype)
+        dy, dy8 = numbers(rng, (shape[0], outputs, *size), dtype)
+        y, dx, dweight = conv2_reference(x8, weight8, dy8, stride, padding, dilation, groups)
+        a, b, c, d = (xp.asarray(each) for each in (x, weight, bias, dy))
+        name, tolerance = f"conv2 {shape} {filter} {settings}", TOLERANCE[dtype]
+        yield name, conv2_cuda(a, b, c, **settings), y + bias8[:, None, None], tolerance
+        yield f"{name} without bias", conv2_cuda(a, b, None, **settings), y, tolerance
+        yield f"{name} dx", conv2_dx_cuda(d, b, size=shape[2:], **settings), dx, tolerance
+        found = conv2_dweight_cuda(d, a, filter=filter, **settings)
+        yield f"{name} dweight", found, dweight, tolerance
+
+
+# -- Pooling -------------------------------------------------------------------------------
+
+POOLS = [  # x, filter, stride, padding
+    ((100, 6, 24, 24), (2, 2), (2, 2), (0, 0)),
+    ((3, 4, 17, 15), (3, 3), (2, 2), (1, 1)),
+    ((2, 3, 9, 8), (3, 2), (1, 1), (1, 0)),
+    ((2, 2, 11, 7), (2, 2), (3, 3), (0, 0)),
+    ((1, 1, 20, 20), (17, 16), (2, 3), (8, 8)),
+]
+
+
+def pools(xp, dtype):
+    from autograph.ops.pool2.cuda_kernels import (
+        max_pool2_cuda,
+        max_pool2_dx_cuda,
+        mean_pool2_cuda,
+        mean_pool2_dx_cuda,
+    )
+
+    rng = np.random.default_rng(2)
+    for shape, filter, stride, padding in POOLS:
+        x, x8 = numbers(rng, shape, dtype)
+        x.reshape(-1)[7], x8.reshape(-1)[7] = np.nan, np.nan
+        x[0, 0, 2:4, 2:4] = x8[0, 0, 2:4, 2:4] = 1.5  # equals: the first wins
+        size = tuple((shape[2 + i] + 2 * padding[i] - filter[i]) // stride[i] + 1 for i in (0, 1))
+        dy, dy8 = numbers(rng, (*shape[:2], *size), dtype)
+        y, index, dx = max_pool2_reference(x8, dy8, filter, stride, padding)
+        settings = {"filter": filter, "stride": stride, "padding": padding}
+        a, d = xp.asarray(x), xp.asarray(dy)
+        name, tolerance = f"max_pool2 {shape} {settings}", TOLERANCE[dtype]
+        found, found_index = max_pool2_cuda(a, **settings)
+        yield name, found, y, 0.0
+        yield f"{name} index", found_index, index, 0.0
+        found = max_pool2_dx_cuda(d, found_index, size=shape[2:], **settings)
+        yield f"{name} dx", found, dx, tolerance
+
+        finite8 = np.nan_to_num(x8)
+        finite = xp.asarray(finite8.astype(dtype))
+        y, dx = mean_pool2_reference(finite8, dy8, filter, stride, padding)
+        name = f"mean_pool2 {shape} {settings}"
+        yield name, mean_pool2_cuda(finite, **settings), y, tolerance
+        yield f"{name} dx", mean_pool2_dx_cuda(d, size=shape[2:], **settings), dx, tolerance
+
+
+def max_pool2_reference(x, dy, filter, stride, padding):
+    n, c, h, w = x.shape
+    size, dilation = dy.shape[2:], (1, 1)
+    lowest = np.pad(
+        x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2], constant_values=-np.inf
+    )
+    windows = np.stack([
+        lowest[:, :, rows, columns]
+        for _, _, _, (rows, columns) in taps(x, filter, stride, padding, dilation, size)
+    ])  # fmt: skip
+    index = windows.argmax(axis=0)
+    y = np.take_along_axis(windows, index[None], axis=0)[0]
+    dpadded = np.zeros(lowest.shape)
+    for r, s, _, (rows, columns) in taps(x, filter, stride, padding, dilation, size):
+        dpadded[:, :, rows, columns] += np.where(index == r * filter[1] + s, dy, 0)
+    return y, index, dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
+
+
+def mean_pool2_reference(x, dy, filter, stride, padding):
+    n, c, h, w = x.shape
+    size, places = dy.shape[2:], filter[0] * filter[1]
+    y, dpadded = np.zeros(dy.shape), np.zeros((n, c, h + 2 * padding[0], w + 2 * padding[1]))
+    for _, _, padded, (rows, columns) in taps(x, filter, stride, padding, (1, 1), size):
+        y += padded[:, :, rows, columns] / places
+        dpadded[:, :, rows, columns] += dy / places
+    return y, dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
+
+
+# -- Products ------------------------------------------------------------------------------
+
+PRODUCTS = [  # leading axes of a and of b, M, K, N
+    ((), (), 100, 256, 128),
+    ((), (), 100, 84, 10),
+    ((), (), 1, 7, 1),
+    ((), (), 33, 2000, 17),
+    ((), (), 700, 65, 300),
+    ((5,), (5,), 9, 20, 40),
+    ((2, 3), (3,), 8, 16, 12),
+    ((4,), (), 6, 5, 3),
+]
+
+
+def products(xp, dtype):
+    from autograph.ops.linear.cuda_kernels import linear_cuda, matmul_cuda
+    from autograph.ops.reduce.cuda_kernels import sum_to_cuda
+
+    rng = np.random.default_rng(3)
+    for a_lead, b_lead, m, k, n in PRODUCTS:
+        a, a8 = numbers(rng, (*a_lead, m, k), dtype)
+        b, b8 = numbers(rng, (*b_lead, k, n), dtype)
+        x, weight, tolerance = xp.asarray(a), xp.asarray(b), TOLERANCE[dtype]
+        name = f"matmul {a.shape} {b.shape}"
+        yield name, matmul_cuda(x, weight), a8 @ b8, tolerance
+        if a_lead or b_lead:
+            continue
+        bias, bias8 = numbers(rng, (n,), dtype)
+        dy, dy8 = numbers(rng, (m, n), dtype)
+        slope = xp.asarray(dy)
+        name = f"linear {m} {k} {n}"
+        yield name, linear_cuda(x, weight, xp.asarray(bias)), a8 @ b8 + bias8, tolerance
+        yield f"{name} dx", matmul_cuda(slope, weight.T), dy8 @ b8.T, tolerance
+        yield f"{name} dweight", matmul_cuda(x.T, slope), a8.T @ dy8, tolerance
+        yield f"{name} of one", linear_cuda(x[0], weight, None), a8[0] @ b8, tolerance
+        yield f"{name} dbias", sum_to_cuda(slope, shape=(n,)), dy8.sum(0), tolerance
+
+
+# -- Reductions ----------------------------------------------------------------------------
+
+REDUCTIONS = [  # shape, axes
+    ((100, 10), (1,)),
+    ((100, 10), (0,)),
+    ((8, 6, 24, 24), (0, 2, 3)),
+    ((4, 5, 6, 7), (1, 3)),
+    ((3, 70, 5), (1,)),
+    ((100003,), (0,)),
+    ((3, 100000), (1,)),
+    ((50000, 3), (0,)),
+    ((2, 1, 3), (1,)),
+    ((6, 4), ()),
+]
+
+
+def reductions(xp, dtype):
+    from autograph.ops.reduce.cuda_kernels import reduce_cuda
+
+    rng = np.random.default_rng(4)
+    for shape, axes in REDUCTIONS:
+        x, x8 = numbers(rng, shape, dtype)
+        a = xp.asarray(x)
+        name = f"{shape} {axes}"
+        # numbers of either sign cancel: what is left is small beside what was added
+        cancelled = np.abs(x8).sum(axes).max() / np.abs(x8.sum(axes)).max()
+        near = TOLERANCE[dtype] * float(cancelled) ** 0.5
+        yield f"sum {name}", reduce_cuda(a, "Sum", axes), x8.sum(axes), near
+        mean = x8.mean(axes, keepdims=True)
+        yield f"mean {name}", reduce_cuda(a, "Mean", axes, True), mean, near
+        yield f"max {name}", reduce_cuda(a, "Max", axes), x8.max(axes), 0.0
+        yield f"min {name}", reduce_cuda(a, "Min", axes), x8.min(axes), 0.0
+        if len(axes) == 1:
+            found = reduce_cuda(a, "ArgMax", axes, dtype="i8")
+            yield f"argmax {name}", found, x8.argmax(axes[0]), 0.0
+    x = rng.standard_normal((4, 300)).astype(dtype)
+    x[1, 5] = x[1, 9] = np.nan
+    x[2, 3] = x[2, 8] = 9
+    x8, a = x.astype("f8"), xp.asarray(x)
+    yield "max keeps NaN", reduce_cuda(a, "Max", (1,)), x8.max(1), 0.0
+    yield "the first of equals", reduce_cuda(a, "ArgMax", (1,), dtype="i8"), x8.argmax(1), 0.0
+    whole = rng.integers(-100, 100, (30, 400)).astype("i4")
+    b = xp.asarray(whole)
+    yield "integers", reduce_cuda(b, "Sum", (1,), dtype="i8"), whole.sum(1), 0.0
+    truth = xp.asarray(whole > 98)
+    yield "any", reduce_cuda(truth, "Any", (1,), dtype="?"), (whole > 98).any(1), 0.0
+    yield "all", reduce_cuda(truth, "All", (0,), dtype="?"), (whole > 98).all(0), 0.0
+    factors = (1 + x8[:, :40] / 10)[[0, 3]].astype(dtype)
+    found = reduce_cuda(xp.asarray(factors), "Product", (1,))
+    yield "product", found, factors.astype("f8").prod(1), 20 * TOLERANCE[dtype]
+
+
+# -- Loss ----------------------------------------------------------------------------------
+
+
+def losses(xp, dtype):
+    from autograph.ops.loss.cuda_kernels import (
+        cross_entropy_loss_cuda,
+        cross_entropy_loss_dx_cuda,
+        tally_cuda,
+    )
+
+    rng = np.random.default_rng(5)
+    for n, c, index in ((100, 10, "i8"), (1, 1, "i4"), (1000, 33, "u1"), (37, 5000, "i4")):
+        x = rng.standard_normal((n, c)).astype(dtype) * dtype.type(30)
+        x8 = x.astype("f8")
+        target = rng.integers(0, min(c, 256), n).astype(index)
+        shifted = x8 - x8.max(1, keepdims=True)
+        log_probability = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        expected = -log_probability[np.arange(n), target].mean()
+        slope = np.exp(log_probability)
+        slope[np.arange(n), target] -= 1
+        slope *= 0.5 / n
+        a, t, dy = xp.asarray(x), xp.asarray(target), xp.asarray(np.array(0.5, dtype))
+        loss, probability = cross_entropy_loss_cuda(a, t)
+        near = TOLERANCE[dtype]
+        yield f"cross entropy {n} {c}", loss, expected, near
+        wide = min(near, 20 * TOLERANCE[F32])  # exp of differences that float32 rounds
+        yield f"probability {n} {c}", probability, np.exp(log_probability), wide
+        found = cross_entropy_loss_dx_cuda(dy, probability, t)
+        yield f"cross entropy {n} {c} dx", found, slope, max(near, wide)
+        sums = xp.asarray(np.array([7.0, 1.0, 2.0]))
+        tally_cuda(sums, loss, a, t)
+        hits = float((x8.argmax(1) == target).sum())
+        yield f"tally {n} {c}", sums, np.array([7 + n, 1 + expected * n, 2 + hits]), near
+
+
+# -- Updates -------------------------------------------------------------------------------
+
+SGD = (
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    {"momentum": 0.8, "dampening": 0.1, "maximize": True},
+)
+ADAM = (
+    {},
+    {"weight_decay": 0.1, "maximize": True},
+    {"weight_decay": 0.1, "decoupled": True, "largest": True},
+)
+
+
+def updates(xp, dtype):
+    from autograph.ops.update.cuda_kernels import adam_update_cuda, sgd_update_cuda, tick_cuda
+
+    rng = np.random.default_rng(6)
+    half = dtype.itemsize == 2
+    state = F32 if half else dtype
+    rate, near = 0.1, TOLERANCE[state]
+    for size in (46920, 7):
+        for settings in SGD:
+            given = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0,
+                     "maximize": False} | settings  # fmt: skip
+            w8, v8 = rng.standard_normal(size).astype(dtype).astype("f8"), np.zeros(size)
+            w, step, pace = _moving(xp, w8, dtype, rate)
+            master = xp.asarray(w8.astype(state)) if half else None
+            velocity = xp.asarray(v8.astype(state)) if given["momentum"] else None
+            for count in range(3):
+                dw, dw8 = numbers(rng, (size,), dtype)
+                sgd_update_cuda(w, xp.asarray(dw), step, pace, velocity, master, **given)
+                sgd_reference(w8, dw8, v8, rate, count, **given)
+            name = f"sgd {size} {settings}"
+            yield name, w if master is None else master, w8, near
+            yield f"{name} rounded", w, w8, TOLERANCE[dtype]
+            yield f"{name} counted", step, 3, 0.0
+        for settings in ADAM:
+            given = {"weight_decay": 0.0, "decoupled": False, "maximize": False} | settings
+            has_largest = given.pop("largest", False)
+            w8, m8 = rng.standard_normal(size).astype(dtype).astype("f8"), np.zeros((3, size))
+            w, step, pace = _moving(xp, w8, dtype, rate)
+            master = xp.asarray(w8.astype(state)) if half else None
+            first, second, top = (xp.asarray(each.astype(state)) for each in m8)
+            largest = top if has_largest else None
+            for count in range(3):
+                dw, dw8 = numbers(rng, (size,), dtype)
+                adam_update_cuda(
+                    w, xp.asarray(dw), step, pace, first, second, largest, master, beta1=0.9,
+                    beta2=0.999, epsilon=1e-8, **given,
+                )  # fmt: skip
+                adam_reference(w8, dw8, m8, rate, count + 1, has_largest, **given)
+            name = f"adam {size} {settings}"
+            yield name, w if master is None else master, w8, 4 * near
+            yield f"{name} rounded", w, w8, TOLERANCE[dtype]
+    table, count = xp.asarray(np.array([0.5, 0.25])), xp.asarray(np.array(0))
+    pace = xp.asarray(np.array(0.0))
+    for _ in range(3):
+        tick_cuda(pace, count, table)
+    yield "tick", pace, 0.25, 0.0
+    yield "tick counts", count, 3, 0.0
+
+
+def _moving(xp, w8, dtype, rate):
+    return xp.asarray(w8.astype(dtype)), xp.asarray(np.array(0)), xp.asarray(np.array(rate))
+
+
+def sgd_reference(w, dw, v, rate, count, momentum, dampening, nesterov, weight_decay, maximize):
+    dw = (-dw if maximize else dw) + weight_decay * w
+    if momentum:
+        v *= momentum
+        v += (1 - dampening if count else 1) * dw
+        dw = dw + momentum * v if nesterov else v
+    w -= rate * dw
+
+
+def adam_reference(w, dw, moments, rate, step, has_largest, weight_decay, decoupled, maximize):
+    dw = -dw if maximize else dw
+    if decoupled:
+        w *= 1 - rate * weight_decay
+    else:
+        dw = dw + weight_decay * w
+    moments[0] += (1 - 0.9) * (dw - moments[0])
+    moments[1] += (1 - 0.999) * (dw * dw - moments[1])
+    moments[2] = np.maximum(moments[2], moments[1])
+    size = np.sqrt(moments[2 if has_largest else 1] / (1 - 0.999**step)) + 1e-8
+    w -= rate * (moments[0] / (1 - 0.9**step)) / size
+
+
+# -- Batches and random words --------------------------------------------------------------
+
+
+def batches(xp, dtype):
+    from autograph.ops.gather.cuda_kernels import gather_cuda
+
+    rng = np.random.default_rng(7)
+    for shape in ((500, 28, 28), (300, 5), (40,)):
+        x = rng.integers(0, 256, shape).astype("u1")
+        index = rng.integers(0, len(x), 100)
+        a, i = xp.asarray(x), xp.asarray(index)
+        expected = x[index].astype("f8")
+        found = gather_cuda(a, i, dtype=dtype, scale=1 / 255, shift=-0.5)
+        yield f"gather {shape} scaled", found, expected / 255 - 0.5, TOLERANCE[dtype]
+        yield f"gather {shape}", gather_cuda(a, i), expected, 0.0
+
+
+def random_words(xp, dtype):
+    from autograph.ops.random.cuda_kernels import random_words_cuda
+
+    counter = xp.asarray(np.array([5, 9], "u8"))
+    key = 0x123456789ABCDEF0
+    for size in (4096, 7):
+        found = random_words_cuda(counter, key=key, size=size)
+        yield f"random words {size}", found, philox_reference(5, 9, key, size), 0.0
+
+
+def philox_reference(first, stream, key, size):
+    """Philox 4x32-10 in Python's whole numbers."""
+    words, mask = [], 0xFFFFFFFF
+    for i in range(first, first + -(-size // 4)):
+        a, b, c, d = i & mask, i >> 32, stream & mask, stream >> 32
+        key0, key1 = key & mask, key >> 32
+        for _ in range(10):
+            high0, low0 = divmod(0xD2511F53 * a, 1 << 32)
+            high1, low1 = divmod(0xCD9E8D57 * c, 1 << 32)
+            a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
+            key0, key1 = (key0 + 0x9E3779B9) & mask, (key1 + 0xBB67AE85) & mask
+        words += [a, b, c, d]
+    return np.array(words[:size], "u4")
+
+
+# -- Pointwise -----------------------------------------------------------------------------
+
+POINTWISE = [  # inputs, expression, parts, NumPy's way
+    ("x", "x / (1 + exp(-x))", {}, lambda x: x / (1 + np.exp(-x))),
+    ("x", "where(x <= 0, 0.0, x)", {}, lambda x: np.where(x <= 0, 0.0, x)),
+    (
+        "dy x",
+        "dy * s * (1 + x * (1 - s))",
+        {"s": "1 / (1 + exp(-x))"},
+        lambda dy, x: dy / (1 + np.exp(-x)) * (1 + x * (1 - 1 / (1 + np.exp(-x)))),
+    ),
+    ("a b", "maximum(a, b) + a * b - minimum(a, 0.25)", {}, lambda a, b: (
+        np.maximum(a, b) + a * b - np.minimum(a, 0.25)
+    )),
+    ("a b c", "where(a > b, a, c) * 2", {}, lambda a, b, c: np.where(a > b, a, c) * 2),
+    ("a b", "a // b + a % b + abs(a) ** 1.5", {}, lambda a, b: a // b + a % b + abs(a) ** 1.5),
+    ("x", "erf(x) + log1p(abs(x)) + tanh(x) + rsqrt(1 + x * x)", {}, lambda x: (
+        np.vectorize(__import__("math").erf)(x) + np.log1p(abs(x)) + np.tanh(x)
+        + 1 / np.sqrt(1 + x * x)
+    )),
+]  # fmt: skip
+
+BROADCASTS = [  # one shape an input, as many as are needed
+    ((1001,), (1001,), (1001,)),
+    ((16, 6, 8, 8), (6, 1, 1), (16, 6, 8, 8)),
+    ((32, 64), (64,), ()),
+    ((32, 64), (32, 1), (1, 64)),
+    ((7, 5, 3), (5, 1), (7, 1, 3)),
+    ((), (), ()),
+]
+
+
+def pointwise(xp, dtype):
+    from autograph.backends.cuda.pointwise import pointwise_kernel
+    from autograph.expression import Program
+
+    rng = np.random.default_rng(8)
+    for names, text, parts, reference in POINTWISE:
+        program = Program.of(tuple(names.split()), text, parts)
+        for shapes in BROADCASTS if "c" in names or names == "a b" else BROADCASTS[:2]:
+            given = [numbers(rng, shape, dtype) for shape in shapes[: len(names.split())]]
+            arrays = [xp.asarray(x) for x, _ in given]
+            run = pointwise_kernel(
+                program, [dtype] * len(given), [x.shape for x, _ in given], dtype
+            )
+            expected = reference(*[x8 for _, x8 in given])
+            # // may fall on either side of a whole number, and % with it
+            yield f"{text} {shapes}", run(*arrays), expected, 4 * TOLERANCE[dtype]
+    program = Program.of(("x", "rate"), "x * rate", {})
+    x, x8 = numbers(rng, (33,), dtype)
+    run = pointwise_kernel(program, [dtype, None], [(33,), ()], dtype)
+    yield "a number", run(xp.asarray(x), 0.5), x8 * 0.5, TOLERANCE[dtype]
+    program = Program.of(("a", "b"), "(a > b) & ~(a == b)", {})
+    y, y8 = numbers(rng, (33,), dtype)
+    run = pointwise_kernel(program, [dtype, dtype], [(33,), (33,)], "?")
+    yield "a test", run(xp.asarray(x), xp.asarray(y)), (x8 > y8) & ~(x8 == y8), 0.0
+
+
+CASES: dict[str, Case] = {
+    each.__name__: each
+    for each in (
+        convolutions, pools, products, reductions, losses, updates, batches, random_words,
+        pointwise,
+    )
+}  # fmt: skip
