@@ -6,10 +6,9 @@ It knows nothing about ops, and nothing about arrays but how to add two, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import count
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from .errors import GraphError
 
@@ -28,39 +27,32 @@ class Version:
         self.count = 0
 
 
-class Edge(NamedTuple):
-    """`rule` maps the gradient of a node to the gradients of `targets`, in their order.
+# An edge leads from a node to what it was made from: (targets, rule, into, values).
+#
+# `rule` maps the gradient of the node to the gradients of `targets`, in their order; with one
+# target it returns that gradient alone. The rule of an `into` edge takes the target's gradient so
+# far (or None) as well, adds its part there and returns the whole. `values` are the node's own
+# tensors, where rules are differentiated again: while a rule runs they carry the node, and at no
+# other time, so that no cycle exists. (A plain tuple: millions of them are made.)
+Edge = tuple[tuple["Node | None", ...], Callable[..., Any], bool, Sequence[Any]]
 
-    `values` are the node's own tensors, where rules are differentiated again: while a rule
-    runs they carry the node, and at no other time, so that no cycle exists.
-    With one target the rule returns its gradient alone. An `into` edge's rule takes the
-    target's gradient so far (or None) as well, adds its part there and returns the whole.
-    """
+# A value that a rule holds on to: (its name, the version of its memory, the count it had then).
+Kept = tuple[str, Version, int]
 
-    targets: tuple[Node | None, ...]
-    rule: Callable[..., Any]
-    into: bool = False
-    values: Sequence[Any] = ()
 
-    def run(self, node: Node, *arguments: Any) -> Any:
-        """What the rule answers."""
-        if not self.values:
-            return self.rule(*arguments)
-        for value in self.values:
+def carrying(node: Node, values: Sequence[Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, run while `values` carry the node."""
+
+    def run(*arguments: Any) -> Any:
+        for value in values:
             value.node = node
         try:
-            return self.rule(*arguments)
+            return rule(*arguments)
         finally:
-            for value in self.values:
+            for value in values:
                 value.node = None
 
-
-class Kept(NamedTuple):
-    """A value that a rule of the node holds on to, and the version it had then."""
-
-    name: str
-    version: Version
-    count: int
+    return run
 
 
 class Node:
@@ -97,7 +89,7 @@ class Outlet(Node):
     __slots__ = ("index", "joint", "outlets")
 
     def __init__(self, joint: Node, index: int, outlets: int) -> None:
-        super().__init__(joint.name, (Edge((joint,), _nothing),))
+        super().__init__(joint.name, (((joint,), _nothing, False, ()),))
         self.joint, self.index, self.outlets = joint, index, outlets
 
 
@@ -116,16 +108,18 @@ def reachable(roots: Iterable[Node]) -> list[Node]:
         seen.add(node)
         if node.edges is None:
             raise spent(node)
-        for kept in node.kept:
-            if kept.version.count != kept.count:
+        for name, version, count in node.kept:
+            if version.count != count:
                 raise GraphError(
-                    f"backward: {kept.name} of {node.name} was written after the forward that "
+                    f"backward: {name} of {node.name} was written after the forward that "
                     f"needs its old value\n"
-                    f"  version  {kept.count} when recorded, {kept.version.count} now\n"
+                    f"  version  {count} when recorded, {version.count} now\n"
                     f"  run forward again, or write into a copy: x = x.copy()"
                 )
-        for edge in node.edges:
-            stack.extend([target for target in edge.targets if target is not None])
+        for targets, _, _, _ in node.edges:
+            for target in targets:
+                if target is not None and target not in seen:
+                    stack.append(target)
     return sorted(seen, key=_age, reverse=True)
 
 
@@ -188,17 +182,17 @@ def backward(
             slots = gradients.setdefault(node.joint, [None] * node.outlets)
             slots[node.index] = dy
             continue
-        for edge in edges:
-            targets = edge.targets
+        for targets, rule, into, values in edges:
             if needed is not None and needed[1].isdisjoint(targets):
                 continue
-            if add_into is None and not edge.values:
+            if add_into is None and not values:
                 raise GraphError(
                     f"{node.name}: recorded outside of higher_order()\n"
                     f"  run the forward inside it as well:  with ag.higher_order(): ..."
                 )
-            rule = edge.rule if not edge.values else partial(edge.run, node)
-            if edge.into:
+            if values:
+                rule = carrying(node, values, rule)
+            if into:
                 (target,) = targets
                 assert target is not None
                 have = gradients.get(target)
@@ -220,6 +214,6 @@ def _leading_to(wanted: set[Node], order: list[Node]) -> tuple[set[Node], set[No
     """The wanted nodes, and all nodes on the way to one."""
     leading = set(wanted)
     for node in reversed(order):  # the oldest first: targets are decided before their makers
-        if any(not leading.isdisjoint(edge.targets) for edge in node.edges or ()):
+        if any(not leading.isdisjoint(edge[0]) for edge in node.edges or ()):
             leading.add(node)
     return wanted, leading

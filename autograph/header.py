@@ -20,7 +20,7 @@ from .errors import CheckpointError
 
 METADATA = "__metadata__"
 LENGTH = 8  # bytes that say how long the header is
-HEADER_LIMIT = 8 << 20  # bytes; parsing takes some twenty times as much
+HEADER_LIMIT = 4 << 20  # bytes; parsing takes some thirty times as much
 DEPTH_LIMIT = 100  # of nested JSON
 AXES_LIMIT = 32
 BYTES_LIMIT = 1 << 48
@@ -160,8 +160,8 @@ def _refuse_gaps(entries: Mapping[str, Entry], data_size: int) -> None:
                 f"the data has {'a hole' if one.end < other.begin else 'an overlap'}\n"
                 f"  {shown(name)} ends at {one.end}\n  {shown(next_name)} begins at {other.begin}"
             )
-    begin = next(iter(entries.values())).begin if entries else 0
-    end = next(reversed(entries.values())).end if entries else 0
+    places = list(entries.values())
+    begin, end = (places[0].begin, places[-1].end) if places else (0, 0)
     if begin != 0 or end != data_size:
         raise CheckpointError(
             f"the tensors do not fill the data: the file is cut off, or has too much\n"

@@ -103,16 +103,19 @@ class Op:
         strided: bool | str | None = None,
         halves: bool = False,
         out: bool = False,
+        made: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a kernel for these backends, used where `when(*outlines, **settings)`.
 
         `strided`: it takes arrays of any strides ("channels_last": of these two layouts).
-        `halves`: it computes with f16 and bf16 itself. `out`: it writes into `out=`.
+        `halves`: it computes with f16 and bf16 itself. `out`: it writes into `out=`. `made`: what
+        is registered makes the kernel of a signature, from `(inputs, outputs, **settings)`,
+        outlines both; the kernel is then called without settings.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             for backend in backends:
-                self.kernels.append(FoundKernel(backend, function, when, strided, halves, out))
+                self.kernels.append(FoundKernel(backend, function, when, strided, halves, out, made))
             self._plans.clear()
             return function
 
@@ -177,13 +180,16 @@ class Op:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The output for arrays; or for tensors, whose type says how to apply an op."""
-        apply, rank = None, -1
+        chosen = _NOBODY
         for each in inputs:
-            found = getattr(type(each), "__apply__", None)
-            if found is not None and type(each).__apply_rank__ > rank:
-                apply, rank = found, type(each).__apply_rank__
-        if apply is not None:
-            return apply(self, inputs, settings)
+            try:
+                found = _APPLIERS[type(each)]
+            except KeyError:
+                found = _applier_of(type(each))
+            if found[0] > chosen[0]:
+                chosen = found
+        if chosen is not _NOBODY:
+            return chosen[1](self, inputs, settings)
         plan = self.plan([signature_of(each) for each in inputs], settings)
         return self.own(plan, self.run(plan, inputs)[1])
 
@@ -214,7 +220,7 @@ class Op:
                 array if step is None or array is None else step(array)
                 for step, array in zip(plan.prepare, arrays, strict=True)
             ]
-        return arrays, plan.kernel(*arrays, **plan.settings)
+        return arrays, plan.kernel(*arrays, **plan.passed)
 
     def own(self, plan: Plan, results: Any) -> Any:
         """Of all that a kernel returns, what the caller gets."""
@@ -298,11 +304,25 @@ class Op:
         return f"Op({self.name!r})"
 
 
+_NOBODY: tuple[int, Any] = (-1, None)
+_APPLIERS: dict[type, tuple[int, Any]] = {}  # by type: the rank of its `__apply__`, and that
+
+
+def _applier_of(kind: type) -> tuple[int, Any]:
+    """How inputs of a type want ops applied; tensors say so, arrays and numbers do not."""
+    apply = getattr(kind, "__apply__", None)
+    found = _NOBODY if apply is None else (kind.__apply_rank__, apply)  # type: ignore[attr-defined]
+    _APPLIERS[kind] = found
+    return found
+
+
 def signature_of(value: Any) -> Signature:
     """What a plan depends on of one input."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return Outline.of(value)
     if value is None:
         return None
-    kind = type(value)
     if kind is float or kind is int or kind is bool:
         return kind
     return Outline.of(np.asarray(value) if isinstance(value, np.generic) else value)

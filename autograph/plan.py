@@ -10,7 +10,7 @@ import numpy as np
 from .backends import Backend, enabled
 from .device import HOST, Device
 from .errors import DeviceError, NoKernelError, ScalarTypeError, SettingsError, ShapeError
-from .outline import CHANNELS_LAST, Outline
+from .outline import CHANNELS_LAST, STRIDED, Outline
 from .scalar_type import F32, ScalarType, promote_operands
 
 if TYPE_CHECKING:
@@ -22,28 +22,47 @@ Signature = Outline | type | None  # of an input: an array's outline, a number's
 class Plan:
     """The outlines, settings, preparation and kernel of one signature of an op."""
 
-    __slots__ = ("casts", "inputs", "keeps", "kernel", "outputs", "prepare", "settings")
+    __slots__ = (
+        "casts",
+        "inputs",
+        "keeps",
+        "kernel",
+        "outputs",
+        "passed",
+        "prepare",
+        "results",
+        "settings",
+        "settled",
+    )
 
     inputs: tuple[Outline | None, ...]  # after preparation; a number is a 0-d outline
     outputs: tuple[Outline, ...]  # the op's own, then what it saves for its gradients
     settings: dict[str, Any]
+    passed: dict[str, Any]  # the settings that the kernel still wants
     prepare: tuple[Callable[[Any], Any] | None, ...] | None
-    casts: tuple[ScalarType | None, ...]  # the scalar type an input had, where it is changed
+    casts: tuple[ScalarType | None, ...] | None  # what inputs were, where some are changed
     kernel: Callable[..., Any]
-    keeps: dict[int, list[int]]  # by gradient rule, the positions of the arrays that it keeps
+    keeps: dict[int, list[tuple[int, str]]]  # by gradient rule, the inputs and outputs it keeps
+    settled: bool  # whether equal signatures give results that lie alike in memory
+    results: list[Outline] | None  # how they lie, once seen
 
     def __init__(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> None:
         names = op.names_of(given)
         device = _device_of(op, names, given)
-        self.keeps = {}
+        self.keeps, self.results = {}, None
         self.settings = op.complete(settings)
-        self.inputs, self.casts = promoted(op, given, device)
+        self.inputs, casts = promoted(op, given, device)
+        self.casts = casts if any(casts) else None
         self.outputs = outlined(op, self.inputs, self.settings)
         if device is None:
             device = self.outputs[0].device if self.outputs else HOST
         found = find_kernel(op, self.inputs, self.settings, device)
-        self.kernel = found.bind(self.inputs, self.outputs)
+        self.kernel = found.bind(self.inputs, self.outputs, self.settings)
+        self.passed = {} if found.made else self.settings
         self.prepare = _preparation(op, names, given, self.inputs, found)
+        self.settled = not op.dynamic and all(
+            not isinstance(each, Outline) or each.layout != STRIDED for each in given
+        )
         if self.outputs and not op.writes and all(each.size == 0 for each in self.outputs):
             self.kernel = _empty(self.outputs)
 
@@ -106,7 +125,7 @@ def broadcast_outline(op: Op, inputs: Sequence[Outline | None]) -> Outline:
 class FoundKernel:
     """A kernel of a backend, and what it takes."""
 
-    __slots__ = ("backend", "function", "halves", "out", "strided", "when")
+    __slots__ = ("backend", "function", "halves", "made", "out", "strided", "when")
 
     def __init__(
         self,
@@ -116,10 +135,11 @@ class FoundKernel:
         strided: bool | str | None,
         halves: bool,
         out: bool,
+        made: bool,
     ) -> None:
         self.backend, self.function, self.when = backend, function, when
         self.strided = backend.adapt is not None if strided is None else strided
-        self.halves, self.out = halves, out
+        self.halves, self.out, self.made = halves, out, made
 
     def takes(self, layout: str) -> bool:
         """Whether an input may lie like this in memory."""
@@ -128,10 +148,17 @@ class FoundKernel:
         )
 
     def bind(
-        self, inputs: Sequence[Outline | None], outputs: Sequence[Outline]
+        self,
+        inputs: Sequence[Outline | None],
+        outputs: Sequence[Outline],
+        settings: Mapping[str, Any],
     ) -> Callable[..., Any]:
         """The function that the staircase calls."""
-        function = _with_memory(self.function, outputs[0]) if self.out else self.function
+        function = self.function
+        if self.made:
+            function = function(inputs, outputs, **settings)
+        if self.out:
+            function = _with_memory(function, outputs[0])
         adapt = self.backend.adapt
         return function if adapt is None else adapt(function, inputs, outputs, self.halves)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import DeviceError, MemoryLimitError
+from .errors import MemoryLimitError
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or what another platform owns
 
@@ -115,119 +116,32 @@ class HostPlatform:
         return 1
 
 
-class CudaPlatform:
-    """CuPy arrays on NVIDIA devices. CuPy is imported when a device is first used."""
+class LazyPlatform:
+    """A platform in a module of its own, which is imported when it is first asked something."""
 
-    name = "cuda"
+    def __init__(self, name: str, module: str, array_type: str) -> None:
+        self.name, self._module = name, module
+        self._package, self._class = array_type.split(".")
 
     def owns(self, array_type: type) -> bool:
-        cupy = sys.modules.get("cupy")
-        return cupy is not None and issubclass(array_type, cupy.ndarray)
+        """Asked of every new type: answered without the module."""
+        package = sys.modules.get(self._package)
+        return package is not None and issubclass(array_type, getattr(package, self._class))
 
-    def index_of(self, array: Array) -> int:
-        return int(array.device.id)
-
-    def check(self, index: int) -> None:
-        count = self._cupy().cuda.runtime.getDeviceCount()
-        if index >= count:
-            have = ", ".join(f"cuda:{i}" for i in range(count))
-            raise DeviceError(
-                f"Device: cuda:{index} is not there\n  devices    {have}\n  write one of these"
-            )
-
-    def put(self, array: np.ndarray[Any, Any], index: int) -> Array:
-        cupy = self._cupy()
-        with cupy.cuda.Device(index):
-            try:
-                return cupy.asarray(np.ascontiguousarray(array).reshape(array.shape))
-            except cupy.cuda.memory.OutOfMemoryError:
-                raise self._no_memory(array.nbytes, index) from None
-
-    def get(self, array: Array) -> np.ndarray[Any, Any]:
-        return np.asarray(array.get())
-
-    def move(self, array: Array, index: int) -> Array:
-        cupy = self._cupy()
-        with cupy.cuda.Device(index):
-            return cupy.asarray(array)
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], index: int) -> Array:
-        cupy = self._cupy()
-        with cupy.cuda.Device(index):
-            try:
-                return cupy.empty(shape, dtype)
-            except cupy.cuda.memory.OutOfMemoryError:
-                raise self._no_memory(int(np.prod(shape)) * dtype.itemsize, index) from None
-
-    def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        return array.astype(dtype, order="C")
-
-    def contiguous(self, array: Array) -> Array:
-        return self._cupy().ascontiguousarray(array).reshape(array.shape)
-
-    def synchronize(self, index: int) -> None:
-        self._cupy().cuda.Device(index).synchronize()
-
-    def memory(self, index: int) -> tuple[int, int]:
-        free, total = self._cupy().cuda.Device(index).mem_info
-        return int(free), int(total)
-
-    def describe(self, index: int) -> dict[str, str]:
-        runtime = self._cupy().cuda.runtime
-        properties = runtime.getDeviceProperties(index)
-        return {
-            "name": properties["name"].decode(),
-            "compute capability": f"{properties['major']}.{properties['minor']}",
-            "multiprocessors": str(properties["multiProcessorCount"]),
-            "runtime": str(runtime.runtimeGetVersion()),
-        }
-
-    def count(self) -> int:
-        try:
-            return int(self._cupy().cuda.runtime.getDeviceCount())
-        except DeviceError:
-            return 0
-
-    def _cupy(self) -> Any:
-        """CuPy, once it is known to be there and to see a device."""
-        cupy = sys.modules.get("cupy")
-        if cupy is not None and _checked[:1] == [os.getpid()]:
-            return cupy
-        if _checked and _checked[0] != os.getpid():
-            raise DeviceError(
-                "Device: this process was forked after a device was used, and CUDA does not "
-                "survive a fork\n  start workers with  multiprocessing.get_context('spawn')"
-            )
-        try:
-            import cupy
-        except ImportError as error:
-            raise DeviceError(
-                f"Device: a CUDA device needs CuPy, which cannot be imported ({error})\n"
-                "  for CUDA 13  pip install 'autograph-nn[cuda13]'\n"
-                "  for CUDA 12  pip install 'autograph-nn[cuda12]'"
-            ) from None
-        if not cupy.is_available():
-            raise DeviceError(
-                f"Device: CuPy {cupy.__version__} is installed, but sees no CUDA device\n"
-                "  check  nvidia-smi  and that the driver is not older than the CUDA of the wheel"
-            )
-        _checked.append(os.getpid())
-        return cupy
-
-    def _no_memory(self, size: int, index: int) -> MemoryLimitError:
-        cupy = self._cupy()
-        cupy.get_default_memory_pool().free_all_blocks()
-        free, total = cupy.cuda.Device(index).mem_info
-        return MemoryLimitError(
-            f"cuda:{index}: no memory for {size:,} bytes\n"
-            f"  free   {free:,} of {total:,} bytes, after the pool was emptied\n"
-            f"  use a smaller batch, or bf16"
-        )
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        platform = import_module(self._module, __package__).PLATFORM
+        for each in dir(Platform):
+            if not each.startswith("_") and each not in ("name", "owns"):
+                setattr(self, each, getattr(platform, each))
+        return getattr(platform, name)
 
 
-_checked: list[int] = []  # the process that found CuPy and a device
-
-PLATFORMS: dict[str, Platform] = {"host": HostPlatform(), "cuda": CudaPlatform()}
+PLATFORMS: dict[str, Platform] = {
+    "host": HostPlatform(),
+    "cuda": LazyPlatform("cuda", ".backends.cuda.platform", "cupy.ndarray"),
+}
 
 
 def register_platform(platform: Platform) -> None:

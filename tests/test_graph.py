@@ -115,7 +115,9 @@ def test_arrays_are_freed_while_the_walk_proceeds() -> None:
             for _ in range(10):
                 y = y * y
                 watched.append(weakref.ref(y.array))
-            y.sum().backward()
+            loss = y.sum()
+            del y
+            loss.backward()
     finally:
         del REGISTRY["test_probe"]
 

@@ -12,10 +12,10 @@ from autograph import Tensor
 from autograph.errors import ScalarTypeError
 from autograph.scalar_type import ScalarType, promote, promote_operands
 
-INTEGERS = "u8 u16 u32 u64 i8 i16 i32 i64".split()
-FLOATS = "f16 bf16 f32 f64".split()
+INTEGERS = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"]
+FLOATS = ["f16", "bf16", "f32", "f64"]
 
-# torch.promote_types, whose table lacks u16, u32 and u64; those follow NumPy, as the array API says.
+# torch.promote_types; its table lacks u16, u32 and u64, which follow NumPy and the array API.
 TORCH = """
       bool  u8    i8    i16   i32   i64   f16   bf16  f32   f64
 bool  bool  u8    i8    i16   i32   i64   f16   bf16  f32   f64

@@ -94,7 +94,7 @@ class Dataset:
         digest = sha256(repr((self.inputs.shape, self.targets.shape, self.scale)).encode())
         for array in (self.inputs, self.targets):
             digest.update(str(array.dtype).encode())
-            digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+            digest.update(array.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     def _on(self, device: Device) -> tuple[Tensor, Tensor] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ..device import HOST, Device
@@ -64,11 +65,22 @@ class Layer:
                 error.add_note(f"  in {site.name}")
             raise
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        global _structure
+        _structure += 1
+        object.__setattr__(self, name, value)
+
     # -- parameters ---------------------------------------------------------------------
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Parameters by path, in field order; one reached by two paths under its first."""
-        return dict(_walk(self, "", Parameter, set()))
+        known = self.__dict__.get("_named")
+        if known is not None and known[0] == _structure:
+            return dict(known[1])
+        named = dict(_walk(self, "", Parameter, set()))
+        if _is_fixed(self):
+            self.__dict__["_named"] = (_structure, named)
+        return dict(named)
 
     def named_buffers(self) -> dict[str, Buffer]:
         """Buffers by path, in field order."""
@@ -141,10 +153,43 @@ class Layer:
         """What this layer is, as a JSON value from which it can be built again."""
         return self._builder.describe()
 
+    def save(self, path: str | Path) -> None:
+        """Write this layer into one file; a file that was there stays until it is whole."""
+        from .stored import save_layer
+
+        save_layer(path, self)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        layers: Iterable[type[Layer]] = (),
+        device: Device | str = HOST,
+        scalar_type: ScalarType | str | None = None,
+    ) -> Self:
+        """A layer of this class from a file that `save` or a checkpoint wrote; refused, with
+        what differs, if the file holds another. `layers` are own classes of its fields."""
+        from .stored import load_layer
+
+        return load_layer(cls, path, layers, device, scalar_type)
+
     def __str__(self) -> str:
         from .summarize import outline_of_layer
 
         return outline_of_layer(self)
+
+
+_structure = 0  # raised by every assignment to a field of a layer: what was found may be stale
+
+
+def _is_fixed(layer: Layer) -> bool:
+    """Whether the structure changes by assignment to fields alone."""
+    return not any(
+        isinstance(item, list | dict)
+        for each in layer.named_layers().values()
+        for _, item in _items(each, "")
+    )
 
 
 def _replace(tensor: Tensor, array: Any) -> None:

@@ -1,6 +1,40 @@
 """Every op by name."""
 
 from ..op import REGISTRY, Op
+from .activations import (
+    celu,
+    elu,
+    gelu,
+    gelu_tanh,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    mish,
+    relu6,
+    selu,
+    silu,
+    softplus,
+    softsign,
+)
+from .along import gather, scatter, scatter_add, take_along_axis, take_along_axis_dx
+from .arrange import (
+    chunk,
+    expand_dims,
+    flatten,
+    flip,
+    meshgrid,
+    moveaxis,
+    repeat,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    tile,
+    unbind,
+    unflatten,
+)
 from .broadcast import broadcast_to, sum_to
 from .cast import cast, scaled_cast
 from .comparison import (
@@ -31,6 +65,8 @@ from .conv2.pooled import (
     conv2_relu_max_pool2_back,
     conv2_relu_max_pool2_dweight,
 )
+from .counting import bincount, histogram, nonzero, nonzero_flat, one_hot, unique, unique_all
+from .dropout import dropout
 from .elementwise import (
     abs,
     accumulate,
@@ -59,18 +95,27 @@ from .elementwise import (
     subtract,
     where,
 )
+from .embedding import embedding
 from .gather import gather_rows
-from .index import assign, frozen_key, index, index_add, take
+from .index import assign, frozen_key, index, index_accumulate
+from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve, svd, svdvals
 from .linear import linear
 from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
 from .loss import cross_entropy_loss, tally, tally_loss
 from .matmul import matmul
+from .norm import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
+from .pad import pad, pad_constant
 from .pointwise import Pointwise, pointwise
 from .pool2 import max_pool2, mean_pool2
+from .products import dot, einsum, outer, tensordot, vecdot
+from .random import advance, random_words
 from .reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, sum
 from .rounding import ceil, floor, nan_to_num, replace_non_finite, round, trunc
+from .scan import cummax, cummin, cumprod, cumsum
 from .shape import concat, copy, permute_dims, reshape
+from .sort import argsort, searchsorted, sort, topk
 from .statistics import euclidean_norm, log_softmax, logsumexp, norm, power_norm, softmax, std, var
+from .take import assign_at, flat_index, index_add, index_at, take
 from .transcendental import (
     acos,
     acosh,
@@ -99,7 +144,9 @@ from .transcendental import (
     tanh,
 )
 from .transfer import transfer
+from .triangle import diagonal, trace, tril, triu
 from .update import adam_update, sgd_update, tick
+from .update.follow import follow
 
 __all__ = sorted(
     name for name, each in list(globals().items()) if isinstance(each, Op) or each is pointwise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY, namespace
+from ..backends import CUDA, CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
 
 broadcast_to = Op("broadcast_to", "x", view=True)
 sum_to = Op("sum_to", "x")
+sum_to.kernels_from(CUDA, ".reduce.cuda_kernels")
 
 
 @broadcast_to.outlined_by

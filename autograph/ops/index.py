@@ -1,4 +1,4 @@
-"""Indexing: basic keys as views, index tensors as gathers, and assignment."""
+"""Indexing by ints, slices, newaxis and ellipsis: views, and assignment to them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import IndexRangeError, ScalarTypeError, SettingsError, ShapeError
 from ..op import Op
 from ..outline import STRIDED, Outline
-from .axes import axis_of
 
 Key = tuple["int | slice | None | EllipsisType", ...]
 
 index = Op("index", "x", view=True)
 index_dx = Op("index_dx", "dy")
-index_add = Op("index_add", "x dy", writes="x", outputs="")
-take = Op("take", "x indices", promotes="x")
-take_dx = Op("take_dx", "dy indices", promotes="dy")
+index_accumulate = Op("index_accumulate", "x dy", writes="x", outputs="")
 assign = Op("assign", "x y?", writes="x", outputs="", promotes="")
 
 # -- index: ints, slices, newaxis, ellipsis ------------------------------------------
@@ -105,7 +102,7 @@ def index_gradient(y, x, *, key):
     def add_part(dy, so_far):
         if so_far is None:
             return index_dx(dy, shape=shape, key=key)
-        index_add(so_far, dy, key=key)
+        index_accumulate(so_far, dy, key=key)
         return so_far
 
     return add_part
@@ -142,45 +139,64 @@ def index_dx_ddy(dx, dy, *, shape, key):
     return lambda ddx: index(ddx, key=key)
 
 
-@index_add.settings_by
-def index_add_settings(*, key):
+@index_accumulate.settings_by
+def index_accumulate_settings(*, key):
     return index_settings(key=key)
 
 
-@index_add.outlined_by
-def index_add_outline(x, dy, *, key):
+@index_accumulate.outlined_by
+def index_accumulate_outline(x, dy, *, key):
     return ()
 
 
-@index_add.kernel(NUMPY, CUPY, halves=True)
-def index_add_arrays(x, dy, *, key):
+@index_accumulate.kernel(NUMPY, CUPY, halves=True)
+def index_accumulate_arrays(x, dy, *, key):
     x[thawed_key(key)] += dy
 
 
-@index_add.sampled_by
-def index_add_samples(rng):
+@index_accumulate.sampled_by
+def index_accumulate_samples(rng):
     yield (rng.normal(size=(3, 4)), rng.normal(size=(2, 4))), {"key": (slice(0, 2),)}
 
 
-# -- take: an index tensor along one axis ----------------------------------------------
+# -- assign ----------------------------------------------------------------------------
 
 
-@take.outlined_by
-def take_outline(x, indices, *, axis=0):
-    at = axis_of("take", x.ndim, axis)
-    if indices.scalar_type.is_float or indices.scalar_type.kind == "bool":
-        raise ScalarTypeError(
-            f"take: indices are {indices.scalar_type}\n  write integers: indices.cast('i64')"
+@assign.settings_by
+def assign_settings(*, key=(), value=None):
+    return {**index_settings(key=key), "value": value}
+
+
+@assign.outlined_by
+def assign_outline(x, y, *, key, value):
+    if y is not None:
+        refuse_part("assign", x, _indexed_shape(x.shape, key), y)
+    return ()
+
+
+def refuse_part(op, x, part, y):
+    """Refuse a y that does not broadcast to the part of x that it is written to."""
+    try:
+        fits = np.broadcast_shapes(part, y.shape) == part
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{op}: y does not fit the part of x\n  x     {x.shape}\n  part  {part}\n  y     {y.shape}"
         )
-    if x.ndim == 0:
-        raise ShapeError(f"take: x has no axis to take from\n  x        {x.shape}")
-    return x.like(shape=(*x.shape[:at], *indices.shape, *x.shape[at + 1 :]))
 
 
-@take.kernel(NUMPY, CUPY, halves=True)
-def take_arrays(x, indices, *, axis):
-    check_range("take", indices, x.shape[axis])
-    return namespace(x).take(x, indices, axis=axis)
+@assign.kernel(NUMPY, CUPY, halves=True)
+def assign_arrays(x, y, *, key, value):
+    x[thawed_key(key)] = value if y is None else y
+
+
+@assign.sampled_by
+def assign_samples(rng):
+    yield (rng.normal(size=(3, 4)), rng.normal(size=(4,))), {"key": (slice(0, 2),)}
+
+
+# -- index tensors ---------------------------------------------------------------------
 
 
 def check_range(op, indices, size, what="index"):
@@ -195,64 +211,9 @@ def check_range(op, indices, size, what="index"):
             )
 
 
-@take.gradient("x")
-def take_gradient(y, x, indices, *, axis):
-    shape = x.shape
-    return lambda dy: take_dx(dy, indices, shape=shape, axis=axis)
-
-
-@take.sampled_by
-def take_samples(rng):
-    yield (rng.normal(size=(4, 3)), np.array([[0, 3, 0], [1, -1, 2]])), {"axis": 0}
-    yield (rng.normal(size=(4, 3)), np.array(1)), {"axis": -1}
-    yield (rng.normal(size=(4, 3)), np.array([], np.int64)), {"axis": 1}
-
-
-@take_dx.outlined_by
-def take_dx_outline(dy, indices, *, shape, axis):
-    return dy.like(shape=tuple(shape))
-
-
-@take_dx.kernel(NUMPY, CUPY)
-def take_dx_arrays(dy, indices, *, shape, axis):
-    """Repeated indices add up."""
-    xp = namespace(dy)
-    at = axis % len(shape)
-    dx = xp.zeros(shape, dy.dtype)
-    flat = dy.reshape(*shape[:at], indices.size, *shape[at + 1 :])
-    target = xp.moveaxis(dx, at, 0)
-    xp.add.at(target, indices.reshape(-1), xp.moveaxis(flat, at, 0))
-    return dx
-
-
-@take_dx.gradient("dy")
-def take_dx_ddy(dx, dy, indices, *, shape, axis):
-    return lambda ddx: take(ddx, indices, axis=axis)
-
-
-# -- assign ----------------------------------------------------------------------------
-
-
-@assign.settings_by
-def assign_settings(*, key=(), value=None):
-    return {**index_settings(key=key), "value": value}
-
-
-@assign.outlined_by
-def assign_outline(x, y, *, key, value):
-    shape = _indexed_shape(x.shape, key)
-    if y is not None and np.broadcast_shapes(shape, y.shape) != shape:
-        raise ShapeError(
-            f"assign: y does not fit the part of x\n  x    {x.shape}\n  part {shape}\n  y    {y.shape}"
+def refuse_float_indices(op, indices):
+    """Refuse indices that are not whole numbers."""
+    if indices.scalar_type.is_float or indices.scalar_type.kind == "bool":
+        raise ScalarTypeError(
+            f"{op}: indices are {indices.scalar_type}\n  write integers: indices.cast('i64')"
         )
-    return ()
-
-
-@assign.kernel(NUMPY, CUPY, halves=True)
-def assign_arrays(x, y, *, key, value):
-    x[thawed_key(key)] = value if y is None else y
-
-
-@assign.sampled_by
-def assign_samples(rng):
-    yield (rng.normal(size=(3, 4)), rng.normal(size=(4,))), {"key": (slice(0, 2),)}

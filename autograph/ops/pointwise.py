@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY, Backend, enabled, namespace
+from ..backends import CUDA, CUPY, NUMPY, Backend, enabled, namespace
 from ..backends.functions import functions_of
 from ..expression import (
     ONE,
@@ -28,7 +28,7 @@ from ..scalar_type import BOOL
 from .broadcast import sum_to
 
 # Where the compiled backends turn a pointwise op into a kernel: `compile_pointwise(op)`.
-COMPILERS: dict[Backend, str] = {}
+COMPILERS: dict[Backend, str] = {CUDA: "autograph.backends.cuda.pointwise"}
 
 
 class Pointwise(Op):
@@ -44,7 +44,7 @@ class Pointwise(Op):
         self._compiled: set[Backend] = set()
         self._delta = _unlike("dy", "d", self.inputs)  # how the gradient and the output are called
         self._output = _unlike("y", "own_", self.inputs)
-        self.kernel(NUMPY, CUPY)(self._run_arrays)
+        self.kernel(NUMPY, CUPY, made=True)(self._make_kernel)
         self.outlined_by(self._outline)
         if not boolean:
             for i, each in enumerate(self.inputs):
@@ -52,8 +52,6 @@ class Pointwise(Op):
                     self.gradients.append(Rule((i,), self._rule(each, i), into=False))
 
     def _outline(self, *inputs: Any) -> Any:
-
-
         outline = broadcast_outline(self, inputs)
         if self.boolean:
             return outline.like(scalar_type=BOOL)
@@ -64,13 +62,17 @@ class Pointwise(Op):
     def _promoted(self) -> list[int]:
         return list(self.promoted_positions(len(self.inputs)))
 
-    def _run_arrays(self, *arrays: Any) -> Any:
-        first = next(each for each in arrays if hasattr(each, "shape"))
-        y = _python(self.program, namespace(first))(*arrays)
-        shape = np.broadcast_shapes(*[getattr(a, "shape", ()) for a in arrays])
-        if getattr(y, "shape", ()) != shape or any(y is each for each in arrays):
-            y = namespace(first).broadcast_to(y, shape).copy()
-        return y
+    def _make_kernel(self, inputs: Any, outputs: Any) -> Callable[..., Any]:
+        module = np if outputs[0].device.kind != "cuda" else import_module("cupy")
+        run = _python(self.program, module)
+        if isinstance(self.program.result, Call) and self.program.used == set(self.inputs):
+            return run
+        shape = outputs[0].shape  # the value alone would not have it, or would be an input
+
+        def run_broadcast(*arrays: Any) -> Any:
+            return module.broadcast_to(run(*arrays), shape).copy()
+
+        return run_broadcast
 
     # -- gradients -------------------------------------------------------------------
 
@@ -108,16 +110,23 @@ class Pointwise(Op):
         return Program((self._delta, *self.inputs, self._output), (), result)
 
     def _rule(self, name: str, position: int) -> Callable[..., Any]:
-        def rule(y: Any, *inputs: Any) -> Callable[[Any], Any]:
-            op, names = self.gradient_of(name)
-            shape = inputs[position].shape
-            given = dict(zip(self.inputs, inputs, strict=True))
-            kept = tuple(y if each == self._output else given[each] for each in names)
+        found: list[tuple[Pointwise | None, list[int]]] = []
+
+        def rule(*values: Any) -> Callable[[Any], Any]:  # y, then the inputs
+            if not found:
+                op, names = self.gradient_of(name)
+                order = (self._output, *self.inputs)
+                found.append((op, [order.index(each) for each in names]))
+            op, places = found[0]
+            shape = values[position + 1].shape
+            same = shape == values[0].shape
             if op is None:
-                if shape == y.shape:
-                    return _same
-                return lambda dy: sum_to(dy, shape=shape)
-            if shape == y.shape:
+                return _same if same else lambda dy: sum_to(dy, shape=shape)
+            if same and len(places) == 1:
+                (only,) = (values[at] for at in places)
+                return lambda dy: op(dy, only)
+            kept = [values[at] for at in places]
+            if same:
                 return lambda dy: op(dy, *kept)
             return lambda dy: sum_to(op(dy, *kept), shape=shape)
 

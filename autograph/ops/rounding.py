@@ -30,8 +30,8 @@ trunc = _step("trunc")
 
 def _not_numbers(rng):
     x = rng.normal(size=(3, 4))
-    yield (x, 0.0, 1e9, -1e9), {}
-    yield (np.where(x > 1, np.inf, x), 0.5, 1e9, -1e9), {}
+    yield (x, 0.0, 1e4, -1e4), {}
+    yield (np.where(x > 1, np.inf, x), 0.5, 1e4, -1e4), {}
 
 
 replace_non_finite = pointwise(

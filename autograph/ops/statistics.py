@@ -237,9 +237,9 @@ def _softmax_outline(op):
 @softmax.kernel(NUMPY, CUPY)
 def softmax_arrays(x, *, axis):
     """exp(x) / sum(exp(x)) along the axis, with the largest x taken out of exp."""
-    axes = axes_in(x, axis)
-    y = x - x.max(axis=axes, keepdims=True)
-    namespace(x).exp(y, out=y)
+    xp, axes = namespace(x), axes_in(x, axis)
+    y = xp.asarray(x - x.max(axis=axes, keepdims=True))
+    xp.exp(y, out=y)
     y /= summed(y, axes, keepdims=True)
     return y
 

@@ -27,7 +27,8 @@ _counter = _Counter()
 @contextmanager
 def counting() -> Iterator[list[int]]:
     """Within the block, count the multiply-adds of ops on blanks; the list gets the sum."""
-    before, total = _counter.cost, []
+    total: list[int] = []
+    before = _counter.cost
     _counter.cost = 0
     try:
         yield total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,52 +19,55 @@ from .state import state
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_NUMBERS = frozenset((float, int, bool))
+_NUMBERS = frozenset((float, int, bool, NoneType))
+TENSORS: set[type] = set()  # Tensor and its subclasses, entered when they are first met
+_new = object.__new__
 
 
 def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     """Run `op` on tensors and record how to undo it: the one way into the graph."""
-    from .tensor import Tensor
-
     given: list[Any] = []
-    arrays: list[Any] = []
+    arrays: Any = []
     recorded = False
-    plain = True
     for each in inputs:
-        if isinstance(each, Tensor):
+        kind = type(each)
+        if kind in TENSORS:
             given.append(each.outline)
             arrays.append(each._array)
-            recorded = recorded or each.node is not None
-        elif each is None:
-            given.append(None)
-            arrays.append(None)
-        elif type(each) in _NUMBERS:
-            given.append(type(each))
+            if each.node is not None:
+                recorded = True
+        elif kind in _NUMBERS:
+            given.append(None if each is None else kind)
             arrays.append(each)
         else:
-            plain = False
-            break
-    if not plain:
-        return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
+            return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
     plan = op.plan(given, settings)
-    if recorded and state.recording and state.higher_order:
+    recorded = recorded and state.recording
+    if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
-    arrays, results = op.run(plan, arrays)  # type: ignore[assignment]
+    arrays, results = op.run(plan, arrays)
     if op.writes:
         _written(op, inputs)
-    if not op.outputs:
-        return None
-    tensors = _tensors(op, inputs, op.own(plan, results))
-    if recorded and state.recording and op.gradients:
-        _record(op, plan, inputs, arrays, results, tensors)
-    return tensors[0] if len(op.outputs) == 1 else tuple(tensors)
+        if not op.outputs:
+            return None
+    own = op.own(plan, results) if op.saves else results
+    tensors = _tensors(op, plan, inputs, own)
+    if recorded and op.gradients:
+        saved = {}
+        if op.saves:
+            saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True))
+        _record(op, plan, inputs, arrays, own, saved, tensors)
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
 def _operand(op: Op, value: Any, inputs: Sequence[Any]) -> Any:
     """What stands beside a tensor: a number as it is, a NumPy scalar as a number, an array."""
     from .tensor import Tensor
 
-    if value is None or isinstance(value, Tensor) or type(value) in _NUMBERS:
+    if type(value) in _NUMBERS:
+        return value
+    if isinstance(value, Tensor):
+        TENSORS.add(type(value))
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -81,19 +85,43 @@ def _operand(op: Op, value: Any, inputs: Sequence[Any]) -> Any:
     return Tensor(value, device=next(e for e in inputs if isinstance(e, Tensor)).device)
 
 
-def _tensors(op: Op, inputs: Sequence[Any], own: Any) -> list[Tensor]:
-    from .tensor import _make, version_of
-
-    made = [_make(array) for array in ((own,) if len(op.outputs) == 1 else own)]
+def _tensors(op: Op, plan: Plan, inputs: Sequence[Any], own: Any) -> list[Tensor]:
+    """The results as tensors; how they lie in memory is asked once of each signature."""
+    arrays = (own,) if len(op.outputs) == 1 else own
+    outlines = plan.results
+    if outlines is None:
+        outlines = [Outline.of(array) for array in arrays]
+        if plan.settled:
+            plan.results = outlines
+    made = []
+    for array, outline in zip(arrays, outlines, strict=True):
+        tensor = _new(_tensor_type)
+        tensor._array, tensor.outline = array, outline
+        tensor.node = tensor.version = None
+        made.append(tensor)
     if op.view:
         made[0].version = version_of(inputs[0])
     return made
 
 
+_tensor_type: Any = None  # Tensor, which is defined above this module
+
+
+def install(tensor_type: type) -> None:
+    """Told by the module of Tensor what results are made of."""
+    global _tensor_type
+    _tensor_type = tensor_type
+
+
+def version_of(tensor: Tensor) -> Version:
+    """The version of the memory behind a tensor, made when it is first asked for."""
+    if tensor.version is None:
+        tensor.version = Version()
+    return tensor.version
+
+
 def _written(op: Op, inputs: Sequence[Any]) -> None:
     """Raise the version of the tensors that the op has written."""
-    from .tensor import version_of
-
     for name, each in zip(op.inputs, inputs, strict=False):
         if name in op.writes and each is not None:
             version_of(each).count += 1
@@ -112,28 +140,43 @@ def _record(
     plan: Plan,
     inputs: Sequence[Any],
     arrays: Sequence[Any],
-    results: Any,
+    own: Any,
+    saved: Mapping[str, Any],
     tensors: list[Tensor],
 ) -> None:
     """Give the outputs their nodes."""
     nodes = _nodes(inputs, len(arrays))
-    own = op.own(plan, results)
-    saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True)) if op.saves else {}
-    edges = []
+    edges: list[Edge] = []
+    kept: list[Kept] = []
     for i, (positions, rule, into, asks) in enumerate(op.gradients):
-        targets = tuple(nodes if positions is None else [nodes[at] for at in positions])
+        if positions is None:
+            targets = tuple(nodes)
+        elif len(positions) == 1:
+            targets = (nodes[positions[0]],)
+        else:
+            targets = tuple([nodes[at] for at in positions])
         if not any(targets):
             continue
         asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
         closure = rule(own, *arrays, **saved, **asked, **plan.settings)
-        if i not in plan.keeps:
-            plan.keeps[i] = _kept_positions(closure, arrays, own)
-        where = range(len(arrays)) if positions is None else positions
-        if any(plan.casts[at] is not None for at in where):
+        places = plan.keeps.get(i)
+        if places is None:
+            places = plan.keeps[i] = _kept_places(op, closure, arrays, own)
+        for at, name in places:
+            if at < 0:
+                value = tensors[-1 - at]
+            else:
+                value = inputs[at]
+                if arrays[at] is not value._array:
+                    continue  # a copy was prepared, which nobody else can write
+            version = version_of(value)
+            kept.append((name, version, version.count))
+        if plan.casts is not None:
+            where = range(len(arrays)) if positions is None else positions
             closure = _cast_back(closure, [plan.casts[at] for at in where])
-        edges.append(Edge(targets, _alone(closure, positions, targets), into))
+        edges.append((targets, _alone(closure, positions, targets), into, ()))
     if edges:
-        attach(op, plan, edges, inputs, arrays, tensors)
+        _attach(op, edges, tuple(kept), tensors)
 
 
 def _alone(
@@ -145,29 +188,9 @@ def _alone(
     return closure
 
 
-def attach(
-    op: Op,
-    plan: Plan,
-    edges: list[Edge],
-    inputs: Sequence[Any],
-    arrays: Sequence[Any],
-    tensors: list[Tensor],
-) -> None:
+def _attach(op: Op, edges: list[Edge], kept: tuple[Kept, ...], tensors: list[Tensor]) -> None:
     """Hang a node with these edges on the outputs."""
-    from .tensor import Tensor, version_of
-
-    kept: dict[str, Kept] = {}
-    names = op.names_of(arrays) if op.variable else op.inputs
-    for positions in plan.keeps.values():
-        for at in positions:
-            value = tensors[-1 - at] if at < 0 else inputs[at] if at < len(inputs) else None
-            name = op.outputs[-1 - at] if at < 0 else names[at]
-            if isinstance(value, Tensor) and name not in kept:
-                if at >= 0 and arrays[at] is not value._array:
-                    continue  # a copy was prepared, which nobody else can write
-                version: Version = version_of(value)
-                kept[name] = Kept(name, version, version.count)
-    node = Node(op.name, edges, tuple(kept.values()))
+    node = Node(op.name, edges, kept)
     if len(tensors) == 1:
         tensors[0].node = node
         return
@@ -176,11 +199,15 @@ def attach(
             tensor.node = Outlet(node, i, len(tensors))
 
 
-def _kept_positions(closure: Callable[..., Any], arrays: Sequence[Any], own: Any) -> list[int]:
-    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) a gradient function closes over."""
+def _kept_places(
+    op: Op, closure: Callable[..., Any], arrays: Sequence[Any], own: Any
+) -> list[tuple[int, str]]:
+    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) a gradient function closes over, with
+    their names."""
     outputs = own if isinstance(own, tuple) else (own,)
-    places = {id(each): i for i, each in enumerate(arrays) if hasattr(each, "shape")}
-    places |= {id(each): -1 - i for i, each in enumerate(outputs)}
+    names = op.names_of(arrays)
+    places = {id(each): (i, names[i]) for i, each in enumerate(arrays) if hasattr(each, "shape")}
+    places |= {id(each): (-1 - i, op.outputs[i]) for i, each in enumerate(outputs)}
     found = set()
     stack: list[Any] = [cell.cell_contents for cell in closure.__closure__ or ()]
     while stack:
@@ -222,12 +249,12 @@ def _apply_higher(
     Inputs are promoted by recorded casts first. The output is handed to the rules without its
     node, which the walk attaches while a rule runs, so that no cycle exists.
     """
-    from .tensor import Tensor, _make, version_of
+    from .tensor import Tensor, _make
 
     if op.parts is not None:
         return op.parts(*inputs, **plan.settings)
     ready = list(inputs)
-    for i, (each, before) in enumerate(zip(inputs, plan.casts, strict=False)):
+    for i, (each, before) in enumerate(zip(inputs, plan.casts or (), strict=False)):
         if before is not None and isinstance(each, Tensor):
             target = plan.inputs[i]
             assert isinstance(target, Outline)
@@ -236,7 +263,7 @@ def _apply_higher(
         return op(*ready, **settings)
     arrays = [each._array if isinstance(each, Tensor) else each for each in inputs]
     arrays, results = op.run(plan, arrays)  # type: ignore[assignment]
-    tensors = _tensors(op, inputs, op.own(plan, results))
+    tensors = _tensors(op, plan, inputs, op.own(plan, results))
     nodes = _nodes(inputs, len(arrays))
     padded = [*inputs, *[None] * (len(arrays) - len(inputs))]
     twins = [_make(tensor._array) for tensor in tensors]
@@ -254,13 +281,19 @@ def _apply_higher(
                 f"  write the op as its parts inside ag.higher_order()"
             )
     own = twins[0] if len(twins) == 1 else tuple(twins)
-    edges = []
+    edges: list[Edge] = []
     for positions, rule, into, asks in op.gradients:
         targets = tuple(nodes if positions is None else [nodes[at] for at in positions])
         if any(targets):
             asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
             closure = rule(own, *padded, **saved, **asked, **plan.settings)
-            edges.append(Edge(targets, _alone(closure, positions, targets), into, twins))
+            edges.append((targets, _alone(closure, positions, targets), into, twins))
     if edges:
-        attach(op, plan, edges, inputs, arrays, tensors)
+        versions = [(each.node.name, version_of(each)) for each in inputs if _is_recorded(each)]
+        kept = tuple([(name, version, version.count) for name, version in versions])
+        _attach(op, edges, kept, tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+def _is_recorded(value: Any) -> bool:
+    return getattr(value, "node", None) is not None

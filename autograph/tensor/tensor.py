@@ -15,7 +15,7 @@ from ..outline import Outline
 from ..platforms import Array
 from ..scalar_type import F32, ScalarType
 from .methods import Methods
-from .staircase import apply
+from .staircase import apply, install, version_of
 from .state import state
 
 _NATURAL = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "u": np.dtype(np.int64)}
@@ -43,6 +43,7 @@ class Tensor(Methods):
     outline: Outline
     node: Node | None
     version: Version | None
+    consumed: str  # the op whose graph a backward from here has used up; unset before
 
     def __init__(
         self,
@@ -310,6 +311,7 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+install(Tensor)
 _new = object.__new__
 
 
@@ -319,13 +321,6 @@ def _make(array: Array, node: Node | None = None) -> Tensor:
     tensor._array, tensor.outline = array, Outline.of(array)
     tensor.node, tensor.version = node, None
     return tensor
-
-
-def version_of(tensor: Tensor) -> Version:
-    """The version of the memory behind a tensor, made when it is first asked for."""
-    if tensor.version is None:
-        tensor.version = Version()
-    return tensor.version
 
 
 def _array_of(data: Any) -> Array:

@@ -77,18 +77,17 @@ def optimizer_of(options: argparse.Namespace) -> Optimizer:
     return (Adam if options.optimizer == "adam" else AdamW)(learning_rate=chosen)
 
 
-def resumed(options: argparse.Namespace) -> tuple[LeNet5, Any, Progress]:
+def resumed(options: argparse.Namespace) -> tuple[Any, Optimizer, Progress]:
     """Model, optimizer and progress of the checkpoint; what was given must agree with them."""
     checkpoint = ag.Checkpoint.open(options.checkpoint)
     progress = Progress(**checkpoint.progress)
-    optimizer = checkpoint.build_optimizer()
-    model = LeNet5.builder().build(device=options.device, scalar_type=checkpoint.scalar_type)
-    checkpoint.restore(model, optimizer)
+    model = checkpoint.build(device=options.device)
+    optimizer = checkpoint.build_optimizer(model)
     rate = optimizer.learning_rate
     fixed = {
         "train_batch_size": (options.train_batch_size, progress.batch_size),
         "seed": (options.seed, progress.seed),
-        "scalar_type": (options.scalar_type, str(checkpoint.scalar_type)),
+        "scalar_type": (options.scalar_type, str(model.scalar_type)),
     }
     if isinstance(rate, Schedule) and rate.depends_on_horizon:
         fixed["epochs"] = (options.epochs, progress.epochs)

@@ -1,5 +1,7 @@
 """The engine's own functions against float64, and at the ends."""
 
+# ruff: noqa: F821 - kernels have names that `Kernel.of` binds, such as T
+
 import numpy as np
 import pytest
 

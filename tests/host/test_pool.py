@@ -102,7 +102,10 @@ def test_a_child_process_computes_the_same(method):
 def test_the_environment_says_how_many_threads():
     code = "from autograph.backends.host import pool; print(pool.get_num_threads())"
     run = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "AUTOGRAPH_THREADS": "3"}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "AUTOGRAPH_THREADS": "3"},
+        capture_output=True,
+        text=True,
     )
 
     assert run.stdout.strip() == "3"

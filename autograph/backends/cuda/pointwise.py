@@ -50,6 +50,16 @@ LINES
 """
 
 
+_FILL = """
+#include "scalar.cuh"
+template <class Spec>
+__global__ void fill(typename Spec::Bits* y, uint64 bits, int64 size) {
+    const int64 at = int64(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (at < size) y[at] = typename Spec::Bits(bits);
+}
+"""
+
+
 def cuda_text(tree: Tree) -> str:
     """The tree as a CUDA expression over numbers of type N; tests are of type bool."""
     if isinstance(tree, Name):
@@ -119,6 +129,33 @@ def pointwise_kernel(
     has dtype None.
     """
     return _pointwise(program, tuple(dtypes), tuple(shapes), np.dtype(result))
+
+
+_AS_IT_IS = Program(("x",), (), Name("x"))
+
+
+def convert(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A contiguous copy of x with another scalar type."""
+    import cupy
+
+    if not x.flags.c_contiguous:
+        x = cupy.ascontiguousarray(x)
+    if not x.size:
+        return cupy.empty(x.shape, dtype)
+    return _pointwise(_AS_IT_IS, (x.dtype,), (x.shape,), np.dtype(dtype))(x)
+
+
+def fill(array: Any, value: np.ndarray[Any, Any]) -> None:
+    """Write one number, which travels with the launch, to every place of a device's array."""
+    bits = int.from_bytes(value.tobytes(), "little")
+    _fill(f"uint{8 * array.dtype.itemsize}")(
+        divide_up(array.size, 256), array, np.uint64(bits), np.int64(array.size)
+    )
+
+
+@cache
+def _fill(bits: str) -> Kernel:
+    return Kernel(_FILL, "fill", {"Bits": bits})
 
 
 @cache

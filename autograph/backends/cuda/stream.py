@@ -66,6 +66,37 @@ def _marked(event_class: Any, stream: Any) -> Any:
     return event
 
 
+_recording: set[int] = set()  # devices whose stream records
+
+
+def is_recording(device: int) -> bool:
+    """Whether what a device is asked is written down instead of done."""
+    return device in _recording
+
+
+@contextmanager
+def recording(device: int) -> Iterator[list[Any]]:
+    """Within the block, launches on a device are recorded; the list then holds the graph.
+
+    Where the block or a launch in it fails, the stream works again as before.
+    """
+    enter(device)
+    stream, graphs = stream_of(device), []
+    stream.begin_capture()
+    _recording.add(device)
+    failed = True
+    try:
+        yield graphs
+        failed = False
+    finally:
+        _recording.discard(device)
+        try:
+            graphs.append(stream.end_capture())
+        except Exception:
+            if not failed:
+                raise
+
+
 class PrivateMemory:
     """Memory that nobody else may reuse: what a recording's launches write stays theirs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from threading import Lock
 
 import numpy as np
 
@@ -12,21 +12,29 @@ _NONE = np.uint64(2**64 - 1)  # what the fault word holds while nothing is wrong
 
 
 class Words:
-    """Counters are zero between launches; `fault` holds (position << 32 | value) or all ones."""
+    """Counters are zero between launches; `fault` holds (position << 32 | value) or all ones.
 
-    def __init__(self) -> None:
+    The fault lies in the host's memory, where kernels reach it and looking costs nothing.
+    """
+
+    def __init__(self, device: int) -> None:
         import cupy
+        from cupy.cuda import MemoryPointer, UnownedMemory, alloc_pinned_memory
 
         counters = cupy.zeros(2, np.uint32)
         self.finished, self.hits = counters[:1], counters[1:]
-        self.fault = cupy.full(1, _NONE, np.uint64)
+        memory = alloc_pinned_memory(8)
+        self.seen = np.frombuffer(memory, np.uint64, 1)
+        self.seen[0] = _NONE
+        there = MemoryPointer(UnownedMemory(memory.ptr, 8, memory, device), 0)
+        self.fault = cupy.ndarray(1, np.uint64, there)
 
     def check(self) -> None:
-        """Raise what kernels have reported since the last check: this waits for the device."""
-        word = int(self.fault.get()[0])
+        """Raise what kernels have reported since the last check; the device has been waited for."""
+        word = int(self.seen[0])
         if word == int(_NONE):
             return
-        self.fault.fill(_NONE)
+        self.seen[0] = _NONE
         position, value = word >> 32, int(np.uint32(word & 0xFFFFFFFF).view(np.int32))
         raise IndexRangeError(
             f"index out of range on the device\n"
@@ -36,21 +44,29 @@ class Words:
         )
 
 
-@cache
-def _words(device: int) -> Words:
-    return Words()
+_words: dict[int, Words] = {}
+_making = Lock()
 
 
 def words() -> Words:
     """Those of the current device."""
     from cupy.cuda.device import get_device_id
 
-    return _words(get_device_id())
+    device = get_device_id()
+    found = _words.get(device)
+    if found is None:
+        with _making:
+            found = _words.get(device)
+            if found is None:
+                found = _words[device] = Words(device)
+    return found
 
 
 def check_faults(device: int) -> None:
-    """Raise IndexRangeError if an index was out of range on a device since the last check."""
-    from cupy.cuda import Device
+    """Raise IndexRangeError if an index was out of range on a device since the last check.
 
-    with Device(device):
-        _words(device).check()
+    The device has been waited for since its last launch.
+    """
+    found = _words.get(device)
+    if found is not None:
+        found.check()

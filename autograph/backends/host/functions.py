@@ -1,7 +1,7 @@
 """Functions of float32 numbers for kernels, as polynomials that LLVM can vectorise.
 
-Largest errors over all finite arguments, in units of the last place, as `tests/host/test_functions.py` measures them:
-exp 1, log 1, tanh 2, erf 1.
+Largest errors over all finite arguments, in units of the last place, as
+`tests/host/test_functions.py` measures them: exp 1, log 1, tanh 2, erf 1.
 """
 
 from .language import absolute, bits, fma, from_bits, nearest
@@ -20,7 +20,8 @@ def exp(x):
     y = fma(y, r, 1.6666665459e-1)
     y = fma(y, r, 5.0000001201e-1)
     y = fma(y * r, r, r) + 1.0
-    whole = bits(n + 12582912.0) - 0x4B400000  # n as an integer, without a conversion that NaN would break
+    # n as an integer, without a conversion that NaN would break
+    whole = bits(n + 12582912.0) - 0x4B400000
     half = whole >> 1
     return y * power_of_2(half) * power_of_2(whole - half)  # in two steps: results may be denormal
 

@@ -1,12 +1,14 @@
-"""Kernels compiled for this processor on first use, kept on disk as native objects, and launched without copies.
+"""Kernels compiled for this processor on first use, kept on disk as native objects, and launched
+without copies.
 
     @kernel
     def scale(task, count: int, x: "T", y: "T"): ...
 
     scale.of(T=f32)(tasks, count, x, y)
 
-A launch puts numbers and the addresses of arrays into a block of 64-bit words and runs the kernel for every task in
-`range(tasks)` on the pool; it neither copies nor checks arrays, so callers pass contiguous ones.
+A launch puts numbers and the addresses of arrays into a block of 64-bit words and runs the kernel
+for every task in `range(tasks)` on the pool; it neither copies nor checks arrays, so callers pass
+contiguous ones.
 """
 
 from __future__ import annotations
@@ -58,7 +60,10 @@ def machine() -> Any:
 @cache
 def folder() -> Path | None:
     """Where objects are kept: $AUTOGRAPH_CACHE, else ~/.cache/autograph, else a temporary folder of this user."""
-    choices = [os.environ.get("AUTOGRAPH_CACHE"), os.path.join(os.path.expanduser("~"), ".cache", "autograph")]
+    choices = [
+        os.environ.get("AUTOGRAPH_CACHE"),
+        os.path.join(os.path.expanduser("~"), ".cache", "autograph"),
+    ]
     user = os.getuid() if hasattr(os, "getuid") else "user"
     choices.append(os.path.join(tempfile.gettempdir(), f"autograph-{user}"))
     for choice in filter(None, choices):
@@ -118,9 +123,13 @@ def _engine() -> bytes:
 # -- Compiling ------
 
 
-def load(name: str, sources: list[str], build: Callable[[], Any], **symbols: int) -> Callable[[str], int]:
+def load(
+    name: str, sources: list[str], build: Callable[[], Any], **symbols: int
+) -> Callable[[str], int]:
     """The addresses of functions by name, from the kept object, else from the LLVM module that `build` returns."""
-    key = hashlib.blake2b(_engine() + b"".join(map(_source, sources)) + name.encode(), digest_size=12).hexdigest()
+    key = hashlib.blake2b(
+        _engine() + b"".join(map(_source, sources)) + name.encode(), digest_size=12
+    ).hexdigest()
     file = f"{name}-{key}.o"
     with _lock:
         for symbol, value in symbols.items():
@@ -160,7 +169,10 @@ class _notice:
         _notice.count += 1
         if sys.stderr is not None and sys.stderr.isatty():
             if _notice.count == 1:
-                print(f"autograph: compiling kernels for {processor()[0]}, kept in {folder()}", file=sys.stderr)
+                print(
+                    f"autograph: compiling kernels for {processor()[0]}, kept in {folder()}",
+                    file=sys.stderr,
+                )
             print(f"\r  {_notice.count} {self.name[:60]:<60}", end="", file=sys.stderr, flush=True)
 
     def __exit__(self, *error: object) -> None:
@@ -171,13 +183,18 @@ class _notice:
 class Kernel:
     """A function of the language of `language.py`, compiled when it is first launched."""
 
-    def __init__(self, function: Callable[..., None], flags: tuple[str, ...] = ("contract",), **names: Any) -> None:
+    def __init__(
+        self, function: Callable[..., None], flags: tuple[str, ...] = ("contract",), **names: Any
+    ) -> None:
         self.function, self.flags, self.names = function, flags, names
         self.address = 0
         self.kinds: dict[Any, Kernel] = {}
 
     def __repr__(self) -> str:
-        names = ",".join(f"{name}={getattr(value, '__name__', value)}" for name, value in sorted(self.names.items()))
+        names = ",".join(
+            f"{name}={getattr(value, '__name__', value)}"
+            for name, value in sorted(self.names.items())
+        )
         return f"{self.function.__name__}[{names}]" if names else self.function.__name__
 
     def of(self, **names: Any) -> Kernel:
@@ -193,7 +210,9 @@ class Kernel:
         with _lock:
             if not self.address:
                 name = "".join(c if c.isalnum() or c in "_=," else "." for c in repr(self))
-                self.address = load(name, [self.function.__code__.co_filename], self._translate)("kernel")
+                self.address = load(name, [self.function.__code__.co_filename], self._translate)(
+                    "kernel"
+                )
         return self.address
 
     def _translate(self) -> ir.Module:

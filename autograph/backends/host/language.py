@@ -1,4 +1,5 @@
-"""A small language for host kernels: Python functions over pointers and numbers, translated to LLVM IR.
+"""A small language for host kernels: Python functions over pointers and numbers, translated to
+LLVM IR.
 
 A kernel is written as a function of a task number and of words, and read, never run, by Python:
 
@@ -6,11 +7,13 @@ A kernel is written as a function of a task number and of words, and read, never
         for i in range(task * count // 8, (task + 1) * count // 8):
             y[i] = 2.0 * x[i]
 
-`int` is a 64-bit number, `float` a float32 number, and a scalar type such as `f32` a pointer to an array of it. Arrays
-of one kernel do not overlap, which lets LLVM vectorise. The language has assignments, `if`, `while`, `for` over `range`,
-arithmetic, `x[i]`, `pointer + elements`, and calls: of the intrinsics below, and of plain functions, which are inlined.
-Where it differs from Python: `a if c else b`, `and` and `or` evaluate both sides; `//` and `%` are those of C; numbers of
-one width stay at that width; bfloat16 and float16 are float32 once loaded, and rounded to nearest even when stored.
+`int` is a 64-bit number, `float` a float32 number, and a scalar type such as `f32` a pointer to an
+array of it. Arrays of one kernel do not overlap, which lets LLVM vectorise. The language has
+assignments, `if`, `while`, `for` over `range`, arithmetic, `x[i]`, `pointer + elements`, and
+calls: of the intrinsics below, and of plain functions, which are inlined. Where it differs from
+Python: `a if c else b`, `and` and `or` evaluate both sides; `//` and `%` are those of C; numbers
+of one width stay at that width; bfloat16 and float16 are float32 once loaded, and rounded to
+nearest even when stored.
 """
 
 from __future__ import annotations
@@ -79,7 +82,9 @@ class KernelError(SyntaxError):
     """A kernel says what the language has no words for."""
 
 
-def translate(function: Any, name: str, bindings: dict[str, Any], flags: tuple[str, ...] = ("contract",)) -> ir.Module:
+def translate(
+    function: Any, name: str, bindings: dict[str, Any], flags: tuple[str, ...] = ("contract",)
+) -> ir.Module:
     """A module with `name(block, task)`, which reads its words from the block and calls `function`."""
     module = ir.Module(name)
     parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -138,10 +143,25 @@ def tree_of(function: Any) -> ast.FunctionDef:
     return _trees[function]
 
 
+def function_of(source: str, filename: str, names: dict[str, Any]) -> Any:
+    """The function of a source text, for kernels that are put together while running."""
+    tree = ast.parse(source)
+    exec(compile(tree, filename, "exec"), names)  # the text is the engine's own
+    function = names[tree.body[0].name]
+    _trees[function] = tree.body[0]
+    return function
+
+
 class Translator:
     """Emits the code of one function, and inline of those it calls."""
 
-    def __init__(self, module: ir.Module, builder: ir.IRBuilder, bindings: dict[str, Any], flags: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        module: ir.Module,
+        builder: ir.IRBuilder,
+        bindings: dict[str, Any],
+        flags: tuple[str, ...],
+    ) -> None:
         self.module, self.builder, self.bindings, self.flags = module, builder, bindings, flags
         self.top = builder.block  # where variables live
         self.names: dict[str, Any] = {}
@@ -158,8 +178,14 @@ class Translator:
         bound.apply_defaults()
         saved = self.names, self.globals, self.loops, self.where
         self.names, self.loops, self.where = {}, [], function.__code__.co_filename
-        self.globals = {**function.__globals__, **inspect.getclosurevars(function).nonlocals, **self.bindings}
-        assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        self.globals = {
+            **function.__globals__,
+            **inspect.getclosurevars(function).nonlocals,
+            **self.bindings,
+        }
+        assigned = {
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
         for name, value in bound.arguments.items():
             if name in assigned:
                 self.assign_name(name, value)
@@ -208,11 +234,15 @@ class Translator:
     def do_AugAssign(self, node):
         if isinstance(node.target, ast.Subscript):
             base, index = self.value(node.target.value), self.value(node.target.slice)
-            sum_ = self.binary(node, type(node.op).__name__, self.load(base, index), self.value(node.value))
+            sum_ = self.binary(
+                node, type(node.op).__name__, self.load(base, index), self.value(node.value)
+            )
             self.store(base, index, sum_)
         else:
             old = self.value(ast.Name(node.target.id, ast.Load()))
-            self.assign(node.target, self.binary(node, type(node.op).__name__, old, self.value(node.value)))
+            self.assign(
+                node.target, self.binary(node, type(node.op).__name__, old, self.value(node.value))
+            )
 
     def assign(self, target, value):
         if isinstance(target, ast.Tuple):
@@ -301,7 +331,9 @@ class Translator:
             case ast.Tuple():
                 return tuple(self.value(item) for item in node.elts)
             case ast.BinOp():
-                return self.binary(node, type(node.op).__name__, self.value(node.left), self.value(node.right))
+                return self.binary(
+                    node, type(node.op).__name__, self.value(node.left), self.value(node.right)
+                )
             case ast.UnaryOp():
                 return self.unary(node, self.value(node.operand))
             case ast.Compare():
@@ -309,10 +341,16 @@ class Translator:
             case ast.BoolOp():
                 return self.logic(node)
             case ast.IfExp():
-                return self.choose(self.value(node.test), self.value(node.body), self.value(node.orelse))
+                return self.choose(
+                    self.value(node.test), self.value(node.body), self.value(node.orelse)
+                )
             case ast.Subscript():
                 base, index = self.value(node.value), self.value(node.slice)
-                return base[index] if isinstance(base, tuple) and not isinstance(base, Value) else self.load(base, index)
+                return (
+                    base[index]
+                    if isinstance(base, tuple) and not isinstance(base, Value)
+                    else self.load(base, index)
+                )
             case ast.Call():
                 return self.call(node)
             case ast.Attribute():
@@ -322,7 +360,11 @@ class Translator:
     def name(self, node):
         if node.id in self.names:
             value = self.names[node.id]
-            return Value(value.type, self.builder.load(value.place)) if isinstance(value, Variable) else value
+            return (
+                Value(value.type, self.builder.load(value.place))
+                if isinstance(value, Variable)
+                else value
+            )
         if node.id in self.globals:
             return self.globals[node.id]
         if node.id in BUILTINS:
@@ -348,7 +390,9 @@ class Translator:
         if isinstance(value, bool):
             return Value(boolean, I1(int(value)))
         scalar = scalar or (i64 if isinstance(value, int) else f32)
-        return Value(scalar, ir.Constant(scalar.register, float(value) if scalar.floating else int(value)))
+        return Value(
+            scalar, ir.Constant(scalar.register, float(value) if scalar.floating else int(value))
+        )
 
     def cast(self, value, kind):
         """`value` as another type; floats to integers towards zero."""
@@ -365,6 +409,8 @@ class Translator:
             code = b.fpext(value.code, new) if new == F64 else b.fptrunc(value.code, new)
         elif kind.floating:
             code = (b.uitofp if old == I1 else b.sitofp)(value.code, new)
+        elif value.type.floating and new == I1:
+            code = b.fcmp_unordered("!=", value.code, ir.Constant(old, 0.0))
         elif value.type.floating:
             code = b.fptosi(value.code, new)
         elif new == I1:
@@ -373,7 +419,18 @@ class Translator:
             code = (b.zext if old == I1 else b.sext)(value.code, new)
         else:
             code = b.trunc(value.code, new)
-        return Value(boolean if new == I1 else f64 if new == F64 else f32 if new == F32 else i32 if new == I32 else i64, code)
+        return Value(
+            boolean
+            if new == I1
+            else f64
+            if new == F64
+            else f32
+            if new == F32
+            else i32
+            if new == I32
+            else i64,
+            code,
+        )
 
     def together(self, a, b):
         """Two numbers as one type: float before integer, wide before narrow, Python's as the other's."""
@@ -408,12 +465,19 @@ class Translator:
     def unary(self, node, value):
         op = type(node.op).__name__
         if not isinstance(value, Value):
-            return {"USub": lambda v: -v, "Not": lambda v: not v, "Invert": lambda v: ~v, "UAdd": lambda v: v}[op](value)
+            return {
+                "USub": lambda v: -v,
+                "Not": lambda v: not v,
+                "Invert": lambda v: ~v,
+                "UAdd": lambda v: v,
+            }[op](value)
         if op == "Not":
             return Value(boolean, self.builder.not_(self.truth(value)))
         if op == "USub" and value.type.floating:
             return Value(value.type, self.builder.fneg(value.code))
-        return Value(value.type, (self.builder.neg if op == "USub" else self.builder.not_)(value.code))
+        return Value(
+            value.type, (self.builder.neg if op == "USub" else self.builder.not_)(value.code)
+        )
 
     def compare(self, node):
         items = [self.value(node.left), *map(self.value, node.comparators)]
@@ -425,11 +489,17 @@ class Translator:
                 a, b = self.together(a, b)
                 sign = COMPARE[type(op)][0]
                 if a.type.floating:  # != is true of NaN, the others are false
-                    emit = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+                    emit = (
+                        self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+                    )
                 else:
                     emit = self.builder.icmp_signed
                 one = Value(boolean, emit(sign, a.code, b.code))
-            result = one if result is None else Value(boolean, self.builder.and_(self.truth(result), self.truth(one)))
+            result = (
+                one
+                if result is None
+                else Value(boolean, self.builder.and_(self.truth(result), self.truth(one)))
+            )
         return result
 
     def logic(self, node):
@@ -545,7 +615,12 @@ def array(to, scalar, count):
 @Intrinsic
 def call(to, function, *words):
     """Call native code at an address with words (numbers or pointers) that returns nothing."""
-    codes = [to.builder.ptrtoint(w.code, I64) if isinstance(w, Value) and isinstance(w.type, Pointer) else to.cast(w, i64).code for w in words]
+    codes = [
+        to.builder.ptrtoint(w.code, I64)
+        if isinstance(w, Value) and isinstance(w.type, Pointer)
+        else to.cast(w, i64).code
+        for w in words
+    ]
     kind = ir.FunctionType(VOID, [I64] * len(codes)).as_pointer()
     to.builder.call(to.builder.inttoptr(to.cast(function, i64).code, kind), codes)
 
@@ -558,7 +633,9 @@ def fma(to, a, b, c):
     a, b = to.together(a, b)
     kind = a.type.register
     name = f"llvm.fma.f{64 if kind == F64 else 32}"
-    return Value(a.type, to.builder.call(to.external(name, kind, [kind] * 3), [a.code, b.code, c.code]))
+    return Value(
+        a.type, to.builder.call(to.external(name, kind, [kind] * 3), [a.code, b.code, c.code])
+    )
 
 
 def _unary_intrinsic(llvm):

@@ -1,9 +1,11 @@
-"""A fork-join pool of native threads for kernels: no GIL, half a microsecond a region, parked when idle.
+"""A fork-join pool of native threads for kernels: no GIL, half a microsecond a region, parked when
+idle.
 
-A region runs `kernel(block, task)` for every task of a count. Thread t owns the t-th contiguous share and then steals.
-The caller works as well and waits only for tasks that somebody has claimed, never for a thread to show up: a busy machine
-slows a region but cannot stall it. A ticket is `region << 32 | tasks left in the share`; the region's number makes the
-claim of a late thread fail, so it can never run a kernel that is gone.
+A region runs `kernel(block, task)` for every task of a count. Thread t owns the t-th contiguous
+share and then steals. The caller works as well and waits only for tasks that somebody has claimed,
+never for a thread to show up: a busy machine slows a region but cannot stall it. A ticket is
+`region << 32 | tasks left in the share`; the region's number makes the claim of a late thread
+fail, so it can never run a kernel that is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 
 from . import jit
 from .language import I32, I64, VOID, Intrinsic, Value, address, array, call, i64, native, pointer
@@ -73,7 +75,9 @@ def claim(to, place, old, new):
 
 @Intrinsic
 def state(to):
-    symbol = to.module.globals.get("autograph_pool") or ir.GlobalVariable(to.module, I64, "autograph_pool")
+    symbol = to.module.globals.get("autograph_pool") or ir.GlobalVariable(
+        to.module, I64, "autograph_pool"
+    )
     return Value(i64, to.builder.ptrtoint(symbol, I64))
 
 
@@ -106,7 +110,10 @@ wait, wake = _external("pthread_cond_wait"), _external("pthread_cond_broadcast")
 spawn, here = _external("pthread_create"), _external("sched_getcpu")
 get_mask, set_mask = _external("sched_getaffinity"), _external("pthread_setaffinity_np")
 long_of, raised = _external("PyLong_AsLongLong", I64), _external("PyErr_Occurred", I64)
-save_thread, restore_thread = _external("PyEval_SaveThread", I64), _external("PyEval_RestoreThread", I64)
+save_thread, restore_thread = (
+    _external("PyEval_SaveThread", I64),
+    _external("PyEval_RestoreThread", I64),
+)
 increase = _external("Py_IncRef", I64)
 
 
@@ -114,7 +121,9 @@ increase = _external("Py_IncRef", I64)
 def float_word(to, number):
     """The bits of a Python float's value."""
     function = to.external("PyFloat_AsDouble", ir.DoubleType(), [I64])
-    return Value(i64, to.builder.bitcast(to.builder.call(function, [to.cast(number, i64).code]), I64))
+    return Value(
+        i64, to.builder.bitcast(to.builder.call(function, [to.cast(number, i64).code]), I64)
+    )
 
 
 # -- The native functions ------
@@ -129,7 +138,8 @@ def drain(pool, me):
         seen = load(ticket)
         while seen & LEFT:
             kernel, block, count = load(pool + KERNEL), load(pool + BLOCK), load(pool + COUNT)
-            if claim(ticket, seen, seen - 1):  # so the region of `seen` is still on and these words are its own
+            # so the region of `seen` is still on and these words are its own
+            if claim(ticket, seen, seen - 1):
                 call(kernel, block, (share + 1) * count // threads - (seen & LEFT))
                 ran += 1
             seen = load(ticket)
@@ -288,9 +298,14 @@ def refuse(to, given):
     """Raise Python's TypeError for words that a kernel cannot take."""
     text = b"kernel: words are integers, floats, NumPy arrays and None, at most 62 of them\0"
     constant = ir.GlobalVariable(to.module, ir.ArrayType(ir.IntType(8), len(text)), "words_error")
-    constant.initializer, constant.global_constant = ir.Constant(constant.value_type, bytearray(text)), True
+    constant.initializer, constant.global_constant = (
+        ir.Constant(constant.value_type, bytearray(text)),
+        True,
+    )
     kind = to.external("PyErr_SetString", VOID, [I64, I64])
-    error = to.builder.load(_at(to, Value(i64, to.builder.ptrtoint(_global(to, "PyExc_TypeError"), I64))))
+    error = to.builder.load(
+        _at(to, Value(i64, to.builder.ptrtoint(_global(to, "PyExc_TypeError"), I64)))
+    )
     to.builder.call(kind, [error, to.builder.ptrtoint(constant, I64)])
 
 
@@ -334,7 +349,9 @@ class _Method(ctypes.Structure):
 
 def _offset_of(thing: object, word: int) -> int:
     """Where in an object a word lies."""
-    return next(o for o in range(0, 128, 8) if ctypes.c_int64.from_address(id(thing) + o).value == word)
+    return next(
+        o for o in range(0, 128, 8) if ctypes.c_int64.from_address(id(thing) + o).value == word
+    )
 
 
 def start() -> Any:
@@ -343,18 +360,25 @@ def start() -> Any:
     with _lock:
         if _functions is None:
             natives = [drain, serve, run, seize, launch]
-            functions = jit.load("pool", [__file__], lambda: native(natives, "pool", {}), autograph_pool=_pool)
-            _method = _Method(b"launch", functions("launch"), 0x80, b"Run native code for every task.")
+            functions = jit.load(
+                "pool", [__file__], lambda: native(natives, "pool", {}), autograph_pool=_pool
+            )
+            _method = _Method(
+                b"launch", functions("launch"), 0x80, b"Run native code for every task."
+            )
             make = ctypes.pythonapi.PyCFunction_NewEx
             make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
             sample = np.zeros(1)
             _words_of_python = (
                 (INTEGER, id(int)), (ARRAY, id(np.ndarray)), (FLOAT, id(float)), (NONE, id(None)),
-                (TYPE_AT, _offset_of(sample, id(np.ndarray))), (DATA_AT, _offset_of(sample, sample.ctypes.data)),
+                (TYPE_AT, _offset_of(sample, id(np.ndarray))),
+                (DATA_AT, _offset_of(sample, sample.ctypes.data)),
             )  # fmt: skip
             _functions = functions, make(ctypes.byref(_method), None, None), _words_of_python
             reset(_threads or default_threads())
-            os.register_at_fork(after_in_child=lambda: reset(_threads)) if hasattr(os, "register_at_fork") else None
+            os.register_at_fork(after_in_child=lambda: reset(_threads)) if hasattr(
+                os, "register_at_fork"
+            ) else None
             atexit.register(stop)
     return _functions[1]
 
@@ -365,7 +389,12 @@ def reset(threads: int) -> None:
     _threads = threads
     functions, _, words = _functions
     _words[:] = 0
-    values = ((THREADS, threads if NATIVE else 1), (SPIN, 7000), (PATIENCE, 4000), (SERVE, functions("serve")))
+    values = (
+        (THREADS, threads if NATIVE else 1),
+        (SPIN, 7000),
+        (PATIENCE, 4000),
+        (SERVE, functions("serve")),
+    )
     for offset, value in (*values, *words):
         _word(offset).value = value
     for t in range(threads):
@@ -381,7 +410,11 @@ def stop() -> None:
     ctypes.CFUNCTYPE(ctypes.c_int64)(functions("seize"))()
     _word(STOP).value = 1
     if _word(STARTED).value:
-        for name, offset in (("mutex_lock", MUTEX), ("mutex_unlock", MUTEX), ("cond_broadcast", WORK)):
+        for name, offset in (
+            ("mutex_lock", MUTEX),
+            ("mutex_unlock", MUTEX),
+            ("cond_broadcast", WORK),
+        ):
             _posix(name, offset)
         for t in range(1, _word(THREADS).value):
             handle = ctypes.c_void_p(_word(TICKET + SHARE * t + HANDLE).value)

@@ -1,7 +1,9 @@
-"""The matrix product c = a @ b (+ bias, relu), blocked for caches and cut into tasks whose results do not depend on the cut.
+"""The matrix product c = a @ b (+ bias, relu), blocked for caches and cut into tasks whose results
+do not depend on the cut.
 
-b is packed into panels of columns, [panel][k][PANEL], and a block of a into groups of rows, [group][k][ROWS], so that tiles
-read both in order. Operands may have any strides: a transposed one is only packed along the other way.
+b is packed into panels of columns, [panel][k][PANEL], and a block of a into groups of rows,
+[group][k][ROWS], so that tiles read both in order. Operands may have any strides: a transposed one
+is only packed along the other way.
 """
 
 from __future__ import annotations
@@ -16,7 +18,25 @@ from .buffers import empty
 from .jit import kernel
 from .language import address, array, bf16, call, f32, i64
 from .tiles import (
-    A0, A1, A2, A_TABLE, ACCUMULATE, B0, B1, B2, B_VECTOR, C_TABLE, FLAGS, LANES, N0, N1, N2, PANEL, PLAN, RELU, ROWS,
+    A0,
+    A1,
+    A2,
+    A_TABLE,
+    ACCUMULATE,
+    B0,
+    B1,
+    B2,
+    B_VECTOR,
+    C_TABLE,
+    FLAGS,
+    LANES,
+    N0,
+    N1,
+    N2,
+    PANEL,
+    PLAN,
+    RELU,
+    ROWS,
 )  # fmt: skip
 
 K_BLOCK = 384  # of k that stay in the first cache while a group of rows meets a panel
@@ -28,14 +48,27 @@ DIRECT = 512  # k up to which rows of a, if contiguous, are read where they are
 
 @kernel
 def pack(
-    task, tasks: int, columns: int, width: int, n0: int, n1: int, n2: int, s0: int, s1: int, s2: int, sj: int,
-    source: "T", out: f32,
+    task, tasks: int, columns: int, width: int, n0: int, n1: int, n2: int, s0: int, s1: int,
+    s2: int, sj: int,
+    source: T, out: f32,
 ):  # fmt: skip
     """source[j, k] with strides for k's three loops -> out [panel][k][width], with zeros beyond the last column."""
     panels = (columns + width - 1) // width
     for panel in range(task * panels // tasks, (task + 1) * panels // tasks):
         left = columns - panel * width
-        pack_panel(source + panel * width * sj, left, width, n0, n1, n2, s0, s1, s2, sj, out + panel * width * n0 * n1 * n2)
+        pack_panel(
+            source + panel * width * sj,
+            left,
+            width,
+            n0,
+            n1,
+            n2,
+            s0,
+            s1,
+            s2,
+            sj,
+            out + panel * width * n0 * n1 * n2,
+        )
 
 
 def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
@@ -44,14 +77,20 @@ def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
         for i0 in range(n0):
             for i1 in range(n1):
                 for i2 in range(n2):
-                    here, there = source + (i0 * s0 + i1 * s1 + i2 * s2), out + ((i0 * n1 + i1) * n2 + i2) * PANEL
+                    here, there = (
+                        source + (i0 * s0 + i1 * s1 + i2 * s2),
+                        out + ((i0 * n1 + i1) * n2 + i2) * PANEL,
+                    )
                     for j in range(PANEL):
                         there[j] = here[j]
     else:
         for j in range(width):
             for i0 in range(n0):
                 for i1 in range(n1):
-                    here, there = source + (j * sj + i0 * s0 + i1 * s1), out + ((i0 * n1 + i1) * n2 * width + j)
+                    here, there = (
+                        source + (j * sj + i0 * s0 + i1 * s1),
+                        out + ((i0 * n1 + i1) * n2 * width + j),
+                    )
                     if j < left:
                         for i2 in range(n2):
                             there[i2 * width] = here[i2 * s2]
@@ -62,13 +101,16 @@ def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
 
 @kernel
 def multiply(
-    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, k_block: int, packs: int, a: "T", a_row: int, a_k: int,
-    b: f32, bias: int, relu: int, c: "U", c_row: int, tile: i64, scratch: f32,
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, k_block: int, packs: int, a: T, a_row: int, a_k: int,
+    b: f32, bias: int, relu: int, c: U, c_row: int, tile: i64, scratch: f32,
 ):  # fmt: skip
     """A block of rows times a block of panels."""
     m_task, n_task = task // n_blocks, task % n_blocks
     groups, panels = (m + ROWS - 1) // ROWS, (n + PANEL - 1) // PANEL
-    first, last = m_task * groups // m_blocks * ROWS, min(m, (m_task + 1) * groups // m_blocks * ROWS)
+    first, last = (
+        m_task * groups // m_blocks * ROWS,
+        min(m, (m_task + 1) * groups // m_blocks * ROWS),
+    )
     room = scratch + task * ((groups + m_blocks - 1) // m_blocks) * ROWS * k_block
     plan, a_table, c_table = array(i64, PLAN), array(i64, ROWS), array(i64, ROWS)
     one_loop(plan, a_row if packs == 0 else 1, a_k if packs == 0 else ROWS, c_row, a_table, c_table)
@@ -78,7 +120,9 @@ def multiply(
         if packs:
             pack_rows(a + (first * a_row + k0 * a_k), last - first, depth, a_row, a_k, room)
         plan[N2] = depth
-        plan[FLAGS] = (ACCUMULATE if k0 > 0 else 0) + (RELU if (relu != 0) & (k0 + k_block >= k) else 0)
+        plan[FLAGS] = (ACCUMULATE if k0 > 0 else 0) + (
+            RELU if (relu != 0) & (k0 + k_block >= k) else 0
+        )
         for panel in range(n_task * panels // n_blocks, (n_task + 1) * panels // n_blocks):
             width = min(PANEL, n - panel * PANEL)
             choice = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1)
@@ -89,9 +133,27 @@ def multiply(
                 rows = min(ROWS, last - row)
                 there = c + (row * c_row + panel * PANEL)
                 if packs:
-                    call(choice[rows - 1], plan, room + (row - first) * depth, columns, there, added, width, 0)
+                    call(
+                        choice[rows - 1],
+                        plan,
+                        room + (row - first) * depth,
+                        columns,
+                        there,
+                        added,
+                        width,
+                        0,
+                    )
                 else:
-                    call(choice[rows - 1], plan, a + (row * a_row + k0 * a_k), columns, there, added, width, 0)
+                    call(
+                        choice[rows - 1],
+                        plan,
+                        a + (row * a_row + k0 * a_k),
+                        columns,
+                        there,
+                        added,
+                        width,
+                        0,
+                    )
                 row += rows
         k0 += k_block
 
@@ -118,7 +180,11 @@ def pack_rows(a, rows, depth, a_row, a_k, out):
     """Rows of a -> out [group][k][ROWS]; what lies beyond the last row is never used."""
     group = 0
     while group * ROWS < rows:
-        here, there, count = a + group * ROWS * a_row, out + group * ROWS * depth, min(ROWS, rows - group * ROWS)
+        here, there, count = (
+            a + group * ROWS * a_row,
+            out + group * ROWS * depth,
+            min(ROWS, rows - group * ROWS),
+        )
         if a_row == 1:
             for k in range(depth):
                 for i in range(count):
@@ -131,7 +197,7 @@ def pack_rows(a, rows, depth, a_row, a_k, out):
 
 
 @kernel
-def narrow(task, tasks: int, size: int, wide: f32, out: "T"):
+def narrow(task, tasks: int, size: int, wide: f32, out: T):
     """Rounds once."""
     for i in range(task * size // tasks, (task + 1) * size // tasks):
         out[i] = wide[i]
@@ -171,29 +237,49 @@ def pack_columns(b: Any, k: int, n: int, b_k: int, b_j: int) -> Any:
 
 
 def multiply_packed(
-    a: Any, columns: Any, out: Any, m: int, n: int, k: int, a_row: int, a_k: int, bias: Any, relu: bool
+    a: Any,
+    columns: Any,
+    out: Any,
+    m: int,
+    n: int,
+    k: int,
+    a_row: int,
+    a_k: int,
+    bias: Any,
+    relu: bool,
 ) -> None:
     """`a` times packed columns into `out`."""
     scalar, output = scalar_of(a), scalar_of(out)
-    m_blocks, n_blocks, k_block, packs, room = _blocks(m, n, k, a_k, scalar is f32, pool.get_num_threads())
+    m_blocks, n_blocks, k_block, packs, room = _blocks(
+        m, n, k, a_k, scalar is f32, pool.get_num_threads()
+    )
     scratch = empty((room,), np.float32) if packs else None
     multiply.of(T=scalar, U=output)(
-        m_blocks * n_blocks, m_blocks, n_blocks, m, n, k, k_block, packs, a, a_row, a_k, columns, bias, int(relu), out, n,
+        m_blocks * n_blocks, m_blocks, n_blocks, m, n, k, k_block, packs, a, a_row, a_k, columns,
+        bias, int(relu), out, n,
         tiles.addresses(output.name), scratch,
     )  # fmt: skip
 
 
 @cache
-def _blocks(m: int, n: int, k: int, a_k: int, direct: bool, threads: int) -> tuple[int, int, int, int, int]:
+def _blocks(
+    m: int, n: int, k: int, a_k: int, direct: bool, threads: int
+) -> tuple[int, int, int, int, int]:
     """Blocks of rows and of panels, how much of k at a time, whether to pack rows, and the room for that."""
     groups, panels = -(-m // ROWS), -(-n // PANEL)
-    packs = int(not direct or k > DIRECT or (a_k != 1 and panels > 4))
+    packs = int(k > 0 and (not direct or k > DIRECT or (a_k != 1 and panels > 4)))
     k_block = -(-k // -(-k // K_BLOCK)) if packs else max(k, 1)
     m_blocks = n_blocks = 1
     if m * n * k >= SMALL:
         m_blocks = min(groups, -(-groups * ROWS // M_BLOCK // threads) * threads)
         n_blocks = min(panels, -(-threads // m_blocks))
-    return m_blocks, n_blocks, k_block, packs, m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block
+    return (
+        m_blocks,
+        n_blocks,
+        k_block,
+        packs,
+        m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block,
+    )
 
 
 def shares(parts: int, work: int) -> int:

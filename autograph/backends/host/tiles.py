@@ -1,21 +1,22 @@
 """Register tiles: the inner loops of every product and convolution, from one generator.
 
-A tile keeps rows x vectors of sums in registers and adds to each, over up to three nested loops of k,
+A tile keeps rows x vectors of sums in registers and adds to each, over up to three nested loops of
+k,
 
     C[i, j] (+)= sum_k A[i, k] * B[k, j]  (+ bias[j])
 
-broadcasting A and loading vectors of B. Rows of A and of C begin where a table of offsets says: side by side, a matrix
-apart, or windows of an image with any stride, dilation and width. Sizes and strides come in a plan of words, so a tile is
-compiled once for a processor. An empty `asm` ends each step of k: without it LLVM loads ahead and spills the sums.
+broadcasting A and loading vectors of B. Rows of A and of C begin where a table of offsets says:
+side by side, a matrix apart, or windows of an image with any stride, dilation and width. Sizes and
+strides come in a plan of words, so a tile is compiled once for a processor. An empty `asm` ends
+each step of k: without it LLVM loads ahead and spills the sums.
 
-Sparse tiles do the same for a list of few values, Y[i, j] += sum_l values[l] * X[offsets[l] + i * stride + j]: the
-gradients behind relu and max pooling.
+Sparse tiles do the same for a list of few values, Y[i, j] += sum_l values[l] * X[offsets[l] + i *
+stride + j]: the gradients behind relu and max pooling.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -47,7 +48,10 @@ def addresses(output: str = "f32", lanes: int = 0) -> np.ndarray:
     lanes = lanes or found
     name = f"tiles_{output}_{lanes}x{rows}x{vectors}"
     functions = jit.load(name, [__file__], lambda: module(output, lanes, rows, vectors))
-    table = [[functions(f"tile_{r}x{v}") for r in heights(rows, v, vectors)] for v in range(1, vectors + 1)]
+    table = [
+        [functions(f"tile_{r}x{v}") for r in heights(rows, v, vectors)]
+        for v in range(1, vectors + 1)
+    ]
     return np.array(table, np.int64)
 
 
@@ -83,7 +87,14 @@ class Tile:
     """Emits tile(plan, A, B, C, bias, width, row): `width` columns of C exist, `row` is where its rows' tables begin."""
 
     def __init__(
-        self, made: ir.Module, name: str, words: int, lanes: int, rows: int, vectors: int, output: str = "f32"
+        self,
+        made: ir.Module,
+        name: str,
+        words: int,
+        lanes: int,
+        rows: int,
+        vectors: int,
+        output: str = "f32",
     ) -> None:
         self.module, self.output = made, output
         self.lanes, self.rows, self.vectors = lanes, rows, vectors
@@ -108,10 +119,16 @@ class Tile:
         for place in sum(sums, []):
             b.store(zero, place)
         counts = [self.word(n) for n in (N0, N1, N2)]
-        a_steps, b_steps = [self.word(n) for n in (A0, A1, A2)], [self.word(n) for n in (B0, B1, B2)]
+        a_steps, b_steps = (
+            [self.word(n) for n in (A0, A1, A2)],
+            [self.word(n) for n in (B0, B1, B2)],
+        )
 
         def step(a_at, b_at):
-            loaded = [self.load(b.gep(columns, [b.add(b_at, b.mul(between, I64(j)))])) for j in range(self.vectors)]
+            loaded = [
+                self.load(b.gep(columns, [b.add(b_at, b.mul(between, I64(j)))]))
+                for j in range(self.vectors)
+            ]
             for i in range(self.rows):
                 value = self.splat(b.load(b.gep(starts[i], [a_at])))
                 for j in range(self.vectors):
@@ -155,10 +172,16 @@ class Tile:
         def each(whole: bool) -> None:
             with b.if_then(b.icmp_signed("!=", bias, I64(0))):
                 start = b.inttoptr(bias, F32.as_pointer())
-                with b.if_else(b.icmp_signed("==", b.and_(flags, I64(ROW_BIAS)), I64(0))) as (of_columns, of_rows):
+                with b.if_else(b.icmp_signed("==", b.and_(flags, I64(ROW_BIAS)), I64(0))) as (
+                    of_columns,
+                    of_rows,
+                ):
                     with of_columns:
                         for j in range(self.vectors):
-                            added = self.load(b.gep(start, [I64(j * self.lanes)]), None if whole or j < last else mask)
+                            added = self.load(
+                                b.gep(start, [I64(j * self.lanes)]),
+                                None if whole or j < last else mask,
+                            )
                             for i in range(self.rows):
                                 b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
                     with of_rows:
@@ -176,7 +199,8 @@ class Tile:
                 zero = ir.Constant(self.vector, [0.0] * self.lanes)
                 for place in sum(sums, []):
                     value = b.load(place)
-                    b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)  # NaN stays
+                    # NaN stays
+                    b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)
             for i in range(self.rows):
                 for j in range(self.vectors if whole else last):
                     self.store_output(b.load(sums[i][j]), b.gep(rows[i], [I64(j * self.lanes)]))
@@ -184,7 +208,10 @@ class Tile:
                 ends = [b.gep(row, [I64(last * self.lanes)]) for row in rows]
                 self.store_lanes([b.load(row[last]) for row in sums], ends, left)
 
-        with b.if_else(b.icmp_signed(">=", width, I64(self.vectors * self.lanes))) as (then, otherwise):
+        with b.if_else(b.icmp_signed(">=", width, I64(self.vectors * self.lanes))) as (
+            then,
+            otherwise,
+        ):
             with then:
                 each(True)
             with otherwise:
@@ -196,9 +223,12 @@ class Tile:
         count, values, offsets, skip, x, stride, y, y_stride = self.arguments
         values, x, y = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, y))
         offsets = b.inttoptr(offsets, I32.as_pointer())
-        copies = 2 if self.rows * self.vectors <= 6 else 1  # sums enough to hide the latency of a multiply-add
+        # sums enough to hide the latency of a multiply-add
+        copies = 2 if self.rows * self.vectors <= 6 else 1
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        sums = [[b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)]
+        sums = [
+            [b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)
+        ]
         for place in sum(sums, []):
             b.store(zero, place)
 
@@ -208,20 +238,36 @@ class Tile:
                 row = b.gep(start, [b.mul(stride, I64(i))])
                 for j in range(self.vectors):
                     place = sums[copy][i * self.vectors + j]
-                    b.store(self.fma(value, self.load(b.gep(row, [I64(j * self.lanes)])), b.load(place)), place)
+                    b.store(
+                        self.fma(
+                            value, self.load(b.gep(row, [I64(j * self.lanes)])), b.load(place)
+                        ),
+                        place,
+                    )
             b.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], True)
 
         pairs = b.sdiv(count, I64(copies))
-        self.count_to(I64(0), pairs, lambda at: [step(b.add(b.mul(at, I64(copies)), I64(k)), k) for k in range(copies)])
+        self.count_to(
+            I64(0),
+            pairs,
+            lambda at: [step(b.add(b.mul(at, I64(copies)), I64(k)), k) for k in range(copies)],
+        )
         if copies > 1:
             self.count_to(b.mul(pairs, I64(copies)), count, lambda at: step(at, 0))
         for i in range(self.rows):
             row = b.gep(y, [b.mul(y_stride, I64(i))])
             for j in range(self.vectors):
-                total, place = b.load(sums[0][i * self.vectors + j]), b.gep(row, [I64(j * self.lanes)])
+                total, place = (
+                    b.load(sums[0][i * self.vectors + j]),
+                    b.gep(row, [I64(j * self.lanes)]),
+                )
                 for other in sums[1:]:
                     total = b.fadd(total, b.load(other[i * self.vectors + j]))
-                b.store(b.fadd(self.load(place), total), b.bitcast(place, self.vector.as_pointer()), align=4)
+                b.store(
+                    b.fadd(self.load(place), total),
+                    b.bitcast(place, self.vector.as_pointer()),
+                    align=4,
+                )
         b.ret_void()
 
     def sparse_item(self, values, offsets, x, at):
@@ -246,19 +292,25 @@ class Tile:
     def row_starts(self, table, row, base):
         b = self.builder
         offsets = b.inttoptr(self.word(table), I64.as_pointer())
-        return [b.gep(base, [b.load(b.gep(offsets, [b.add(row, I64(i))]))]) for i in range(self.rows)]
+        return [
+            b.gep(base, [b.load(b.gep(offsets, [b.add(row, I64(i))]))]) for i in range(self.rows)
+        ]
 
     # -- Vectors ------
 
     def splat(self, value):
         kind = ir.VectorType(value.type, self.lanes)
         one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+        return self.builder.shuffle_vector(
+            one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        )
 
     def fma(self, x, y, z):
         name = f"llvm.fma.v{self.lanes}f32"
         kind = self.vector
-        function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
+        function = self.module.globals.get(name) or ir.Function(
+            self.module, ir.FunctionType(kind, [kind] * 3), name
+        )
         return self.builder.call(function, [x, y, z])
 
     def load(self, place, mask=None):
@@ -266,7 +318,9 @@ class Tile:
 
     def _load(self, place, kind, mask):
         if mask is None:
-            return self.builder.load(place, align=kind.element.width // 8 if kind.element != F32 else 4)
+            return self.builder.load(
+                place, align=kind.element.width // 8 if kind.element != F32 else 4
+            )
         short = "f32" if kind.element == F32 else f"i{kind.element.width}"
         name = f"llvm.masked.load.v{self.lanes}{short}.p0"
         signature = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
@@ -286,7 +340,11 @@ class Tile:
     def store_output(self, value, place):
         b = self.builder
         kind = ir.VectorType(self.memory, value.type.count)
-        b.store(self.as_output(value), b.bitcast(place, kind.as_pointer()), align=4 if self.output == "f32" else 2)
+        b.store(
+            self.as_output(value),
+            b.bitcast(place, kind.as_pointer()),
+            align=4 if self.output == "f32" else 2,
+        )
 
     def store_lanes(self, values, places, count) -> None:
         """The first `count` lanes of each value, by halves: masked stores are slow before AVX-512."""
@@ -301,11 +359,17 @@ class Tile:
         while part:
             with b.if_then(b.icmp_signed("!=", b.and_(count, I32(part)), I32(0))):
                 low = ir.Constant(ir.VectorType(I32, part), everything[:part])
-                high = ir.Constant(ir.VectorType(I32, self.lanes), everything[part:] + everything[:part])
+                high = ir.Constant(
+                    ir.VectorType(I32, self.lanes), everything[part:] + everything[:part]
+                )
                 for place, start in zip(rest, places, strict=True):
                     value, there = b.load(place), b.gep(start, [b.load(at)])
                     piece = b.shuffle_vector(value, value, low)
-                    b.store(piece, b.bitcast(there, piece.type.as_pointer()), align=4 if self.output == "f32" else 2)
+                    b.store(
+                        piece,
+                        b.bitcast(there, piece.type.as_pointer()),
+                        align=4 if self.output == "f32" else 2,
+                    )
                     b.store(b.shuffle_vector(value, value, high), place)
                 b.store(b.add(b.load(at), I64(part)), at)
             part //= 2
@@ -329,9 +393,11 @@ PANEL = LANES * _VECTORS  # columns of the largest tile: how wide packed columns
 
 
 def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
-    """Called in kernels: `count` rows from `rows` on, of plan's tables, times all panels of n columns.
+    """Called in kernels: `count` rows from `rows` on, of plan's tables, times all panels of n
+    columns.
 
-    a, columns, c and bias are addresses, `size` the bytes of an element of c, `depth` the k of a panel.
+    a, columns, c and bias are addresses, `size` the bytes of an element of c, `depth` the k of a
+    panel.
     """
     panel = 0
     while panel * PANEL < n:
@@ -345,6 +411,15 @@ def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
         while done < count:
             left = count - done
             step = highest if left >= highest else min(ROWS, left)
-            call(choice[ROWS if left >= highest else step - 1], plan, a, here, there, added, width, rows + done)
+            call(
+                choice[ROWS if left >= highest else step - 1],
+                plan,
+                a,
+                here,
+                there,
+                added,
+                width,
+                rows + done,
+            )
             done += step
         panel += 1

@@ -1,7 +1,9 @@
-"""2-d convolution and its gradients by the host engine: any stride, padding, dilation, groups and filter.
+"""2-d convolution and its gradients by the host engine: any stride, padding, dilation, groups and
+filter.
 
-The gradient of x is a convolution as well: the rows of x that lie stride apart meet the same rows of the filter, so each
-of the stride x stride phases is a convolution of dy with a part of the filter, walked backwards.
+The gradient of x is a convolution as well: the rows of x that lie stride apart meet the same rows
+of the filter, so each of the stride x stride phases is a convolution of dy with a part of the
+filter, walked backwards.
 """
 
 from functools import cache
@@ -42,7 +44,9 @@ def conv2_native(x, weight, bias, *, stride, padding, dilation, groups):
 def conv2_dx_native(dy, weight, *, size, stride, padding, dilation, groups):
     (n, o, p, q), (_, c_group, r, s) = dy.shape, weight.shape
     h, w = size
-    found = backward_geometry((o, p, q), (o, c_group, r, s), size, stride, padding, dilation, groups)
+    found = backward_geometry(
+        (o, p, q), (o, c_group, r, s), size, stride, padding, dilation, groups
+    )
     dx = empty((n, h, w, c_group * groups), dy.dtype)
     columns = empty((found.columns,), np.float32)
     o_group = o // groups
@@ -76,15 +80,24 @@ def conv2_dweight_native(dy, x, *, filter, stride, padding, dilation, groups):
     parts, rows = min(n, SHARES), c_group * r * s
     sums = empty((max(parts, 1) * groups * rows * o_room,), np.float32)
     if parts:
-        room = found.height * found.width * c * copies + 2 * PANEL + p * q * groups * o_room * dy_copies + PANEL
+        room = (
+            found.height * found.width * c * copies
+            + 2 * PANEL
+            + p * q * groups * o_room * dy_copies
+            + PANEL
+        )
         scratch = empty((parts * room,), np.float32)
         loops.gather_weight.of(T=scalar_of(x))(
-            parts, parts, 1, n, x, x_strides[0], c, h, w, *x_strides[1:], found.top, found.left, found.height, found.width,
-            copies, scratch, room, dy, *dy_strides, p, q, dy_copies, plan, rows, groups, c_group, o_group, o_room,
+            parts, parts, 1, n, x, x_strides[0], c, h, w, *x_strides[1:], found.top, found.left,
+            found.height, found.width,
+            copies, scratch, room, dy, *dy_strides, p, q, dy_copies, plan, rows, groups, c_group,
+            o_group, o_room,
             tiles.addresses(), sums,
         )  # fmt: skip
     tasks = shares(groups * rows, parts * dweight.size)
-    loops.sum_weight.of(T=scalar_of(x))(tasks, tasks, parts, groups, c_group, o_group, o_room, r * s, sums, dweight)
+    loops.sum_weight.of(T=scalar_of(x))(
+        tasks, tasks, parts, groups, c_group, o_group, o_room, r * s, sums, dweight
+    )
     return dweight
 
 
@@ -98,11 +111,15 @@ def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
         bias = bias.astype(np.float32)
     strides, copies = image_strides(x, found)
     tasks = min(n, pool.get_num_threads()) if n * y_n * c_group * found.taps > 1 << 16 else 1
-    scratch = empty((tasks * (found.height * found.width * c + PANEL),), np.float32) if copies else None
+    scratch = (
+        empty((tasks * (found.height * found.width * c + PANEL),), np.float32) if copies else None
+    )
     scalar = scalar_of(x)
     loops.convolve.of(T=scalar, U=scalar, SIZE=scalar.size)(
-        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], found.top, found.left, found.height, found.width, copies,
-        scratch, found.phases, found.count, columns, groups, c_group, o_group, bias, tiles.addresses(scalar.name), y, y_n,
+        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], found.top, found.left, found.height,
+        found.width, copies,
+        scratch, found.phases, found.count, columns, groups, c_group, o_group, bias,
+        tiles.addresses(scalar.name), y, y_n,
     )  # fmt: skip
 
 
@@ -110,7 +127,9 @@ def strides_of(x):
     """Strides in elements, and whether channels are last in memory."""
     size, (n, c, h, w) = x.itemsize, x.shape
     a, b, d, e = x.strides
-    return (a // size, b // size, d // size, e // size), (b == size or c == 1) and e == size * c and d == size * c * w
+    return (a // size, b // size, d // size, e // size), (
+        b == size or c == 1
+    ) and e == size * c and d == size * c * w
 
 
 def image_strides(x, found):
@@ -129,7 +148,8 @@ def pack_forward(weight, groups):
     w_o, w_c, w_r, w_s = (step // weight.itemsize for step in weight.strides)
     for g in range(groups):
         pack.of(T=scalar_of(weight))(
-            tasks, tasks, o_group, PANEL, r, s, c_group, w_r, w_s, w_c, w_o, weight[g * o_group :] if g else weight,
+            tasks, tasks, o_group, PANEL, r, s, c_group, w_r, w_s, w_c, w_o,
+            weight[g * o_group :] if g else weight,
             columns[g * panels * depth * PANEL :] if g else columns,
         )  # fmt: skip
     return columns
@@ -146,13 +166,34 @@ class Geometry:
 def forward_geometry(image, filter, stride, padding, dilation, groups):
     """Windows of x (padded) for every pixel of y."""
     (c, h, w), (o, c_group, r, s) = image, filter
-    p, q = ((n + 2 * a - d * (f - 1) - 1) // t + 1 for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation))
+    p, q = (
+        (n + 2 * a - d * (f - 1) - 1) // t + 1
+        for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation)
+    )
     found = Geometry(*padding, h + 2 * padding[0], w + 2 * padding[1], padding == (0, 0))
-    found.key, found.size, found.taps = (image, filter, stride, padding, dilation, groups), (p, q), r * s
+    found.key, found.size, found.taps = (
+        (image, filter, stride, padding, dilation, groups),
+        (p, q),
+        r * s,
+    )
     pitch = found.width * c
-    found.windows = (stride[0] * pitch * np.arange(p)[:, None] + stride[1] * c * np.arange(q)).astype(np.int64).ravel()
+    found.windows = (
+        (stride[0] * pitch * np.arange(p)[:, None] + stride[1] * c * np.arange(q))
+        .astype(np.int64)
+        .ravel()
+    )
     found.outputs = np.arange(p * q, dtype=np.int64) * o
-    loop = [r, dilation[0] * pitch, s * c_group * PANEL, s, dilation[1] * c, c_group * PANEL, c_group, 1, PANEL]
+    loop = [
+        r,
+        dilation[0] * pitch,
+        s * c_group * PANEL,
+        s,
+        dilation[1] * c,
+        c_group * PANEL,
+        c_group,
+        1,
+        PANEL,
+    ]
     if dilation[1] == 1 and groups == 1:
         loop[3:] = [1, 0, 0, s * c, 1, PANEL]
     found.phases = phase_words([(loop, found.windows, found.outputs, 0, p * q, 0, c_group * r * s)])
@@ -166,7 +207,11 @@ def weight_plan(key, p, q, pitch):
     found = forward_geometry(*key)
     (c, _, _), (_, c_group, r, s), stride, _, dilation, groups = key
     line = found.width * c
-    rows = dilation[0] * line * np.arange(r)[:, None, None] + dilation[1] * c * np.arange(s)[:, None] + np.arange(c_group)
+    rows = (
+        dilation[0] * line * np.arange(r)[:, None, None]
+        + dilation[1] * c * np.arange(s)[:, None]
+        + np.arange(c_group)
+    )
     o_room = -(-(key[1][0] // groups) // LANES) * LANES
     outputs = np.arange(r * s * c_group, dtype=np.int64) * o_room
     loop = [1, 0, 0, p, stride[0] * line, q * pitch, q, stride[1] * c, pitch]
@@ -180,27 +225,59 @@ def backward_geometry(image, filter, size, stride, padding, dilation, groups):
     (o, p, q), (_, c_group, r, s) = image, filter
     axes = [axis_phases(*each) for each in zip(size, (p, q), (r, s), stride, padding, dilation)]
     (rows, top, bottom), (columns, left, right) = axes
-    found = Geometry(top, left, p + top + bottom, q + left + right, not (top or left or bottom or right))
+    found = Geometry(
+        top, left, p + top + bottom, q + left + right, not (top or left or bottom or right)
+    )
     found.taps, pitch, o_group, channels = r * s, found.width * o, o // groups, c_group * groups
     panels = -(-c_group // PANEL)
     found.parts, phases, first, offset, tables = [], [], 0, 0, ([], [])
     for h0, count_h, taps_h, first_h, step_h, from_h, back_h in rows:
         for w0, count_w, taps_w, first_w, step_w, from_w, back_w in columns:
             depth, count = taps_h * taps_w * o_group, count_h * count_w
-            tables[0].append(((np.arange(count_h) + from_h + top)[:, None] * found.width + np.arange(count_w) + from_w + left) * o)
-            tables[1].append(((h0 + stride[0] * np.arange(count_h))[:, None] * size[1] + w0 + stride[1] * np.arange(count_w)) * channels)
-            loop = [taps_h, -back_h * pitch, taps_w * o_group * PANEL, taps_w, -back_w * o, o_group * PANEL, o_group, 1, PANEL]
+            tables[0].append(
+                (
+                    (np.arange(count_h) + from_h + top)[:, None] * found.width
+                    + np.arange(count_w)
+                    + from_w
+                    + left
+                )
+                * o
+            )
+            tables[1].append(
+                (
+                    (h0 + stride[0] * np.arange(count_h))[:, None] * size[1]
+                    + w0
+                    + stride[1] * np.arange(count_w)
+                )
+                * channels
+            )
+            loop = [
+                taps_h,
+                -back_h * pitch,
+                taps_w * o_group * PANEL,
+                taps_w,
+                -back_w * o,
+                o_group * PANEL,
+                o_group,
+                1,
+                PANEL,
+            ]
             phases.append((loop, first, count, offset, depth))
             found.parts.append((taps_h, taps_w, step_h, step_w, first_h, first_w, offset))
             first, offset = first + count, offset + groups * panels * depth * PANEL
-    found.windows, found.outputs = (np.concatenate([t.ravel() for t in table]).astype(np.int64) for table in tables)
-    found.phases = phase_words([(loop, found.windows, found.outputs, *rest) for loop, *rest in phases])
+    found.windows, found.outputs = (
+        np.concatenate([t.ravel() for t in table]).astype(np.int64) for table in tables
+    )
+    found.phases = phase_words(
+        [(loop, found.windows, found.outputs, *rest) for loop, *rest in phases]
+    )
     found.count, found.columns = len(phases), max(offset, 1)
     return found
 
 
 def axis_phases(size, outputs, filter, stride, padding, dilation):
-    """Along one axis: (first pixel, pixels, taps, first tap, tap step, window of the first, steps back) of each phase,
+    """Along one axis: (first pixel, pixels, taps, first tap, tap step, window of the first, steps
+    back) of each phase,
     and how much dy has to be padded before and after (negative: nothing of it is used there)."""
     common = gcd(stride, dilation)
     phases, low, high = [], 0, outputs - 1
@@ -221,6 +298,16 @@ def phase_words(phases, flags=0):
     """Plans as words; the arrays of offsets must outlive them."""
     words = np.zeros((len(phases), PHASE), np.int64)
     for row, (loop, windows, outputs, first, count, offset, depth) in zip(words, phases):
-        row[:] = [*loop, LANES, flags, windows.ctypes.data, outputs.ctypes.data, first, count, offset, depth]
+        row[:] = [
+            *loop,
+            LANES,
+            flags,
+            windows.ctypes.data,
+            outputs.ctypes.data,
+            first,
+            count,
+            offset,
+            depth,
+        ]
     words.flags.writeable = False
     return words

@@ -1,15 +1,18 @@
 """The loops of 2-d convolution and its gradients, over one image after another.
 
-An image is read where it lies if its channels are last and nothing has to be padded; else from a copy (H', W', C) in
-scratch. Tiles find the windows through tables of offsets, so that stride, dilation and odd widths cost nothing.
+An image is read where it lies if its channels are last and nothing has to be padded; else from a
+copy (H', W', C) in scratch. Tiles find the windows through tables of offsets, so that stride,
+dilation and odd widths cost nothing.
 """
 
 from ...backends.host.jit import kernel
-from ...backends.host.language import address, f32, i64, pointer
-from ...backends.host.tiles import ACCUMULATE, FLAGS, LANES, PANEL, PLAN, multiply_rows
+from ...backends.host.language import address, array, f32, i64
+from ...backends.host.tiles import A1, A2, B1, B2, N1, PANEL, PLAN, multiply_rows
 
 PHASE = PLAN + 4  # a plan, then: first row, rows, offset of its columns, k
 FIRST, COUNT, COLUMNS, DEPTH = range(PLAN, PLAN + 4)
+# elements of x, or of dy, whose pixels do not drive each other out of the first cache
+NEAR = 1 << 13
 
 
 def copy_image(x, c, h, w, x_c, x_h, x_w, top, left, height, width, out):
@@ -39,7 +42,8 @@ def copy_image(x, c, h, w, x_c, x_h, x_w, top, left, height, width, out):
 def convolve(
     task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32,
-    phases: i64, phase_count: int, columns: f32, groups: int, c_group: int, o_group: int, bias: int, tile: i64,
+    phases: i64, phase_count: int, columns: f32, groups: int, c_group: int, o_group: int, bias: int,
+    tile: i64,
     y: "U", y_n: int,
 ):  # fmt: skip
     """y[n] = every phase's windows of x[n] times its columns; a phase is a plan and the pixels of y that it serves."""
@@ -55,8 +59,10 @@ def convolve(
                 depth = phase[DEPTH]
                 panels = (o_group + PANEL - 1) // PANEL
                 multiply_rows(
-                    tile, phase, a + 4 * g * c_group, address(columns + (phase[COLUMNS] + g * panels * depth * PANEL)),
-                    address(y + (n * y_n + g * o_group)), SIZE, bias + 4 * g * o_group if bias != 0 else 0,
+                    tile, phase, a + 4 * g * c_group,
+                    address(columns + (phase[COLUMNS] + g * panels * depth * PANEL)),
+                    address(y + (n * y_n + g * o_group)), SIZE,
+                    bias + 4 * g * o_group if bias != 0 else 0,
                     phase[FIRST], phase[COUNT], o_group, depth,
                 )  # fmt: skip
 
@@ -66,7 +72,8 @@ def gather_weight(
     task, shares: int, blocks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
     dy: "T", dy_n: int, dy_c: int, dy_h: int, dy_w: int, p: int, q: int, dy_copies: int,
-    plan: i64, rows: int, groups: int, c_group: int, o_group: int, o_room: int, tile: i64, sums: f32,
+    plan: i64, rows: int, groups: int, c_group: int, o_group: int, o_room: int, tile: i64,
+    sums: f32,
 ):  # fmt: skip
     """sums[share, g, (r, s, c), o]: what the images of a share add to the gradient of the weight."""
     share, block = task // blocks, task % blocks
@@ -74,6 +81,10 @@ def gather_weight(
     deltas = room + (height * width * c * copies + PANEL)
     first, last = block * rows // blocks, (block + 1) * rows // blocks
     mine = sums + share * groups * rows * o_room
+    near = max(32, min(128, NEAR // max(plan[A2], plan[B2])))
+    part, lines = array(i64, PLAN), max(1, near // q)
+    for i in range(PLAN):
+        part[i] = plan[i]
     for g in range(groups):
         for i in range((g * rows + first) * o_room, (g * rows + last) * o_room):
             mine[i] = 0.0
@@ -85,15 +96,23 @@ def gather_weight(
         if dy_copies:
             copy_deltas(dy + n * dy_n, dy_c, dy_h, dy_w, p, q, groups, o_group, o_room, deltas)
             b, b_group = address(deltas), o_room
-        for g in range(groups):
-            there = address(mine + g * rows * o_room)
-            panel = 0
-            while panel * PANEL < o_group:
-                multiply_rows(
-                    tile, plan, a + 4 * g * c_group, b + 4 * (g * b_group + panel * PANEL), there + 4 * panel * PANEL, 4, 0,
-                    first, last - first, min(PANEL, o_group - panel * PANEL), 0,
-                )  # fmt: skip
-                panel += 1
+        line = 0
+        while line < p:  # so many lines of dy as stay in the first cache
+            part[N1] = min(lines, p - line)
+            for g in range(groups):
+                a_part, b_part = (
+                    a + 4 * (g * c_group + line * plan[A1]),
+                    b + 4 * (g * b_group + line * plan[B1]),
+                )
+                there, panel = address(mine + g * rows * o_room), 0
+                while panel * PANEL < o_group:
+                    multiply_rows(
+                        tile, part, a_part, b_part + 4 * panel * PANEL, there + 4 * panel * PANEL,
+                        4, 0,
+                        first, last - first, min(PANEL, o_group - panel * PANEL), 0,
+                    )  # fmt: skip
+                    panel += 1
+            line += lines
 
 
 def copy_deltas(dy, dy_c, dy_h, dy_w, p, q, groups, o_group, o_room, out):
@@ -101,7 +120,10 @@ def copy_deltas(dy, dy_c, dy_h, dy_w, p, q, groups, o_group, o_room, out):
     for i in range(p):
         for j in range(q):
             for g in range(groups):
-                here, there = dy + (i * dy_h + j * dy_w + g * o_group * dy_c), out + ((i * q + j) * groups + g) * o_room
+                here, there = (
+                    dy + (i * dy_h + j * dy_w + g * o_group * dy_c),
+                    out + ((i * q + j) * groups + g) * o_room,
+                )
                 for o in range(o_group):
                     there[o] = here[o * dy_c]
                 for o in range(o_group, o_room):
@@ -110,7 +132,16 @@ def copy_deltas(dy, dy_c, dy_h, dy_w, p, q, groups, o_group, o_room, out):
 
 @kernel
 def sum_weight(
-    task, tasks: int, shares: int, groups: int, c_group: int, o_group: int, o_room: int, taps: int, sums: f32, out: "T"
+    task,
+    tasks: int,
+    shares: int,
+    groups: int,
+    c_group: int,
+    o_group: int,
+    o_room: int,
+    taps: int,
+    sums: f32,
+    out: "T",
 ):
     """The sum over shares, in order: [share, g, (tap, c), o] -> (g o, c, tap)."""
     rows = taps * c_group

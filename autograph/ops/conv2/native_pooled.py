@@ -4,18 +4,35 @@ from functools import cache
 
 import numpy as np
 
+from ...backends import NATIVE
 from ...backends.host import pool, tiles
 from ...backends.host.buffers import empty
 from ...backends.host.product import scalar_of, shares
 from ...backends.host.tiles import LANES, PANEL, ROWS
+from ...scalar_type import BF16, F32
 from . import pooled_loops as loops
 from .native_kernels import SHARES, forward_geometry, image_strides, pack_forward, phase_words
+from .pooled import (
+    conv2_relu_max_pool2,
+    conv2_relu_max_pool2_back,
+    conv2_relu_max_pool2_dweight,
+)
 
 
-def conv2_relu_max_pool2_native(x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding):
+def takes(x, weight, *others, groups, **settings):
+    """Whether the engine computes with this scalar type; groups go part by part."""
+    return groups == 1 and x.scalar_type in (F32, BF16)
+
+
+@conv2_relu_max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True)
+def conv2_relu_max_pool2_native(
+    x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding
+):
     """y (N, O, P', Q') and the place of each of them in its window, 255 where relu stopped it."""
     (n, c, h, w), (o, *taps) = x.shape, weight.shape
-    found = pooled_geometry((c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding)
+    found = pooled_geometry(
+        (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
+    )
     conv, (p, q), (pp, qq) = found.conv, found.conv.size, found.size
     y, index = empty((n, pp, qq, o), x.dtype), empty((n, pp, qq, o), np.uint8)
     if bias is not None and bias.dtype != np.float32:
@@ -26,28 +43,57 @@ def conv2_relu_max_pool2_native(x, weight, bias, *, stride, padding, dilation, g
         weight = np.ascontiguousarray(weight, np.float32)
         plane = found.plane
         room = o * plane + c * conv.height * conv.width + 2 * plane + PANEL
-        loops.convolve_pool_planes.of(T=scalar_of(x), WR=filter[0], WS=filter[1], STRIDE=pool_stride[1])(
-            tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width,
-            empty((tasks * room,), np.float32), room, found.planes[0], weight, o, plane, bias, tiles.addresses(),
+        loops.convolve_pool_planes.of(T=scalar_of(x), WR=filter[0], WS=filter[1], STRIDE=pool_stride[1], OUTPUTS=o)(
+            tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
+            conv.width,
+            empty((tasks * room,), np.float32), room, found.planes[0], weight, o, plane, bias,
+            tiles.addresses(),
             p, q, pool_stride[0], pp, qq, y, index,
         )  # fmt: skip
         return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
     room = (p * q + 1) * found.pitch + 2 * PANEL + conv.height * conv.width * c * copies
     scalar = scalar_of(x)
     loops.convolve_pool.of(T=scalar, WR=filter[0], WS=filter[1])(
-        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width, copies,
-        empty((tasks * room,), np.float32), room, found.phase, pack_forward(weight, 1), o, found.pitch, bias,
+        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
+        conv.width, copies,
+        empty((tasks * room,), np.float32), room, found.phase, pack_forward(weight, 1), o,
+        found.pitch, bias,
         tiles.addresses(), p, q, *pool_stride, *pool_padding, pp, qq, y, index,
     )  # fmt: skip
     return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
 
 
+def takes_back(dy, index, x, weight, *, groups, dilation, **settings):
+    """Sparse tiles go along the rows of a filter, whose columns therefore lie side by side."""
+    return groups == 1 and dilation[1] == 1 and x.scalar_type in (F32, BF16)
+
+
+@conv2_relu_max_pool2_dweight.kernel(NATIVE, when=takes_back, strided=True, halves=True)
+def conv2_relu_max_pool2_dweight_native(dy, index, x, weight, **settings):
+    return conv2_relu_max_pool2_back_native(dy, index, x, weight, needs_dx=False, **settings)[1:]
+
+
+@conv2_relu_max_pool2_back.kernel(NATIVE, when=takes_back, strided=True, halves=True)
 def conv2_relu_max_pool2_back_native(
-    dy, index, x, weight, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding, needs_dx=True
+    dy,
+    index,
+    x,
+    weight,
+    *,
+    stride,
+    padding,
+    dilation,
+    groups,
+    filter,
+    pool_stride,
+    pool_padding,
+    needs_dx=True,
 ):
     """The gradients of x (None if not needed), weight and bias."""
     (n, c, h, w), (o, *taps) = x.shape, weight.shape
-    found = pooled_geometry((c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding)
+    found = pooled_geometry(
+        (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
+    )
     conv, (pp, qq), sparse = found.conv, found.size, found.sparse
     dy, index = (np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in (dy, index))
     strides, copies = image_strides(x, conv)
@@ -60,14 +106,19 @@ def conv2_relu_max_pool2_back_native(
         weights, dx = spread_weight(weight, back), empty((n, h, w, c), x.dtype)
     room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pp * qq * (3 * o + 2) + PANEL
     loops.scatter_pool.of(T=scalar, WS=filter[1])(
-        parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height, conv.width, copies,
-        empty((parts * room,), np.float32), room, found.margin, dy, index, pp * qq, o, found.starts, found.down, found.right,
-        sparse.line, sparse.chunks, len(sparse.chunks), block, sums, biases, int(needs_dx), back.bases, -back.down,
+        parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
+        conv.width, copies,
+        empty((parts * room,), np.float32), room, found.margin, dy, index, pp * qq, o, found.starts,
+        found.down, found.right,
+        sparse.line, sparse.chunks, len(sparse.chunks), block, sums, biases, int(needs_dx),
+        back.bases, -back.down,
         -back.right, back.pitch, back.regions, len(back.regions), weights, dx,
     )  # fmt: skip
     dweight, dbias = empty(weight.shape, weight.dtype), empty((o,), weight.dtype)
     tasks = shares(o, parts * weight.size)
-    loops.sum_shares.of(T=scalar)(tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias)
+    loops.sum_shares.of(T=scalar)(
+        tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias
+    )
     return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
 
 
@@ -82,7 +133,9 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
     (c, _, _), (o, _, _, _) = image, filter
     conv = found.conv = forward_geometry(image, filter, stride, padding, dilation, 1)
     p, q = conv.size
-    found.size = tuple((n + 2 * a - f) // t + 1 for n, f, t, a in zip((p, q), window, pool_stride, pool_padding))
+    found.size = tuple(
+        (n + 2 * a - f) // t + 1 for n, f, t, a in zip((p, q), window, pool_stride, pool_padding)
+    )
     found.pitch = -(-o // LANES) * LANES
     found.phase = conv.phases[0].copy()
     found.outputs = np.arange(p * q, dtype=np.int64) * found.pitch
@@ -92,11 +145,27 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
     columns = (np.arange(found.size[1]) * pool_stride[1] - pool_padding[1]) * stride[1] * c
     found.starts = np.repeat((rows[:, None] + columns).astype(np.int32).ravel(), o)
     found.down, found.right = stride[0] * line, stride[1] * c
-    found.back = back_geometry(filter, stride, dilation, window, line, found.size[0] * found.size[1])
-    found.margin = pool_padding[0] * found.down + pool_padding[1] * found.right + (found.back.high + 1) * line + PANEL
+    found.back = back_geometry(
+        filter, stride, dilation, window, line, found.size[0] * found.size[1]
+    )
+    found.margin = (
+        pool_padding[0] * found.down
+        + pool_padding[1] * found.right
+        + (found.back.high + 1) * line
+        + PANEL
+    )
     found.sparse = sparse_geometry(filter, dilation, line)
-    found.plane = (-(-((p - 1) * conv.width + q) // PANEL) + 1) * PANEL + (conv.height - p) * conv.width + conv.width
-    few = o < LANES and stride == (1, 1) and pool_padding == (0, 0) and o * (found.size[1] + LANES) <= loops.LINE
+    found.plane = (
+        (-(-((p - 1) * conv.width + q) // PANEL) + 1) * PANEL
+        + (conv.height - p) * conv.width
+        + conv.width
+    )
+    few = (
+        o < LANES
+        and stride == (1, 1)
+        and pool_padding == (0, 0)
+        and o * (found.size[1] + LANES) <= loops.LINE
+    )
     found.planes = plane_plan(filter, dilation, conv, found.plane) if few else None
     return found
 
@@ -125,7 +194,9 @@ def sparse_geometry(filter, dilation, line):
             tile = tiles.sparse_address(rows, vectors)
             chunks.append((tile, row * found.line + vector * LANES, found.block, vectors * LANES))
             inside = np.arange(rows * vectors * LANES).reshape(rows, vectors * LANES)
-            positions[row : row + rows, vector * LANES : (vector + vectors) * LANES] = found.block + inside
+            positions[row : row + rows, vector * LANES : (vector + vectors) * LANES] = (
+                found.block + inside
+            )
             found.block += rows * vectors * LANES
     found.chunks = np.array(chunks, np.int64)
     by_tap = positions[:, : s * c].reshape(r, s, c)
@@ -135,10 +206,11 @@ def sparse_geometry(filter, dilation, line):
 
 @cache
 def back_geometry(filter, stride, dilation, window, line, pixels):
-    """The region of x that the window of one pooled pixel reaches, and the filter spread so that it fits every place.
+    """The region of x that the window of one pooled pixel reaches, and the filter spread so that
+    it fits every place.
 
-    The spread filter has zeros around it: read from the place (0, 0) of the window on, or from any other, it covers the
-    whole region.
+    The spread filter has zeros around it: read from the place (0, 0) of the window on, or from any
+    other, it covers the whole region.
     """
     found = Pooled()
     o, c, r, s = filter

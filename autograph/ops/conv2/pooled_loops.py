@@ -1,12 +1,25 @@
 """The loops of convolution + bias + relu + max pooling as one, and of its gradient.
 
-Forward, an image's convolution stays in scratch and only the largest of each window is written, with its place in one
-byte. Backward, at most one position of each window has a gradient: those of one channel become a list of (value, window
-of x), which sparse tiles add into the gradients of the weight and of x, without a gradient of the convolution's output.
+Forward, an image's convolution stays in scratch and only the largest of each window is written,
+with its place in one byte. Backward, at most one position of each window has a gradient: those of
+one channel become a list of (value, window of x), which sparse tiles add into the gradients of the
+weight and of x, without a gradient of the convolution's output.
 """
 
 from ...backends.host.jit import kernel
-from ...backends.host.language import address, array, as_pointer, bits, call, f32, from_bits, i32, i64, pointer, u8
+from ...backends.host.language import (
+    address,
+    array,
+    as_pointer,
+    bits,
+    call,
+    f32,
+    from_bits,
+    i32,
+    i64,
+    pointer,
+    u8,
+)
 from ...backends.host.tiles import _VECTORS, LANES, PANEL, ROWS, multiply_rows
 from .native_loops import COUNT, DEPTH, copy_image
 
@@ -23,7 +36,8 @@ def convolve_pool(
 ):  # fmt: skip
     """y, index = relu and max_pool of the convolution; windows are WR x WS."""
     room = scratch + task * room_size
-    start = room + p * q * pitch  # the bias as long as the rows of room, which then need no partial stores
+    # the bias as long as the rows of room, which then need no partial stores
+    start = room + p * q * pitch
     image = start + (pitch + PANEL)
     for k in range(pitch):
         start[k] = 0.0
@@ -35,7 +49,19 @@ def convolve_pool(
         if copies:
             copy_image(x + n * x_n, c, h, w, x_c, x_h, x_w, top, left, height, width, image)
             a = address(image)
-        multiply_rows(tile, phase, a, address(columns), address(room), 4, address(start), 0, phase[COUNT], pitch, phase[DEPTH])
+        multiply_rows(
+            tile,
+            phase,
+            a,
+            address(columns),
+            address(room),
+            4,
+            address(start),
+            0,
+            phase[COUNT],
+            pitch,
+            phase[DEPTH],
+        )
         end = (n + 1) * pp * qq * o
         for i in range(pp):
             for j in range(qq):
@@ -45,9 +71,22 @@ def convolve_pool(
                 if inside:
                     here = room + (row * q + column) * pitch
                     k = 0
-                    while (k < o) & (there + k + LANES <= end):  # lanes beyond o are written again by the next pixel
+                    # lanes beyond o are written again by the next pixel
+                    while (k < o) & (there + k + LANES <= end):
                         for lane in range(LANES):
-                            largest(here, k + lane, 0, WR, 0, WS, q * pitch, pitch, y, index, there + k + lane)
+                            largest(
+                                here,
+                                k + lane,
+                                0,
+                                WR,
+                                0,
+                                WS,
+                                q * pitch,
+                                pitch,
+                                y,
+                                index,
+                                there + k + lane,
+                            )
                         k += LANES
                     while k < o:
                         largest(here, k, 0, WR, 0, WS, q * pitch, pitch, y, index, there + k)
@@ -57,7 +96,19 @@ def convolve_pool(
                     first_s, last_s = max(0, -column), min(WS, q - column)
                     here = room + (row * q + column) * pitch
                     for k in range(o):
-                        largest(here, k, first_r, last_r, first_s, last_s, q * pitch, pitch, y, index, there + k)
+                        largest(
+                            here,
+                            k,
+                            first_r,
+                            last_r,
+                            first_s,
+                            last_s,
+                            q * pitch,
+                            pitch,
+                            y,
+                            index,
+                            there + k,
+                        )
 
 
 def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, there):
@@ -97,7 +148,16 @@ def convolve_pool_planes(
             while row < o:
                 rows = min(ROWS, o - row)
                 added = bias + 4 * row if bias != 0 else 0
-                call(tile[_VECTORS * (ROWS + 1) - ROWS - 2 + rows], plan, weight, image + start, room + start, added, PANEL, row)
+                call(
+                    tile[_VECTORS * (ROWS + 1) - ROWS - 2 + rows],
+                    plan,
+                    weight,
+                    image + start,
+                    room + start,
+                    added,
+                    PANEL,
+                    row,
+                )
                 row += rows
             start += PANEL
         for i in range(pp):
@@ -106,28 +166,42 @@ def convolve_pool_planes(
                 here, j = room + (k * plane + i * stride_r * width), 0
                 while j < qq:  # whole vectors: single lanes would branch on the unforeseeable
                     for lane in range(LANES):
-                        largest(here + (j + lane) * STRIDE, 0, 0, WR, 0, WS, width, 1, best, places, k * pitch + j + lane)
+                        largest(
+                            here + (j + lane) * STRIDE,
+                            0,
+                            0,
+                            WR,
+                            0,
+                            WS,
+                            width,
+                            1,
+                            best,
+                            places,
+                            k * pitch + j + lane,
+                        )
                     j += LANES
             for j in range(qq):
-                for k in range(o):
-                    y[there + j * o + k] = best[k * pitch + j]
-                    index[there + j * o + k] = places[k * pitch + j]
+                for k in range(OUTPUTS):
+                    y[there + j * OUTPUTS + k] = best[k * pitch + j]
+                    index[there + j * OUTPUTS + k] = places[k * pitch + j]
 
 
 @kernel
 def scatter_pool(
     task, shares: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
-    top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int, margin: int,
+    top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
+    margin: int,
     dy: "T", index: u8, pixels: int, o: int, starts: i32, down: int, right: int, line: int,
     chunks: i64, chunk_count: int, block: int, sums: f32, biases: f32,
-    has_dx: int, bases: i32, back_down: int, back_right: int, pitch: int, regions: i64, region_count: int, weights: f32,
+    has_dx: int, bases: i32, back_down: int, back_right: int, pitch: int, regions: i64,
+    region_count: int, weights: f32,
     dx: "T",
 ):  # fmt: skip
     """What a share of the images adds to the gradients of weight and bias, and the gradient of x.
 
-    Entry (pixel, channel) has a value, the window of x that it came from, and where the filter lies in the region of x
-    that all places of the pixel's window reach. For the weight, sparse tiles go through the entries of a channel; for x,
-    through those of a pixel.
+    Entry (pixel, channel) has a value, the window of x that it came from, and where the filter
+    lies in the region of x that all places of the pixel's window reach. For the weight, sparse
+    tiles go through the entries of a channel; for x, through those of a pixel.
     """
     size, entries = height * width * c + 2 * margin, pixels * o
     image = scratch + task * room_size
@@ -148,14 +222,18 @@ def scatter_pool(
         entry_values(entries, dy + n * entries, index + n * entries, values)
         entry_places(entries, index + n * entries, starts, down, right, offsets)
         for k in range(o):
-            if block <= 8 * LANES:  # so little work for an entry that leaving out dead ones does not pay
+            # so little work for an entry that leaving out dead ones does not pay
+            if block <= 8 * LANES:
                 even, odd = f32(0.0), f32(0.0)
                 for i in range(0, pixels - 1, 2):
                     even += values[i * o + k]
                     odd += values[(i + 1) * o + k]
-                bias[k] += even + odd + (values[(pixels - 1) * o + k] if pixels % 2 == 1 else f32(0.0))
+                bias[k] += (
+                    even + odd + (values[(pixels - 1) * o + k] if pixels % 2 == 1 else f32(0.0))
+                )
                 for chunk in range(chunk_count):
-                    words = chunks + chunk * 4  # the tile, where in x, where in a block, its row there
+                    # the tile, where in x, where in a block, its row there
+                    words = chunks + chunk * 4
                     call(
                         words[0], pixels, values + k, offsets + k, o, a + 4 * words[1], line,
                         mine + (k * block + words[2]), words[3],
@@ -212,7 +290,8 @@ def entry_places(entries, index, starts, down, right, offsets):
 
 @kernel
 def sum_shares(
-    task, tasks: int, shares: int, o: int, length: int, block: int, positions: i32, sums: f32, biases: f32,
+    task, tasks: int, shares: int, o: int, length: int, block: int, positions: i32, sums: f32,
+    biases: f32,
     dweight: "T", dbias: "T",
 ):  # fmt: skip
     """The gradients of weight and bias from those of the shares, added in order."""

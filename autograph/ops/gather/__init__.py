@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backends import CUPY, NUMPY
+from ...backends import CUDA, CUPY, NUMPY
 from ...op import Op
 from ...scalar_type import ScalarType
 from ..index import check_range
 from ..cast import scaled_cast_arrays
 
 gather_rows = Op("gather_rows", "x indices", promotes="")
+gather_rows.kernels_from(CUDA, ".cuda_kernels")
 
 
 @gather_rows.outlined_by

@@ -7,11 +7,25 @@ from pathlib import Path
 import cupy
 import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import Kernel, divide_up
 from ...backends.cuda.words import words
+from ...scalar_type import ScalarType
+from . import gather_rows
 
 _SOURCE = Path(__file__).with_name("gather.cu")
+
+
+def _takes(x, indices, *, scalar_type, scale):
+    wanted = x.scalar_type if scalar_type is None else ScalarType(scalar_type)
+    return indices.scalar_type.kind in ("signed", "unsigned") and (scale is None or wanted.is_float)
+
+
+@gather_rows.kernel(CUDA, when=_takes)
+def gather_rows_cuda(x, indices, *, scalar_type, scale):
+    dtype = None if scalar_type is None else ScalarType(scalar_type).dtype
+    return gather_cuda(x, indices, dtype=dtype, scale=scale)
 
 
 def gather_cuda(x, index, *, dtype=None, scale=None, shift=0.0):

@@ -1,7 +1,5 @@
 """The affine map of dense layers and its gradients by the host engine."""
 
-import numpy as np
-
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
@@ -10,6 +8,7 @@ from ...backends.host.product import product, scalar_of, shares
 from ...scalar_type import BF16, F32
 from ..matmul import matmul
 from . import linear
+from .relu import linear_relu, linear_relu_back, linear_relu_dweight
 
 COLUMNS = 64  # of a task
 
@@ -52,18 +51,42 @@ def matmul_native(a, b):
     return product(a, b)
 
 
-def linear_back_native(dy, x, weight, y=None, *, needs_dx=True, needs_dbias=True):
-    """The gradients of x, weight and bias; of dy what relu let through, where its output y is given."""
-    n, o = dy.shape
-    if y is not None:
-        masked = empty(dy.shape, dy.dtype)
-        tasks = shares(n, dy.size)
-        mask.of(T=scalar_of(dy))(tasks, tasks, dy.size, dy, y, masked)
-        dy = masked
-    dx = product(dy, weight.T) if needs_dx else None
-    dweight = product(x.T, dy)
-    dbias = None
-    if needs_dbias:
-        dbias = empty((o,), dy.dtype)
-        sum_rows.of(T=scalar_of(dy))(-(-o // COLUMNS), n, o, dy, dbias)
-    return dx, dweight, dbias
+@linear_relu.kernel(NATIVE, when=takes, halves=True)
+def linear_relu_native(x, weight, bias):
+    return linear_native(x, weight, bias, relu=True)
+
+
+def takes_back(dy, y, x, weight):
+    return takes(x, weight)
+
+
+@linear_relu_dweight.kernel(NATIVE, when=takes_back, halves=True)
+def linear_relu_dweight_native(dy, y, x, weight):
+    """The gradients of weight and bias."""
+    return _dweight_and_dbias(_masked(dy, y), _rows(x))
+
+
+@linear_relu_back.kernel(NATIVE, when=takes_back, halves=True)
+def linear_relu_back_native(dy, y, x, weight):
+    """The gradients of x, weight and bias."""
+    deltas = _masked(dy, y)
+    return product(deltas, weight.T).reshape(x.shape), *_dweight_and_dbias(deltas, _rows(x))
+
+
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+def _masked(dy, y):
+    """What of dy relu let through, as rows."""
+    masked = empty(dy.shape, dy.dtype)
+    tasks = shares(dy.size // dy.shape[-1], dy.size)
+    mask.of(T=scalar_of(dy))(tasks, tasks, dy.size, dy, y, masked)
+    return _rows(masked)
+
+
+def _dweight_and_dbias(deltas, rows):
+    n, o = deltas.shape
+    dbias = empty((o,), deltas.dtype)
+    sum_rows.of(T=scalar_of(deltas))(-(-o // COLUMNS), n, o, deltas, dbias)
+    return product(rows.T, deltas), dbias

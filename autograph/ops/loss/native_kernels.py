@@ -58,7 +58,11 @@ def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx
 @cross_entropy_loss.kernel(NATIVE, when=lambda x, target: x.scalar_type in (F32, BF16), halves=True)
 def cross_entropy_loss_native(x, target):
     (n, c), scalar = x.shape, scalar_of(x)
-    probability, each, loss = empty((n, c), np.float32), empty((n,), np.float32), np.empty((), x.dtype)
+    probability, each, loss = (
+        empty((n, c), np.float32),
+        empty((n,), np.float32),
+        np.empty((), x.dtype),
+    )
     wrong = np.zeros((), np.int64)
     target = np.ascontiguousarray(target, np.int64)
     losses.of(T=scalar)(-(-n // ROWS), n, c, x, target, probability, each, wrong)
@@ -68,7 +72,9 @@ def cross_entropy_loss_native(x, target):
     return loss, probability
 
 
-@cross_entropy_loss_dx.kernel(NATIVE, when=lambda dy, probability, target: probability.scalar_type is dy.scalar_type is F32)
+@cross_entropy_loss_dx.kernel(
+    NATIVE, when=lambda dy, probability, target: probability.scalar_type is dy.scalar_type is F32
+)
 def cross_entropy_loss_dx_native(dy, probability, target):
     n, c = probability.shape
     dx = empty((n, c), dy.dtype)

@@ -14,7 +14,8 @@ from . import max_pool2, max_pool2_dx
 @kernel
 def largest_of_windows(
     task, tasks: int, images: int, c: int, h: int, w: int, x_n: int, x_c: int, x_h: int, x_w: int, x: "T",
-    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, y_n: int, y_c: int, y_h: int, y_w: int,
+    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, y_n: int, y_c: int,
+    y_h: int, y_w: int,
     y: "T", index: "I",
 ):  # fmt: skip
     """y, index: the first of the largest of each window of R x S, NaN before all."""
@@ -32,7 +33,18 @@ def largest_of_windows(
                         largest(here + k, 0, R, 0, S, x_h, x_w, y, index, there + k)
                 else:
                     for k in range(c):
-                        largest(here + k, first_r, last_r, first_s, last_s, x_h, x_w, y, index, there + k)
+                        largest(
+                            here + k,
+                            first_r,
+                            last_r,
+                            first_s,
+                            last_s,
+                            x_h,
+                            x_w,
+                            y,
+                            index,
+                            there + k,
+                        )
         else:
             for k in range(c):
                 for j in range(q):
@@ -59,7 +71,8 @@ def largest(here, first_r, last_r, first_s, last_s, line, step, y, index, there)
 @kernel
 def spread_windows(
     task, tasks: int, images: int, c: int, h: int, w: int, dx_n: int, dx_c: int, dx_h: int, dx_w: int, dx: "T",
-    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, dy_n: int, dy_c: int, dy_h: int, dy_w: int,
+    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, dy_n: int, dy_c: int,
+    dy_h: int, dy_w: int,
     dy: "T", i_n: int, i_c: int, i_h: int, i_w: int, index: "I", room: "A",
 ):  # fmt: skip
     """dx = dy where it was the largest, added up where windows overlap."""
@@ -71,8 +84,9 @@ def spread_windows(
         for i in range(p):
             for j in range(q):
                 place = index[n * i_n + k * i_c + i * i_h + j * i_w]
-                at = (i * stride_r - pad_r + place // S) * w + j * stride_s - pad_s + place % S
-                wide[at] += dy[n * dy_n + k * dy_c + i * dy_h + j * dy_w]
+                if place < R * S:  # above it: none, where relu stopped the window
+                    at = (i * stride_r - pad_r + place // S) * w + j * stride_s - pad_s + place % S
+                    wide[at] += dy[n * dy_n + k * dy_c + i * dy_h + j * dy_w]
         for i in range(h):
             for j in range(w):
                 dx[n * dx_n + k * dx_c + i * dx_h + j * dx_w] = wide[i * w + j]
@@ -85,7 +99,9 @@ def takes(x, *index, **settings):
 @max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True)
 def max_pool2_native(x, *, filter, stride, padding):
     n, c, h, w = x.shape
-    p, q = ((s + 2 * a - f) // t + 1 for s, f, t, a in zip((h, w), filter, stride, padding, strict=True))
+    p, q = (
+        (s + 2 * a - f) // t + 1 for s, f, t, a in zip((h, w), filter, stride, padding, strict=True)
+    )
     last = x.strides[1] == x.itemsize
     index_type = np.uint8 if filter[0] * filter[1] <= 254 else np.int32
     y, index = (_image(n, c, p, q, dtype, last) for dtype in (x.dtype, index_type))
@@ -104,8 +120,24 @@ def max_pool2_dx_native(dy, index, *, size, filter, stride, padding):
     tasks = shares(n * c, dx.size)
     kind = u8 if index.dtype == np.uint8 else i32
     room = empty((tasks * h * w,), np.float32)
-    spread_windows.of(T=scalar_of(dy), I=kind, A=scalar_of(room), S=filter[1])(
-        tasks, tasks, n, c, h, w, *_strides(dx), dx, p, q, *stride, *padding, *_strides(dy), dy, *_strides(index), index, room
+    spread_windows.of(T=scalar_of(dy), I=kind, A=scalar_of(room), R=filter[0], S=filter[1])(
+        tasks,
+        tasks,
+        n,
+        c,
+        h,
+        w,
+        *_strides(dx),
+        dx,
+        p,
+        q,
+        *stride,
+        *padding,
+        *_strides(dy),
+        dy,
+        *_strides(index),
+        index,
+        room,
     )
     return dx
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import cupy
 import numpy as np
 
+from ...backends import CUDA
 from ...backends.cuda.launch import Kernel, divide_up
+from . import random_words
 
 _SOURCE = Path(__file__).with_name("random.cu")
 
 
+@random_words.kernel(CUDA)
 def random_words_cuda(counter, *, key, size):
     """`size` words of uint32 from a 64-bit key; counter (2,) uint64: the first, and the stream."""
     y = cupy.empty(size, np.uint32)

@@ -38,7 +38,8 @@ def sgd(
 @kernel
 def adam(
     task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32, largest: f32, master: f32,
-    has_largest: int, has_master: int, beta1: f64, beta2: f64, epsilon: float, decay: float, decoupled: float,
+    has_largest: int, has_master: int, beta1: f64, beta2: f64, epsilon: float, decay: float,
+    decoupled: float,
 ):  # fmt: skip
     """Both moments follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon), both unbiased."""
     count = step[0] + 1
@@ -82,15 +83,20 @@ def advance(task, step: i64):
 
 def takes(w, dw, step, rate, *state, **settings):
     """Whether the parameter is of a scalar type that the engine computes with, and its state float32."""
-    return w.scalar_type is dw.scalar_type in (F32, BF16) and all(s is None or s.scalar_type is F32 for s in state)
+    return w.scalar_type is dw.scalar_type in (F32, BF16) and all(
+        s is None or s.scalar_type is F32 for s in state
+    )
 
 
 @sgd_update.kernel(NATIVE, when=takes, halves=True)
-def sgd_update_native(w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize):
+def sgd_update_native(
+    w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize
+):
     size = w.size
     tasks = -(-size // BLOCK)
     sgd.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
-        tasks, tasks, size, w, dw, step, rate, velocity, master, int(velocity is not None), int(master is not None),
+        tasks, tasks, size, w, dw, step, rate, velocity, master, int(velocity is not None),
+        int(master is not None),
         float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay),
     )  # fmt: skip
     if tasks != 1:
@@ -99,12 +105,27 @@ def sgd_update_native(w, dw, step, rate, velocity, master, *, momentum, dampenin
 
 @adam_update.kernel(NATIVE, when=takes, halves=True)
 def adam_update_native(
-    w, dw, step, rate, moment1, moment2, largest, master, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize
+    w,
+    dw,
+    step,
+    rate,
+    moment1,
+    moment2,
+    largest,
+    master,
+    *,
+    beta1,
+    beta2,
+    epsilon,
+    weight_decay,
+    decoupled,
+    maximize,
 ):
     size = w.size
     tasks = -(-size // BLOCK)
     adam.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
-        tasks, tasks, size, w, dw, step, rate, moment1, moment2, largest, master, int(largest is not None),
+        tasks, tasks, size, w, dw, step, rate, moment1, moment2, largest, master,
+        int(largest is not None),
         int(master is not None), np.array(beta1), np.array(beta2), float(epsilon),
         0.0 if decoupled else float(weight_decay), float(weight_decay) if decoupled else 0.0,
     )  # fmt: skip

@@ -1,0 +1,248 @@
+"""Checkpoints: one safetensors file that holds a model, its optimizer, and how far training came.
+
+Tensors are named by path, `model.conv1.weight` and `optimizer.conv1.weight.velocity`; what else
+there is to know is JSON. Nothing in a file is executed, or imported by name. Equal states give
+equal bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .device import HOST, Device
+from .errors import AutographError, CheckpointError, SettingsError
+from .files import File, read, write
+from .layers import Layer
+from .layers.stored import (
+    PREFIX,
+    arrays_of,
+    build,
+    document_of,
+    exchange,
+    named_tensors,
+    place,
+    refuse_differences,
+    staged,
+)
+from .optim import Optimizer, optimizer_from_description
+from .scalar_type import ScalarType
+from .tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+STATE = "optimizer."
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All of a training state at one moment, on the host, shared with nobody."""
+
+    arrays: dict[str, Array]
+    document: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        model: Layer,
+        optimizer: Optimizer | None = None,
+        progress: Mapping[str, Any] | None = None,
+    ) -> Snapshot:
+        """Copy the state as it is now."""
+        arrays, document = _state(model, optimizer, progress)
+        copies = {name: np.array(each, order="C") for name, each in arrays.items()}
+        return cls(copies, copy.deepcopy(document))
+
+    def write(self, path: str | Path) -> None:
+        """Write it as a checkpoint."""
+        write(path, self.arrays, self.document)
+
+
+def save(
+    path: str | Path,
+    model: Layer,
+    optimizer: Optimizer | None = None,
+    progress: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint: `progress` is any JSON that a training loop wants back.
+
+    The file that was there stays until the new one is whole and on the disk.
+    """
+    write(path, *_state(model, optimizer, progress))
+
+
+def load(
+    path: str | Path,
+    *,
+    layers: Iterable[type[Layer]] = (),
+    device: Device | str = HOST,
+    scalar_type: ScalarType | str | None = None,
+) -> Layer:
+    """The model in a file, rebuilt without its class.
+
+    `layers` are classes that the file may name beside those of `autograph.layers`: own layers,
+    and declared classes that the model shall be of. Scalar types are those of the file unless
+    one is asked for.
+    """
+    with read(path) as file:
+        return build(file, layers=layers, device=device, scalar_type=scalar_type)
+
+
+def _state(
+    model: Layer, optimizer: Optimizer | None, progress: Mapping[str, Any] | None
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    arrays, document = arrays_of(named_tensors(model)), document_of(model)
+    if optimizer is not None:
+        arrays |= arrays_of(optimizer.tensors(), STATE)
+        document |= {"optimizer": optimizer.describe(), "updates": optimizer.count}
+    if progress is not None:
+        document["progress"] = dict(progress)
+    return arrays, document
+
+
+class Checkpoint:
+    """A checkpoint that is open: what it says of model, optimizer and progress, and its tensors.
+
+    Opening reads and checks the header; tensors are read when they are asked for, and only if
+    the checksum of the whole file is right.
+    """
+
+    model: dict[str, Any]  # the model's description
+    optimizer: dict[str, Any] | None  # the optimizer's
+    updates: int  # that the optimizer had made
+    seed: int  # the model's, of its random streams
+    progress: dict[str, Any]
+
+    def __init__(self, file: File) -> None:
+        told = file.metadata
+        self.file = file
+        self.model = _typed(file, "model", dict, None)
+        self.progress = _typed(file, "progress", dict, {})
+        self.updates = _typed(file, "updates", int, 0)
+        self.seed = _typed(file, "seed", int, 0)
+        self.optimizer = _typed(file, "optimizer", dict, {}) if "optimizer" in told else None
+        known = (PREFIX,) if self.optimizer is None else (PREFIX, STATE)
+        for name in file.entries:
+            if not name.startswith(known):
+                raise CheckpointError(f"load: {file.path}: it has a tensor of nothing: {name!a}")
+
+    @classmethod
+    def open(cls, path: str | Path) -> Checkpoint:
+        """Open a file and check its header."""
+        return cls(read(path))
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """All arrays by name: `model.conv1.weight`."""
+        return self.file.tensors
+
+    def build(
+        self,
+        *,
+        device: Device | str = HOST,
+        layers: Iterable[type[Layer]] = (),
+        scalar_type: ScalarType | str | None = None,
+    ) -> Layer:
+        """The model, as `load` gives it."""
+        return build(self.file, layers=layers, device=device, scalar_type=scalar_type)
+
+    def build_optimizer(
+        self, model: Layer, optimizers: Iterable[type[Optimizer]] = ()
+    ) -> Optimizer:
+        """The optimizer with its state, for a model that `build` made; `optimizers` are classes
+        that the file may name beside those of `autograph.optim`."""
+        told = self._optimizer_told()
+        made = _in_file(self.file, lambda: optimizer_from_description(told, optimizers))
+        _in_file(self.file, lambda: self._restore_into(made, model))
+        return made
+
+    def restore(
+        self,
+        model: Layer,
+        optimizer: Optimizer | None = None,
+        pattern: str | Sequence[str] | None = None,
+    ) -> None:
+        """Write the values into a model, and the optimizer's state into one of the same kind.
+
+        Both stay where they are, and of their scalar types. With a pattern (`"conv*"`) only
+        parameters and buffers whose paths match are written. If anything does not fit, neither
+        is changed.
+        """
+        if optimizer is not None and pattern is not None:
+            raise SettingsError(
+                "restore: an optimizer is restored whole\n  leave out  pattern, or the optimizer"
+            )
+        pairs = staged(self.file, model, pattern)
+        if optimizer is None:
+            exchange(pairs)
+            self._take_seed(model, pattern)
+            return
+        told = self._optimizer_told()
+        if told.get("kind") != optimizer.kind:
+            here, there = {"kind": optimizer.kind}, {"kind": told.get("kind")}
+            refuse_differences(self.file.path, "the optimizer", here, there)
+        trial = copy.copy(optimizer)
+        trial.__post_init__()  # a state of its own, on which to see whether the file's fits
+        _in_file(self.file, lambda: self._restore_into(trial, model))
+        exchange(pairs)
+        try:
+            optimizer.restore(trial.tensors(), self.updates, model.named_parameters())
+        except BaseException:
+            exchange(pairs)
+            raise
+        self._take_seed(model, pattern)
+
+    def _take_seed(self, model: Layer, pattern: object) -> None:
+        if pattern is None:  # restored whole, its random streams go on as well
+            place(model, seed=self.seed)
+
+    def _optimizer_told(self) -> dict[str, Any]:
+        if self.optimizer is None:
+            raise CheckpointError(
+                f"load: {self.file.path}: it holds no optimizer\n"
+                "  restore the model alone, or use a checkpoint that was saved with one"
+            )
+        return self.optimizer
+
+    def _restore_into(self, optimizer: Optimizer, model: Layer) -> None:
+        names = [name for name in self.file.entries if name.startswith(STATE)]
+        state = {
+            name.removeprefix(STATE): Tensor.borrow(each)
+            for name, each in self.file.take(names).items()
+        }
+        optimizer.restore(state, self.updates, model.named_parameters())
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _typed(file: File, name: str, kind: type, default: Any) -> Any:
+    value = file.metadata.get(name, default)
+    if type(value) is not kind:
+        raise CheckpointError(
+            f"load: {file.path}: {name} in its metadata is no {kind.__name__}\n"
+            f"  file  {type(value).__name__}"
+        )
+    return value
+
+
+def _in_file(file: File, make: Any) -> Any:
+    """What `make` makes; its errors name the file."""
+    try:
+        return make()
+    except AutographError as error:
+        if str(error).startswith("load: "):
+            raise
+        raise CheckpointError(f"load: {file.path}: {error}") from None

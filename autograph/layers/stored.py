@@ -1,0 +1,267 @@
+"""Models in files: what a layer is and its tensors by path, read back with or without its class.
+
+What an optimizer or a run adds to such a file is in `autograph.checkpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from ..device import HOST, Device
+from ..errors import CheckpointError, ScalarTypeError, SettingsError
+from ..files import File, read, write
+from ..header import Entry, shown
+from ..outline import Outline
+from ..scalar_type import F32, ScalarType
+from ..tensor import Buffer, Parameter, Tensor, no_grad
+from .base import Layer
+from .declare import Declared
+from .describe import differences, from_description
+from .site import Site
+
+L = TypeVar("L", bound=Layer)
+Array = np.ndarray[Any, Any]
+
+PREFIX = "model."
+SHOWN = 12  # differences in one message
+
+
+def document_of(model: Layer) -> dict[str, Any]:
+    """What of a model is not in its tensors, as a JSON value."""
+    frozen = [path for path, w in model.named_parameters().items() if not w.requires_grad]
+    told = {"model": model.describe(), "seed": model.__dict__["_site"].seed}
+    return {**told, "frozen": frozen} if frozen else told
+
+
+def named_tensors(model: Layer) -> dict[str, Tensor]:
+    """Parameters and buffers by path."""
+    return {**model.named_parameters(), **model.named_buffers()}
+
+
+def arrays_of(named: Mapping[str, Tensor], prefix: str = PREFIX) -> dict[str, Array]:
+    """The values on the host, by the names that files give them; tensors that are on the host
+    already share their memory with these."""
+    return {f"{prefix}{path}": each.numpy() for path, each in named.items()}
+
+
+def save_layer(path: str | Path, model: Layer) -> None:
+    """Write a model into one file."""
+    write(path, arrays_of(named_tensors(model)), document_of(model))
+
+
+def load_layer(
+    cls: type[L],
+    path: str | Path,
+    layers: Iterable[type[Layer]] = (),
+    device: Device | str = HOST,
+    scalar_type: ScalarType | str | None = None,
+) -> L:
+    """A model of this class from a file; refused if the file holds another."""
+    with read(path) as file:
+        told = file.metadata.get("model")
+        if isinstance(told, dict) and "__fields_declared__" in cls.__dict__:
+            declared = cast(Any, cls.builder()).resolved()
+            refuse_differences(path, cls.__name__, declared.describe(), told)
+        model = build(file, layers=[*layers, cls], device=device, scalar_type=scalar_type)
+    if not isinstance(model, cls):
+        raise CheckpointError(
+            f"load: {path}: it holds another layer\n"
+            f"  wanted  {cls.__name__}\n  file    {type(model).__name__}"
+        )
+    return model
+
+
+# -- building from a file --------------------------------------------------------------
+
+
+def build(
+    file: File,
+    *,
+    layers: Iterable[type[Layer]] = (),
+    device: Device | str = HOST,
+    scalar_type: ScalarType | str | None = None,
+) -> Layer:
+    """The model that a file describes, with its values. Shapes are compared before any memory
+    is set aside for them; scalar types are those of the file unless one is asked for."""
+    device, seed = Device(device), _seed(file)
+    frozen = file.metadata.get("frozen", [])
+    if not isinstance(frozen, list):
+        raise CheckpointError(f"load: {file.path}: its frozen paths are no list")
+    model = _outlined(file, layers, seed)
+    named = named_tensors(model)
+    outlines = {path: each.outline for path, each in named.items()}
+    chosen = _matched(file, outlines, None)
+    for path, array in file.take(chosen.values()).items():
+        _fill(named[path.removeprefix(PREFIX)], array)
+    for path, w in model.named_parameters().items():
+        w.requires_grad = path not in frozen
+    if scalar_type is not None:
+        model.cast(scalar_type)
+    model.to(device)
+    place(model, device=device, scalar_type=model.scalar_type, is_blank=False)
+    return model
+
+
+def _outlined(file: File, layers: Iterable[type[Layer]], seed: int) -> Layer:
+    """The model of a description, its tensors without values."""
+    try:
+        builder = from_description(file.metadata.get("model"), layers)  # type: ignore[arg-type]
+        builder = builder.resolved() if isinstance(builder, Declared) else builder
+        site = Site(HOST, F32, seed, root=builder.kind, is_blank=True)
+        return cast(Layer, builder.place(site))
+    except CheckpointError as error:
+        raise CheckpointError(f"load: {file.path}: {error}") from None
+    except Exception as error:  # whatever the layers make of settings that nobody wrote
+        raise CheckpointError(
+            f"load: {file.path}: its description makes no model\n  {error}"
+        ) from error
+
+
+def _seed(file: File) -> int:
+    seed = file.metadata.get("seed", 0)
+    if type(seed) is not int:
+        raise CheckpointError(f"load: {file.path}: its seed is no number\n  file  {shown(seed)}")
+    return seed
+
+
+def place(model: Layer, **changes: Any) -> None:
+    """Change what the layers of a model know of their place."""
+    for each in model.named_layers().values():
+        site: Site | None = each.__dict__.get("_site")
+        if site is not None:
+            each.__dict__["_site"] = replace(site, **changes)
+
+
+def _fill(blank: Tensor, array: Array) -> None:
+    """Give a tensor that has only an outline its values: it is an ordinary one from then on,
+    and one object still where layers share it."""
+    blank.__class__ = Parameter if isinstance(blank, Parameter) else Buffer
+    blank._array, blank.outline = array, Outline.of(array)
+
+
+# -- restoring into a model ------------------------------------------------------------
+
+
+def staged(
+    file: File, model: Layer, pattern: str | Sequence[str] | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """(tensor of the model, its new value where and what it is) for what a file holds of it.
+
+    Everything is checked here, and nothing written. Without a pattern the file must describe
+    this very model; with one, only the tensors whose paths match are looked at.
+    """
+    if pattern is None:
+        told = file.metadata.get("model")
+        refuse_differences(file.path, "the model", model.describe(), told)
+    named = named_tensors(model)
+    outlines = {path: each.outline for path, each in named.items()}
+    chosen = _matched(file, outlines, pattern)
+    arrays = file.take(chosen.values())
+    values = []
+    for path, name in chosen.items():
+        target = named[path]
+        value = Tensor.borrow(arrays[name]).cast(target.scalar_type).to(target.device)
+        values.append((target, value))
+    return values
+
+
+def exchange(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Write new values into tensors, the old ones into what held the new; all or none."""
+    done = 0
+    with no_grad():
+        try:
+            for target, value in pairs:
+                _swap(target, value)
+                done += 1
+        except BaseException:
+            for target, value in pairs[:done]:
+                _swap(target, value)
+            raise
+
+
+def _swap(target: Tensor, value: Tensor) -> None:
+    before = Tensor(target)
+    try:
+        target[...] = value
+        value[...] = before
+    except BaseException:
+        target[...] = before
+        raise
+
+
+def _matched(
+    file: File, outlines: Mapping[str, Outline], pattern: str | Sequence[str] | None
+) -> dict[str, str]:
+    """The name in the file of each path that is wanted; refused where the two do not fit."""
+    there = {name.removeprefix(PREFIX): each for name, each in file.entries.items()
+             if name.startswith(PREFIX)}  # fmt: skip
+    here = dict(outlines)
+    if pattern is not None:
+        patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        for each in patterns:
+            if not any(fnmatchcase(path, each) for path in here):
+                raise SettingsError(
+                    f"restore: nothing in the model matches {each!r}\n  paths  {', '.join(here)}"
+                )
+        here = {p: o for p, o in here.items() if any(fnmatchcase(p, each) for each in patterns)}
+        there = {path: each for path, each in there.items() if path in here}
+    wrong = [
+        (path, _words(here.get(path)), _words(there.get(path)))
+        for path in [*here, *(path for path in there if path not in here)]
+        if path not in here or path not in there or not _fits(here[path], there[path])
+    ]
+    if wrong:
+        raise CheckpointError(_listed(f"load: {file.path}: its tensors do not fit", wrong))
+    return {path: f"{PREFIX}{path}" for path in here}
+
+
+def _fits(here: Outline, there: Entry) -> bool:
+    if here.shape != there.shape:
+        return False
+    try:
+        return ScalarType(there.dtype).kind == here.scalar_type.kind
+    except ScalarTypeError:
+        return False
+
+
+def _words(each: Outline | Entry | None) -> str:
+    if each is None:
+        return "absent"
+    return f"{each.shape} {each.scalar_type}" if isinstance(each, Outline) else str(each)
+
+
+# -- messages --------------------------------------------------------------------------
+
+
+def refuse_differences(path: str | Path, name: str, here: Any, there: Any) -> None:
+    """Refuse a description that is not the one at hand, and say where they differ."""
+    try:
+        found = list(differences(here, there))
+    except RecursionError:
+        found = [("", "", "nested too deeply")]
+    if found:
+        raise CheckpointError(_listed(f"load: {path}: it does not fit {name}", found))
+
+
+def _listed(head: str, found: Sequence[tuple[str, Any, Any]]) -> str:
+    lines = [head]
+    for place, here, there in found[:SHOWN]:
+        lines += [
+            f"  at    {place or 'the top'}",
+            f"    here  {_brief(here)}",
+            f"    file  {_brief(there)}",
+        ]
+    if len(found) > SHOWN:
+        lines.append(f"  and {len(found) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."

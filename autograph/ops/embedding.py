@@ -1,0 +1,109 @@
+"""Embedding: a row of a table for each index.
+
+Shapes: x (...) of integers, weight (V, E), y (..., E). The row `padding` stays as it is: it
+gets no gradient.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import IndexRangeError, ScalarTypeError, ShapeError
+from ..op import Op
+from .elementwise import multiply
+from .comparison import not_equal
+from .take import take_dx
+from .shape import reshape
+
+embedding = Op("embedding", "x weight", promotes="weight")
+embedding_dweight = Op("embedding_dweight", "dy x", promotes="dy")
+
+
+@embedding.outlined_by
+def embedding_outline(x, weight, *, padding=None):
+    if x.scalar_type.is_float or x.scalar_type.kind == "bool":
+        raise ScalarTypeError(
+            f"embedding: x holds indices, and is {x.scalar_type}\n  write  x.cast('i64')"
+        )
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight has 2 axes\n  weight  {weight.shape}  V E")
+    if padding is not None and not 0 <= padding < weight.shape[0]:
+        raise IndexRangeError(
+            f"embedding: padding {padding} is no row\n  weight  {weight.shape}  V E"
+        )
+    return weight.like(shape=(*x.shape, weight.shape[1]))
+
+
+@embedding.kernel(NUMPY, CUPY, halves=True)
+def embedding_arrays(x, weight, *, padding):
+    if isinstance(x, np.ndarray) and x.size:  # on a device, looking would wait for it
+        wrong = (x < 0) | (x >= len(weight))
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            raise IndexRangeError(
+                f"embedding: x{list(place)} = {x[place]} is out of range\n"
+                f"  weight has {len(weight)} rows: write 0 to {len(weight) - 1}"
+            )
+    return namespace(weight).take(weight, x, axis=0)
+
+
+@embedding.gradient("weight")
+def embedding_gradient(y, x, weight, *, padding):
+    rows = weight.shape[0]
+    return lambda dy: embedding_dweight(dy, x, rows=rows, padding=padding)
+
+
+@embedding.sampled_by
+def embedding_samples(rng):
+    weight = rng.normal(size=(5, 3))
+    yield (np.array([[0, 4, 0], [1, 2, 0]]), weight), {}
+    yield (np.array([1, 2, 1], np.uint8), weight), {"padding": 1}
+    yield (np.array(3), weight), {}
+    yield (np.zeros((0, 2), np.int64), weight), {}
+
+
+# -- the gradient: rows of dy gathered under their index ---------------------------------
+
+
+@embedding_dweight.outlined_by
+def embedding_dweight_outline(dy, x, *, rows, padding):
+    return dy.like(shape=(rows, dy.shape[-1]))
+
+
+@embedding_dweight.kernel(NUMPY)
+def embedding_dweight_numpy(dy, x, *, rows, padding):
+    """Equal indices, sorted beside each other, are added in one go: the same bits every time."""
+    dweight = np.zeros((rows, dy.shape[-1]), dy.dtype)
+    if x.size:
+        flat = x.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        found, starts = np.unique(flat[order], return_index=True)
+        dweight[found] = np.add.reduceat(dy.reshape(-1, dy.shape[-1])[order], starts, axis=0)
+    if padding is not None:
+        dweight[padding] = 0
+    return dweight
+
+
+@embedding_dweight.kernel(CUPY)
+def embedding_dweight_cupy(dy, x, *, rows, padding):
+    dweight = take_dx(dy, x, shape=(rows, dy.shape[-1]), axis=0)
+    if padding is not None:
+        dweight[padding] = 0
+    return dweight
+
+
+@embedding_dweight.gradient("dy")
+def embedding_dweight_ddy(dweight, dy, x, *, rows, padding):
+    def rule(ddweight):
+        ddy = embedding(x, ddweight, padding=padding)
+        return ddy if padding is None else multiply(ddy, reshape(kept, shape=(*x.shape, 1)))
+
+    kept = None if padding is None else not_equal(x, padding)
+    return rule
+
+
+@embedding_dweight.sampled_by
+def embedding_dweight_samples(rng):
+    yield (rng.normal(size=(2, 3, 4)), np.array([[0, 4, 0], [1, 2, 0]])), {"rows": 5, "padding": None}
+    yield (rng.normal(size=(3, 4)), np.array([1, 2, 1])), {"rows": 3, "padding": 1}

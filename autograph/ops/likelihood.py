@@ -1,0 +1,223 @@
+"""Losses of class scores: negative log-likelihood and cross entropy, in all their forms.
+
+Shapes: x (N, C, ...), target (N, ...) of class indices or x's shape of class probabilities,
+weight (C,). The loss is a scalar, or (N, ...) with `reduction="none"`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import IndexRangeError, ScalarTypeError, SettingsError, ShapeError
+from ..op import Op
+from ..scalar_type import ScalarType
+from .comparison import equal
+from .elementwise import add, divide, multiply, where
+from .loss import cross_entropy_loss
+from .losses import check_reduction, reduce_loss
+from .reduce import sum
+from .shape import reshape
+from .statistics import log_softmax
+from .summation import summed
+from .take import take
+
+negative_likelihood = Op("negative_likelihood", "x target", promotes="x", floats=True)
+negative_likelihood_dx = Op("negative_likelihood_dx", "dy target", promotes="dy")
+
+
+@negative_likelihood.outlined_by
+def negative_likelihood_outline(
+    x, target, *, ignore_index=None, label_smoothing=0.0, reduction="mean"
+):
+    check_reduction("nll_loss", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise SettingsError(f"nll_loss: label_smoothing is {label_smoothing}\n  write 0 to 1")
+    if target.scalar_type.is_float or target.scalar_type.kind == "bool":
+        raise ScalarTypeError(
+            f"nll_loss: target holds class indices, and is {target.scalar_type}\n"
+            f"  write  target.cast('i64')"
+        )
+    if x.ndim < 2 or not x.shape[1] or target.shape != (x.shape[0], *x.shape[2:]):
+        raise ShapeError(
+            f"nll_loss: one class index for each row of x\n"
+            f"  x       {x.shape}  N C ...\n  target  {target.shape}  N ..."
+        )
+    return x.like(shape=target.shape if reduction == "none" else ())
+
+
+def _rows(target, shape, ignore_index):
+    """(indices (N, M) that can be looked up, which of them count), M all further axes as one."""
+    rows = target.reshape(shape[0], -1).astype(np.int64)
+    counts = rows == rows if ignore_index is None else rows != ignore_index
+    wrong = counts & ((rows < 0) | (rows >= shape[1]))
+    if isinstance(rows, np.ndarray) and wrong.any():  # on a device, looking would wait for it
+        at = int(np.argmax(wrong))
+        raise IndexRangeError(
+            f"nll_loss: target {rows.reshape(-1)[at]} at {at} of the flat target is not a class\n"
+            f"  x has {shape[1]} classes: write 0 to {shape[1] - 1}"
+        )
+    return namespace(rows).where(wrong | ~counts, 0, rows), counts
+
+
+@negative_likelihood.kernel(NUMPY, CUPY)
+def negative_likelihood_arrays(x, target, *, ignore_index, label_smoothing, reduction):
+    """-x[target], of which `label_smoothing` is shared by all classes; 0 where ignored."""
+    xp = namespace(x)
+    rows, counts = _rows(target, x.shape, ignore_index)
+    flat = x.reshape(*x.shape[:2], -1)
+    loss = -xp.take_along_axis(flat, rows[:, None], axis=1)[:, 0]
+    if label_smoothing:
+        everywhere = summed(flat, (1,)) / x.dtype.type(x.shape[1])
+        loss = loss * (1 - label_smoothing) - everywhere * label_smoothing
+    loss = xp.where(counts, loss, x.dtype.type(0))
+    if reduction == "none":
+        return loss.reshape(target.shape)
+    total = summed(loss, (0, 1))
+    return total if reduction == "sum" else total / counts.sum().astype(x.dtype)
+
+
+@negative_likelihood.gradient("x")
+def negative_likelihood_gradient(y, x, target, **settings):
+    shape = tuple(x.shape)
+    return lambda dy: negative_likelihood_dx(dy, target, shape=shape, **settings)
+
+
+@negative_likelihood_dx.outlined_by
+def negative_likelihood_dx_outline(
+    dy, target, *, shape, ignore_index, label_smoothing, reduction
+):
+    return dy.like(shape=shape)
+
+
+@negative_likelihood_dx.kernel(NUMPY, CUPY)
+def negative_likelihood_dx_arrays(dy, target, *, shape, ignore_index, label_smoothing, reduction):
+    xp = namespace(dy)
+    rows, counts = _rows(target, shape, ignore_index)
+    share = xp.where(counts, dy.reshape(rows.shape) if reduction == "none" else dy, dy.dtype.type(0))
+    if reduction == "mean":
+        share = share / counts.sum().astype(dy.dtype)
+    dx = xp.empty((*shape[:2], rows.shape[1]), dy.dtype)
+    dx[...] = (share * (-label_smoothing / shape[1]))[:, None]
+    chosen = rows[:, None]
+    there = xp.take_along_axis(dx, chosen, axis=1) - (share * (1 - label_smoothing))[:, None]
+    xp.put_along_axis(dx, chosen, there, axis=1)
+    return dx.reshape(shape)
+
+
+@negative_likelihood_dx.gradient("dy")
+def negative_likelihood_dx_ddy(dx, dy, target, *, shape, **settings):
+    return lambda ddx: negative_likelihood(ddx, target, **settings)
+
+
+@negative_likelihood.sampled_by
+def negative_likelihood_samples(rng):
+    for shape, settings in _CASES:
+        yield (rng.normal(size=shape), _targets(rng, shape)), settings
+
+
+@negative_likelihood_dx.sampled_by
+def negative_likelihood_dx_samples(rng):
+    for shape, settings in _CASES:
+        target = _targets(rng, shape)
+        complete = negative_likelihood.complete(settings)
+        dy = rng.normal(size=target.shape if complete["reduction"] == "none" else ())
+        yield (dy, target), {"shape": shape, **complete}
+
+
+_CASES = (
+    ((4, 3), {}),
+    ((4, 3), {"ignore_index": 1, "label_smoothing": 0.1}),
+    ((2, 3, 4, 2), {"reduction": "none", "label_smoothing": 0.2}),
+    ((2, 5, 3), {"reduction": "sum", "ignore_index": 0}),
+)
+
+
+def _targets(rng, shape):
+    return rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
+
+
+# -- in all their forms ------------------------------------------------------------------
+
+
+def nll_loss(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """-x[target] of logarithms of probabilities x (N, C, ...): a scalar, or (N, ...).
+
+    `weight` (C,) counts each class differently, in the mean too; rows whose target is
+    `ignore_index` do not count; `label_smoothing` is the share of the loss taken from all
+    classes alike. As torch's functions of these names.
+    """
+    settings = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    if weight is None:
+        return negative_likelihood(x, target, **settings, reduction=reduction)
+    check_reduction("nll_loss", reduction)
+    ignored = None if ignore_index is None else equal(target, ignore_index)
+    known = target if ignored is None else where(ignored, 0, target)
+    each = take(weight, known, axis=0)
+    if ignored is not None:
+        each = where(ignored, 0.0, each)
+    loss = multiply(negative_likelihood(x, target, ignore_index=ignore_index, reduction="none"), each)
+    if label_smoothing:
+        classes = x.shape[1]
+        spread = reshape(weight, shape=(classes, *[1] * (len(x.shape) - 2)))
+        everywhere = sum(multiply(x, spread), axis=1)
+        if ignored is not None:
+            everywhere = where(ignored, 0.0, everywhere)
+        loss = add(
+            multiply(loss, 1 - label_smoothing), multiply(everywhere, -label_smoothing / classes)
+        )
+    if reduction == "none":
+        return loss
+    total = sum(loss)
+    return total if reduction == "sum" else divide(total, sum(each))
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """-log_softmax(x)[target] of scores x (N, C, ...): a scalar, or (N, ...).
+
+    `target` holds class indices (N, ...), or class probabilities in x's shape. The settings
+    are those of `nll_loss`.
+    """
+    plain = weight is None and ignore_index is None and not label_smoothing and reduction == "mean"
+    indices = not _is_float(target)
+    if plain and indices and len(x.shape) == 2:
+        return cross_entropy_loss(x, target)
+    y = log_softmax(x, axis=1)
+    settings = {"label_smoothing": label_smoothing, "reduction": reduction}
+    if indices:
+        return nll_loss(y, target, weight, ignore_index=ignore_index, **settings)
+    if tuple(target.shape) != tuple(x.shape) or ignore_index is not None:
+        raise ShapeError(
+            f"cross_entropy: class probabilities have x's shape, and none is ignored\n"
+            f"  x       {x.shape}\n  target  {target.shape}"
+        )
+    classes = x.shape[1]
+    if label_smoothing:
+        target = add(multiply(target, 1 - label_smoothing), label_smoothing / classes)
+    terms = multiply(y, target)
+    if weight is not None:
+        terms = multiply(terms, reshape(weight, shape=(classes, *[1] * (len(x.shape) - 2))))
+    return reduce_loss("cross_entropy", multiply(sum(terms, axis=1), -1.0), reduction)
+
+
+def _is_float(value: Any) -> bool:
+    found = getattr(value, "scalar_type", None) or ScalarType.of(value)
+    return bool(found.is_float)

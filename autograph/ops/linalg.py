@@ -1,0 +1,343 @@
+"""Linear algebra of matrices (..., N, M): NumPy's and CuPy's routines under our gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..errors import SettingsError, ShapeError
+from ..op import Op
+from .arrange import moveaxis, swapaxes
+from .axes import axis_of
+from .broadcast import sum_to
+from .elementwise import abs as absolute
+from .elementwise import add, divide, multiply, negative, subtract, where
+from .matmul import matmul
+from .reduce import max, min, sum
+from .shape import reshape
+from .statistics import norm
+from .triangle import tril
+
+solve = Op("solve", "a b", floats=True)
+inv = Op("inv", "x", floats=True)
+det = Op("det", "x", floats=True)
+cofactor = Op("cofactor", "x", floats=True)
+cholesky = Op("cholesky", "x", floats=True)
+svd = Op("svd", "x", outputs="u s vt", floats=True)
+svdvals = Op("svdvals", "x", floats=True)
+
+
+def _square(op, x):
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{op}: the matrices are not square\n  x  {x.shape}")
+    return x
+
+
+def _swapped(x):
+    return swapaxes(x, -1, -2)
+
+
+def _trying(op, function, *arrays, because):
+    """NumPy's answer, or why there is none."""
+    try:
+        return function(*arrays)
+    except np.linalg.LinAlgError:
+        raise np.linalg.LinAlgError(f"{op}: {because}\n  x  {arrays[0].shape}") from None
+
+
+def _well_conditioned(rng, *shape):
+    return rng.normal(size=shape) + 3 * np.eye(shape[-1])
+
+
+# -- solve, inv, det -------------------------------------------------------------------
+
+
+@solve.outlined_by
+def solve_outline(a, b):
+    """x with a @ x = b: a (..., N, N), b (N,) or (..., N, K)."""
+    _square("solve", a)
+    rows = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        batch = None
+    if rows != a.shape[-1] or batch is None:
+        raise ShapeError(f"solve: b does not fit a\n  a  {a.shape}\n  b  {b.shape}")
+    return a.like(shape=(*batch, *(b.shape if b.ndim == 1 else b.shape[-2:])))
+
+
+@solve.kernel(NUMPY, CUPY)
+def solve_arrays(a, b):
+    solved = namespace(a).linalg.solve
+    if b.ndim == 1 and a.ndim > 2:
+        return _trying("solve", solved, a, b[:, None], because="a is singular")[..., 0]
+    return _trying("solve", solved, a, b, because="a is singular")
+
+
+@solve.gradient("a")
+def solve_da(x, a, b):
+    shape, vector = a.shape, len(b.shape) == 1
+
+    def rule(dy):
+        columns = [reshape(each, shape=(*each.shape, 1)) if vector else each for each in (dy, x)]
+        db = solve(_swapped(a), columns[0])
+        return sum_to(negative(matmul(db, _swapped(columns[1]))), shape=shape)
+
+    return rule
+
+
+@solve.gradient("b")
+def solve_db(x, a, b):
+    shape, vector = b.shape, len(b.shape) == 1
+
+    def rule(dy):
+        if not vector:
+            return sum_to(solve(_swapped(a), dy), shape=shape)
+        db = solve(_swapped(a), reshape(dy, shape=(*dy.shape, 1)))
+        return sum_to(reshape(db, shape=db.shape[:-1]), shape=shape)
+
+    return rule
+
+
+@solve.sampled_by
+def solve_samples(rng):
+    a = _well_conditioned(rng, 2, 3, 3)
+    yield (a, rng.normal(size=(2, 3, 4))), {}
+    yield (a[0], rng.normal(size=3)), {}
+    yield (a, rng.normal(size=3)), {}
+    yield (a[0], rng.normal(size=(5, 3, 1))), {}
+
+
+def _inverse_outline(op):
+    def outline(x):
+        return _square(op.name, x).like()
+
+    return outline
+
+
+inv.outlined_by(_inverse_outline(inv))
+
+
+@inv.kernel(NUMPY, CUPY)
+def inv_arrays(x):
+    """The matrix that gives the identity with x."""
+    return _trying("inv", namespace(x).linalg.inv, x, because="x is singular")
+
+
+@inv.gradient("x")
+def inv_dx(y, x):
+    return lambda dy: negative(matmul(matmul(_swapped(y), dy), _swapped(y)))
+
+
+@det.outlined_by
+def det_outline(x):
+    """The determinant: (..., N, N) -> (...)."""
+    return _square("det", x).like(shape=x.shape[:-2])
+
+
+@det.kernel(NUMPY, CUPY)
+def det_arrays(x):
+    return namespace(x).linalg.det(x)
+
+
+@det.gradient("x")
+def det_dx(y, x):
+    return lambda dy: multiply(reshape(dy, shape=(*dy.shape, 1, 1)), cofactor(x))
+
+
+cofactor.outlined_by(_inverse_outline(cofactor))
+
+
+@cofactor.kernel(NUMPY, CUPY)
+def cofactor_arrays(x):
+    """The gradient of the determinant, det(x) * inv(x).T where that exists: from the singular
+    values, so that singular matrices have one too."""
+    xp = namespace(x)
+    u, s, vt = xp.linalg.svd(x)
+    before, after = xp.ones_like(s), xp.ones_like(s)
+    before[..., 1:] = xp.cumprod(s[..., :-1], axis=-1)
+    after[..., :-1] = xp.cumprod(s[..., :0:-1], axis=-1)[..., ::-1]
+    turn = xp.linalg.det(u) * xp.linalg.det(vt)
+    return (u * (before * after * turn[..., None])[..., None, :]) @ vt
+
+
+@cofactor.composed_by
+def cofactor_parts(x):
+    size = det(x)
+    return multiply(reshape(size, shape=(*size.shape, 1, 1)), _swapped(inv(x)))
+
+
+@inv.sampled_by
+@det.sampled_by
+def square_samples(rng):
+    yield (_well_conditioned(rng, 3, 3),), {}
+    yield (_well_conditioned(rng, 2, 1, 4, 4),), {}
+    yield (np.array([[2.0]]),), {}
+
+
+@cofactor.sampled_by
+def cofactor_samples(rng):
+    yield from square_samples(rng)
+    yield (np.array([[1.0, 2.0], [2.0, 4.0]]),), {}
+
+
+# -- cholesky --------------------------------------------------------------------------
+
+
+@cholesky.outlined_by
+def cholesky_outline(x, *, upper=False):
+    """The lower triangle l with l @ l.T = x (or the upper one): x is taken to be symmetric,
+    (x + x.T) / 2."""
+    return _square("cholesky", x).like()
+
+
+@cholesky.kernel(NUMPY, CUPY)
+def cholesky_arrays(x, *, upper):
+    even = (x + x.swapaxes(-1, -2)) / 2
+    y = _trying(
+        "cholesky", namespace(x).linalg.cholesky, even,
+        because="x is not positive definite; add a small multiple of the identity",
+    )  # fmt: skip
+    return y.swapaxes(-1, -2).copy() if upper else y
+
+
+@cholesky.gradient("x")
+def cholesky_dx(y, x, *, upper):
+    """I. Murray, Differentiation of the Cholesky decomposition, 2016."""
+
+    def rule(dy):
+        lower, slope = (_swapped(y), _swapped(dy)) if upper else (y, dy)
+        inner = matmul(_swapped(lower), slope)
+        half = multiply(add(tril(inner), tril(inner, k=-1)), 0.5)
+        turned = _swapped(lower)
+        once = solve(turned, _swapped(solve(turned, _swapped(half))))
+        return multiply(add(once, _swapped(once)), 0.5)
+
+    return rule
+
+
+@cholesky.sampled_by
+def cholesky_samples(rng):
+    for shape in ((3, 3), (2, 4, 4), (1, 1)):
+        a = _well_conditioned(rng, *shape)
+        yield (a @ a.swapaxes(-1, -2),), {}
+        yield (a @ a.swapaxes(-1, -2),), {"upper": True}
+
+
+# -- singular values -------------------------------------------------------------------
+
+
+@svd.outlined_by
+def svd_outline(x):
+    """x = u @ diag(s) @ vt: (..., N, M) -> (..., N, K), (..., K), (..., K, M), K the smaller
+    of N and M; the largest singular value first."""
+    if x.ndim < 2:
+        raise ShapeError(f"svd: x is no matrix\n  x  {x.shape}")
+    *batch, rows, columns = x.shape
+    least = rows if rows < columns else columns
+    shapes = (*batch, rows, least), (*batch, least), (*batch, least, columns)
+    return tuple(x.like(shape=shape) for shape in shapes)
+
+
+@svd.kernel(NUMPY, CUPY)
+def svd_arrays(x):
+    return tuple(namespace(x).linalg.svd(x, full_matrices=False))
+
+
+@svd.gradient("x")
+def svd_dx(y, x):
+    """J. Townsend, Differentiating the singular value decomposition, 2016. Of u and v it is
+    defined where no two singular values are equal."""
+
+    def rule(dy):
+        (u, s, vt), (du, ds, dvt) = y, dy
+        ut, v = _swapped(u), _swapped(vt)
+        columns, rows = (reshape(s, shape=(*s.shape[:-1], *at)) for at in ((1, -1), (-1, 1)))
+        apart = multiply(subtract(columns, rows), add(columns, rows))
+        same = _eye_like(x, s.shape[-1])
+        share = where(same, 0, divide(1, where(same, 1, apart)))
+        inner = multiply(same, 0) if ds is None else multiply(
+            same, reshape(ds, shape=(*ds.shape, 1))
+        )
+        if du is not None:
+            turn = matmul(ut, du)
+            inner = add(inner, multiply(multiply(share, subtract(turn, _swapped(turn))), columns))
+        if dvt is not None:
+            turn = matmul(vt, _swapped(dvt))
+            inner = add(inner, multiply(rows, multiply(share, subtract(turn, _swapped(turn)))))
+        dx = matmul(matmul(u, inner), vt)
+        if du is not None and x.shape[-2] > s.shape[-1]:
+            rest = subtract(du, matmul(u, matmul(ut, du)))
+            dx = add(dx, matmul(divide(rest, columns), vt))
+        if dvt is not None and x.shape[-1] > s.shape[-1]:
+            rest = subtract(dvt, matmul(matmul(dvt, v), vt))
+            dx = add(dx, matmul(u, divide(rest, rows)))
+        return dx
+
+    return rule
+
+
+def _eye_like(x, size):
+    """The identity as a mask, where x is."""
+    same = np.eye(size, dtype=bool)
+    return same if isinstance(x, np.ndarray) else x.device.put(same)
+
+
+@svdvals.outlined_by
+def svdvals_outline(x):
+    """The singular values, the largest first: (..., N, M) -> (..., K)."""
+    return svd_outline(x)[1]
+
+
+@svdvals.kernel(NUMPY, CUPY)
+def svdvals_arrays(x):
+    return namespace(x).linalg.svd(x, compute_uv=False)
+
+
+@svdvals.gradient("x")
+def svdvals_dx(y, x):
+    def rule(dy):
+        u, _, vt = svd(x)
+        return matmul(multiply(u, reshape(dy, shape=(*dy.shape[:-1], 1, -1))), vt)
+
+    return rule
+
+
+@svd.sampled_by
+@svdvals.sampled_by
+def svd_samples(rng):
+    for shape in ((3, 3), (2, 4, 2), (2, 5)):
+        u, _, vt = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
+        yield ((u * np.arange(u.shape[-1], 0, -1.0)) @ vt,), {}
+
+
+# -- norms -----------------------------------------------------------------------------
+
+
+def matrix_norm(
+    x: Any, *, ord: str | float = "fro", axis: tuple[int, int] = (-2, -1), keepdims: bool = False
+) -> Any:
+    """The norm of matrices: "fro" (of all elements), "nuc" (the sum of singular values), 2 and
+    -2 (the largest and the smallest), 1 and -1 (the largest and smallest sum of a column's
+    absolute values), infinity and -infinity (of a row's)."""
+    first, second = (axis_of("matrix_norm", len(x.shape), each) for each in axis)
+    if ord == "fro":
+        return norm(x, axis=(first, second), keepdims=keepdims)
+    x = moveaxis(x, (first, second), (-2, -1))
+    infinity = float("inf")
+    if ord in ("nuc", 2, -2):
+        values = svdvals(x)
+        y = (sum if ord == "nuc" else max if ord == 2 else min)(values, axis=-1)
+    elif ord in (1, -1, infinity, -infinity):
+        sums = sum(absolute(x), axis=-2 if ord in (1, -1) else -1)
+        y = (max if ord in (1, infinity) else min)(sums, axis=-1)
+    else:
+        raise SettingsError(
+            f"matrix_norm: there is no norm {ord!r}\n"
+            f'  write one of  "fro", "nuc", 1, -1, 2, -2, infinity, -infinity'
+        )
+    rest = iter(y.shape)
+    kept = tuple(1 if i in (first, second) else next(rest) for i in range(len(x.shape)))
+    return reshape(y, shape=kept) if keepdims else y

@@ -1,0 +1,227 @@
+"""Losses of pairs: how far each value of x is from the target beside it.
+
+x and target have one shape: losses never broadcast. The loss is a scalar, the mean (or sum)
+over all elements, or has that shape with `reduction="none"`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import SettingsError, ShapeError
+from .elementwise import divide, maximum, multiply, subtract, where
+from .comparison import equal
+from .pointwise import pointwise
+from .reduce import mean, sum
+from .transcendental import exp, sqrt
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_reduction(op, reduction):
+    """Refuse what is no reduction."""
+    if reduction not in REDUCTIONS:
+        raise SettingsError(
+            f"{op}: reduction is {reduction!r}\n  write one of  {', '.join(REDUCTIONS)}"
+        )
+
+
+def reduce_loss(op, loss, reduction):
+    """The mean or sum of a loss, or the loss itself."""
+    check_reduction(op, reduction)
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
+
+
+def check_same(op, **given):
+    """Refuse inputs of different shapes."""
+    shapes = {name: tuple(np.shape(each)) for name, each in given.items()}
+    if len(set(shapes.values())) > 1:
+        sides = "\n".join(f"  {name:<8}{shape}" for name, shape in shapes.items())
+        raise ShapeError(f"{op}: losses do not broadcast\n{sides}")
+
+
+# -- element by element ------------------------------------------------------------------
+
+
+def _pairs(*numbers, low=None):
+    """(x, target), no closer to a kink than 0.05; as probabilities where `low` says so."""
+
+    def samples(rng):
+        for shape in ((3, 4), (), (0, 2)):
+            if low is not None:
+                yield (rng.uniform(low, 1 - low, shape), rng.uniform(low, 1 - low, shape), *numbers), {}
+                continue
+            x, apart = rng.normal(size=shape), rng.normal(size=shape)
+            apart += 0.1 * np.sign(apart)
+            apart += np.where(np.abs(np.abs(apart) - 1) < 0.05, 0.1 * np.sign(apart), 0.0)
+            yield (x, x + apart, *numbers), {}
+
+    return samples
+
+
+def _signs(rng):
+    x = rng.normal(size=(3, 4))
+    x += np.where(np.abs(np.abs(x) - 1) < 0.05, 0.1, 0.0)
+    yield (x, np.sign(rng.normal(size=(3, 4))), 1.0), {}
+
+
+squared_error = pointwise(
+    "squared_error", "x target", "d * d", dx="2 * dy * d", dtarget="-2 * dy * d",
+    d="x - target", floats=True, samples=_pairs(),
+)  # fmt: skip
+absolute_error = pointwise(
+    "absolute_error", "x target", "abs(d)", dx="dy * sign(d)", dtarget="-dy * sign(d)",
+    d="x - target", floats=True, samples=_pairs(),
+)  # fmt: skip
+huber = pointwise(
+    "huber",
+    "x target delta",
+    "where(a <= delta, 0.5 * d * d, delta * (a - 0.5 * delta))",
+    dx="dy * where(a <= delta, d, delta * sign(d))",
+    dtarget="-dy * where(a <= delta, d, delta * sign(d))",
+    ddelta="dy * where(a <= delta, 0, a - delta)",
+    d="x - target",
+    a="abs(d)",
+    floats=True,
+    samples=_pairs(1.0),
+)
+hinge = pointwise(
+    "hinge",
+    "x target margin",
+    "where(r <= 0, 0, r)",
+    dx="where(r <= 0, 0, -dy * target)",
+    dtarget="where(r <= 0, 0, -dy * x)",
+    dmargin="where(r <= 0, 0, dy)",
+    r="margin - x * target",
+    floats=True,
+    samples=_signs,
+)
+binary_entropy = pointwise(  # logarithms no less than -100, as in torch
+    "binary_entropy",
+    "x target",
+    "-(target * maximum(log(x), -100) + (1 - target) * maximum(log1p(-x), -100))",
+    dx="dy * (x - target) / maximum(x * (1 - x), 1e-12)",
+    dtarget="dy * (maximum(log1p(-x), -100) - maximum(log(x), -100))",
+    floats=True,
+    samples=_pairs(low=0.1),
+)
+logit_entropy = pointwise(
+    "logit_entropy",
+    "x target positive",
+    "(1 - target) * x + p * (log1p(e) + maximum(-x, 0))",
+    dx="dy * ((1 - target) - p * where(x >= 0, e / (1 + e), 1 / (1 + e)))",
+    dtarget="dy * ((positive - 1) * (log1p(e) + maximum(-x, 0)) - x)",
+    dpositive="dy * target * (log1p(e) + maximum(-x, 0))",
+    p="1 + (positive - 1) * target",
+    e="exp(-abs(x))",
+    floats=True,
+    samples=_pairs(1.5),
+)
+relative_entropy = pointwise(
+    "relative_entropy",
+    "x target",
+    "where(target > 0, target * (log(target) - x), -target * x)",
+    dx="-dy * target",
+    dtarget="dy * where(target > 0, log(target) + 1 - x, -x)",
+    floats=True,
+    samples=_pairs(low=0.1),
+)
+
+
+# -- reduced -----------------------------------------------------------------------------
+
+
+def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """(x - target)²."""
+    check_same("mse_loss", x=x, target=target)
+    return reduce_loss("mse_loss", squared_error(x, target), reduction)
+
+
+def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """|x - target|."""
+    check_same("l1_loss", x=x, target=target)
+    return reduce_loss("l1_loss", absolute_error(x, target), reduction)
+
+
+def huber_loss(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """(x - target)² / 2 up to a distance of `delta`, a straight line from there (Huber, 1964)."""
+    check_same("huber_loss", x=x, target=target)
+    return reduce_loss("huber_loss", huber(x, target, float(delta)), reduction)
+
+
+def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
+    """`huber_loss` over `beta`: |x - target| with its kink smoothed (Girshick, 2015)."""
+    if beta == 0:
+        return l1_loss(x, target, reduction=reduction)
+    check_same("smooth_l1_loss", x=x, target=target)
+    loss = divide(huber(x, target, float(beta)), float(beta))
+    return reduce_loss("smooth_l1_loss", loss, reduction)
+
+
+def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
+    """max(0, margin - x * target), the targets being -1 and 1."""
+    check_same("hinge_loss", x=x, target=target)
+    return reduce_loss("hinge_loss", hinge(x, target, float(margin)), reduction)
+
+
+def bce_loss(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
+    """-target * log(x) - (1 - target) * log(1 - x) of probabilities; `weight` broadcasts to x."""
+    check_same("bce_loss", x=x, target=target)
+    return reduce_loss("bce_loss", _weighted(binary_entropy(x, target), weight), reduction)
+
+
+def bce_with_logits_loss(
+    x: Any, target: Any, weight: Any = None, *, positive_weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """`bce_loss` of sigmoid(x), right for scores of any size; `positive_weight` multiplies the
+    term of the target, and broadcasts to x as `weight` does."""
+    check_same("bce_with_logits_loss", x=x, target=target)
+    loss = logit_entropy(x, target, 1.0 if positive_weight is None else positive_weight)
+    return reduce_loss("bce_with_logits_loss", _weighted(loss, weight), reduction)
+
+
+def kl_loss(x: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
+    """target * (log(target) - x), x being logarithms of probabilities; `log_target`: so is the
+    target. `reduction="batch_mean"` divides the sum by N, which is the divergence itself."""
+    check_same("kl_loss", x=x, target=target)
+    if log_target:
+        loss = multiply(exp(target), subtract(target, x))
+    else:
+        loss = relative_entropy(x, target)
+    if reduction == "batch_mean":
+        return divide(sum(loss), x.shape[0])
+    return reduce_loss("kl_loss", loss, reduction)
+
+
+def cosine_similarity(a: Any, b: Any, *, axis: int = -1, epsilon: float = 1e-8) -> Any:
+    """The cosine of the angle between a and b along an axis; lengths are at least `epsilon`."""
+    check_same("cosine_similarity", a=a, b=b)
+    lengths = [
+        sqrt(maximum(sum(multiply(each, each), axis=axis), epsilon * epsilon)) for each in (a, b)
+    ]
+    return divide(sum(multiply(a, b), axis=axis), multiply(*lengths))
+
+
+def cosine_loss(
+    a: Any, b: Any, target: Any, *, margin: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """1 - cosine where the target (N,) is 1, max(0, cosine - margin) where it is -1."""
+    cosine = cosine_similarity(a, b)
+    check_same("cosine_loss", cosine=cosine, target=target)
+    apart = maximum(subtract(cosine, margin), 0.0)
+    loss = where(equal(target, 1), subtract(1.0, cosine), apart)
+    return reduce_loss("cosine_loss", loss, reduction)
+
+
+def _weighted(loss, weight):
+    if weight is None:
+        return loss
+    weighted = multiply(loss, weight)
+    if weighted.shape != loss.shape:
+        raise ShapeError(
+            f"loss: the weight does not broadcast to x\n  x       {loss.shape}\n"
+            f"  weight  {weight.shape}"
+        )
+    return weighted

@@ -1,0 +1,151 @@
+"""Batch normalisation: each channel over the batch (Ioffe and Szegedy, 2015).
+
+Shapes: x (N, C, ...), y the same; weight, bias and the running statistics (C,).
+
+`batch_norm` is for training: it standardises by the batch and lets the running statistics
+follow it, running = running + momentum * (batch - running), the variance being the unbiased
+one. `batch_norm_fixed` is for inference: it standardises by the running statistics.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...backends import CUPY, NUMPY
+from ...errors import ShapeError
+from ...op import Op
+from ...scalar_type import ScalarType
+from ..elementwise import add, multiply
+from ..pointwise import pointwise
+from ..shape import reshape
+from ..transcendental import rsqrt
+from ..update.follow import follow
+from .standardise import (
+    View,
+    check_affine,
+    dbias_rule,
+    dweight_rule,
+    dx_rule,
+    standardised,
+    standardised_parts,
+    statistics_shape,
+)
+
+batch_norm = Op(
+    "batch_norm",
+    "x weight? bias? running_mean? running_variance?",
+    saves="mean scale",
+    writes="running_mean running_variance",
+    promotes="x weight bias",
+    floats=True,
+)
+
+
+def _channel_samples(rng):
+    yield (rng.normal(size=(2, 3, 4)), *[rng.normal(size=(3, 1)) for _ in range(3)]), {}
+    yield (rng.normal(size=(2, 3)), rng.normal(size=3), rng.normal(size=3), 0.0), {}
+
+
+scale_shift = pointwise(
+    "scale_shift", "x mean scale shift", "(x - mean) * scale + shift", samples=_channel_samples
+)
+
+
+def _view(x):
+    n, c, *size = x.shape
+    return View((n, c, prod(size)), (0, 2), (1, c, 1))
+
+
+@batch_norm.outlined_by
+def batch_norm_outline(
+    x, weight, bias, running_mean, running_variance, *, momentum=0.1, epsilon=1e-5
+):
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: x has at least 2 axes\n  x  {x.shape}  N C ...")
+    check_affine("batch_norm", x, weight, bias, x.shape[1:2])
+    check_affine("batch_norm", x, running_mean, running_variance, x.shape[1:2])
+    saved = x.like(statistics_shape(_view(x)), x.scalar_type.accumulator)
+    return x.like(), saved, saved
+
+
+@batch_norm.kernel(NUMPY, CUPY, halves=True)
+def batch_norm_arrays(
+    x, weight, bias, running_mean, running_variance, *, momentum, epsilon
+):
+    count = x.size // x.shape[1]
+    if count < 2:
+        raise ShapeError(
+            f"batch_norm: a channel needs more than one value to train on\n  x  {x.shape}  N C ...\n"
+            f"  give a larger batch, or infer: with training(False)"
+        )
+    dtype = ScalarType.of(x).accumulator.dtype
+    x, weight, bias = (None if a is None else a.astype(dtype, copy=False) for a in (x, weight, bias))
+    y, mean, scale, variance = standardised(x, weight, bias, _view(x), epsilon)
+    for running, batch in (
+        (running_mean, mean),
+        (running_variance, variance * (count / (count - 1))),
+    ):
+        if running is not None:
+            wide = running.astype(ScalarType.of(running).accumulator.dtype, copy=False)
+            running[...] = wide + momentum * (batch.reshape(-1) - wide)
+    return y, mean, scale
+
+
+@batch_norm.gradient("x")
+def batch_norm_dx(y, x, weight, bias, *_, mean, scale, **settings):
+    return dx_rule(x, mean, scale, weight, _view(x))
+
+
+@batch_norm.gradient("weight")
+def batch_norm_dweight(y, x, weight, bias, *_, mean, scale, **settings):
+    return dweight_rule(x, mean, scale, weight, _view(x))
+
+
+@batch_norm.gradient("bias")
+def batch_norm_dbias(y, x, weight, bias, *_, mean, scale, **settings):
+    return dbias_rule(bias, _view(x))
+
+
+@batch_norm.composed_by
+def batch_norm_parts(
+    x, weight=None, bias=None, running_mean=None, running_variance=None, *, momentum, epsilon
+):
+    y, mean, variance = standardised_parts(x, weight, bias, _view(x), epsilon)
+    count = prod(x.shape) // x.shape[1]
+    if running_mean is not None:
+        follow(running_mean, reshape(mean, shape=-1), momentum)
+    if running_variance is not None:
+        unbiased = multiply(reshape(variance, shape=-1), count / (count - 1))
+        follow(running_variance, unbiased, momentum)
+    return y
+
+
+@batch_norm.sampled_by
+def batch_norm_samples(rng):
+    def channels(count):
+        return rng.normal(size=count)
+
+    yield (rng.normal(size=(4, 3)), None, None, None, None), {}
+    yield (
+        (rng.normal(size=(3, 2, 4)), channels(2), channels(2), channels(2), channels(2) ** 2),
+        {},
+    )
+    yield (
+        (rng.normal(size=(2, 3, 2, 3)) + 2, channels(3), None, channels(3), np.ones(3)),
+        {"momentum": 0.5, "epsilon": 1e-3},
+    )
+
+
+def batch_norm_fixed(
+    x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, epsilon: float = 1e-5
+) -> Any:
+    """x standardised by a mean and a variance (C,) that are given."""
+    check_affine("batch_norm_fixed", x, weight, bias, tuple(x.shape[1:2]))
+    channels = (-1, *[1] * (len(x.shape) - 2))
+    scale = rsqrt(add(variance, epsilon))
+    scale = scale if weight is None else multiply(scale, weight)
+    shift = 0.0 if bias is None else reshape(bias, shape=channels)
+    return scale_shift(x, reshape(mean, shape=channels), reshape(scale, shape=channels), shift)

@@ -1,0 +1,86 @@
+"""Group normalisation: each sample over groups of its channels (Wu and He, 2018).
+
+Shapes: x (N, C, ...), y the same; weight and bias (C,).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from ...backends import CUPY, NUMPY
+from ...errors import ShapeError
+from ...op import Op
+from .standardise import (
+    View,
+    check_affine,
+    dbias_rule,
+    dweight_rule,
+    dx_rule,
+    standardised,
+    standardised_parts,
+    statistics_shape,
+)
+
+group_norm = Op("group_norm", "x weight? bias?", saves="mean scale", floats=True)
+
+
+def _view(x, groups):
+    """(N, groups, channels of a group, positions)."""
+    n, c, *size = x.shape
+    return View((n, groups, c // groups, prod(size)), (2, 3), (1, groups, c // groups, 1))
+
+
+@group_norm.outlined_by
+def group_norm_outline(x, weight, bias, *, groups, epsilon=1e-5):
+    if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
+        raise ShapeError(
+            f"group_norm: the channels are not divided by the groups\n"
+            f"  x       {x.shape}  N C ...\n  groups  {groups}"
+        )
+    check_affine("group_norm", x, weight, bias, x.shape[1:2])
+    shape = statistics_shape(_view(x, groups))
+    saved = x.like(shape=shape, scalar_type=x.scalar_type.accumulator)
+    return x.like(), saved, saved
+
+
+@group_norm.kernel(NUMPY, CUPY)
+def group_norm_arrays(x, weight, bias, *, groups, epsilon):
+    return standardised(x, weight, bias, _view(x, groups), epsilon)[:3]
+
+
+@group_norm.gradient("x")
+def group_norm_dx(y, x, weight, bias, *, mean, scale, groups, epsilon):
+    return dx_rule(x, mean, scale, weight, _view(x, groups))
+
+
+@group_norm.gradient("weight")
+def group_norm_dweight(y, x, weight, bias, *, mean, scale, groups, epsilon):
+    return dweight_rule(x, mean, scale, weight, _view(x, groups))
+
+
+@group_norm.gradient("bias")
+def group_norm_dbias(y, x, weight, bias, *, mean, scale, groups, epsilon):
+    return dbias_rule(bias, _view(x, groups))
+
+
+@group_norm.composed_by
+def group_norm_parts(x, weight=None, bias=None, *, groups, epsilon):
+    return standardised_parts(x, weight, bias, _view(x, groups), epsilon)[0]
+
+
+@group_norm.sampled_by
+def group_norm_samples(rng):
+    yield (rng.normal(size=(2, 4, 3)), None, None), {"groups": 2}
+    x = rng.normal(size=(2, 6, 3, 2)) + 1
+    yield (x, rng.normal(size=6), rng.normal(size=6)), {"groups": 3, "epsilon": 1e-3}
+    yield (rng.normal(size=(3, 4)), rng.normal(size=4), rng.normal(size=4)), {"groups": 1}
+
+
+def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, epsilon: float = 1e-5) -> Any:
+    """Each channel of each sample by itself (Ulyanov, Vedaldi and Lempitsky, 2016)."""
+    if len(x.shape) < 3 or prod(x.shape[2:]) == 1:
+        raise ShapeError(
+            f"instance_norm: a channel needs more than one position\n  x  {x.shape}  N C ..."
+        )
+    return group_norm(x, weight, bias, groups=x.shape[1], epsilon=epsilon)

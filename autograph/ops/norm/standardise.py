@@ -1,0 +1,141 @@
+"""What normalisations share: x seen in another shape, standardised over some axes of it.
+
+A `View` says the shape, the axes, and how weight and bias lie in it. Means and variances are
+taken in two passes, in f32 for halves.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+from ...backends import CUPY, NUMPY, namespace
+from ...errors import ShapeError
+from ...op import Op
+from ..broadcast import sum_to
+from ..elementwise import add, divide, multiply, square, subtract
+from ..reduce import mean as mean_of
+from ..shape import reshape
+from ..summation import summed
+from ..transcendental import sqrt
+
+standardise_dx = Op("standardise_dx", "dy x mean scale weight?", promotes="dy x weight")
+standardise_dweight = Op("standardise_dweight", "dy x mean scale", promotes="dy x")
+
+
+class View(NamedTuple):
+    """How a normalisation sees x."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]  # standardised over
+    weight: tuple[int, ...]  # the shape of weight and bias
+    centre: bool = True  # whether the mean is taken out
+
+
+def check_affine(op, x, weight, bias, shape):
+    """Refuse a weight or bias of another shape."""
+    for name, each in (("weight", weight), ("bias", bias)):
+        if each is not None and each.shape != shape:
+            raise ShapeError(
+                f"{op}: {name} has another shape than what it scales\n"
+                f"  x       {x.shape}\n  {name:<8}{each.shape}\n  wanted  {shape}"
+            )
+
+
+def statistics_shape(view):
+    """The shape of means and scales, which broadcast against the view."""
+    return tuple(1 if i in view.axes else size for i, size in enumerate(view.shape))
+
+
+def _mean(x, view):
+    count = prod(view.shape[axis] for axis in view.axes)
+    return summed(x, view.axes, keepdims=True) / x.dtype.type(count)
+
+
+# -- forward ---------------------------------------------------------------------------
+
+
+def standardised(x, weight, bias, view, epsilon):
+    """(y, mean, scale, variance); mean, scale and variance as `statistics_shape`."""
+    xp = namespace(x)
+    seen = x.reshape(view.shape)
+    if view.centre:
+        mean = _mean(seen, view)
+        y = seen - mean
+    else:
+        mean, y = xp.zeros(statistics_shape(view), x.dtype), seen.copy()
+    variance = _mean(y * y, view)
+    scale = 1 / xp.sqrt(variance + epsilon)
+    y *= scale
+    if weight is not None:
+        y *= weight.reshape(view.weight)
+    if bias is not None:
+        y += bias.reshape(view.weight)
+    return y.reshape(x.shape), mean, scale, variance
+
+
+def standardised_parts(x, weight, bias, view, epsilon):
+    """(y, mean, variance) of tensors, by ops that can be differentiated again."""
+    seen = reshape(x, shape=view.shape)
+    mean = mean_of(seen, axis=view.axes, keepdims=True)
+    centred = subtract(seen, mean) if view.centre else seen
+    variance = mean_of(square(centred), axis=view.axes, keepdims=True)
+    y = divide(centred, sqrt(add(variance, epsilon)))
+    if weight is not None:
+        y = multiply(y, reshape(weight, shape=view.weight))
+    if bias is not None:
+        y = add(y, reshape(bias, shape=view.weight))
+    return reshape(y, shape=x.shape), mean, variance
+
+
+# -- gradients -------------------------------------------------------------------------
+
+
+def dx_rule(x, mean, scale, weight, view):
+    """The function from dy to dx."""
+    return lambda dy: standardise_dx(dy, x, mean, scale, weight, view=view)
+
+
+def dweight_rule(x, mean, scale, weight, view):
+    """The function from dy to dweight."""
+    shape = weight.shape
+    return lambda dy: reshape(standardise_dweight(dy, x, mean, scale, view=view), shape=shape)
+
+
+def dbias_rule(bias, view):
+    """The function from dy to dbias."""
+    shape = bias.shape
+    return lambda dy: reshape(sum_to(reshape(dy, shape=view.shape), shape=view.weight), shape=shape)
+
+
+@standardise_dx.outlined_by
+def standardise_dx_outline(dy, x, mean, scale, weight, *, view):
+    return x.like()
+
+
+@standardise_dx.kernel(NUMPY, CUPY)
+def standardise_dx_arrays(dy, x, mean, scale, weight, *, view):
+    """g = dy * weight;  dx = scale * (g - mean(g) - z * mean(g * z)), z being standardised x."""
+    z = (x.reshape(view.shape) - mean) * scale
+    g = dy.reshape(view.shape)
+    g = g.copy() if weight is None else g * weight.reshape(view.weight)
+    along = _mean(g * z, view)
+    if view.centre:
+        g -= _mean(g, view)
+    z *= along
+    g -= z
+    g *= scale
+    return g.reshape(x.shape)
+
+
+@standardise_dweight.outlined_by
+def standardise_dweight_outline(dy, x, mean, scale, *, view):
+    return x.like(shape=view.weight)
+
+
+@standardise_dweight.kernel(NUMPY, CUPY)
+def standardise_dweight_arrays(dy, x, mean, scale, *, view):
+    z = (x.reshape(view.shape) - mean) * scale
+    z *= dy.reshape(view.shape)
+    axes = tuple(i for i, size in enumerate(view.weight) if size == 1 and view.shape[i] != 1)
+    return summed(z, axes, keepdims=True)

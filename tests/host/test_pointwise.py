@@ -1,0 +1,68 @@
+"""Pointwise ops by the host engine against NumPy's kernels, in every type and layout it takes."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from autograph.backends.host.pointwise import fits, make, takes
+from autograph.expression import Program
+from autograph.op import REGISTRY, signature_of
+from autograph.ops.pointwise import Pointwise
+from autograph.scalar_type import ScalarType
+
+OPS = [op for op in REGISTRY.values() if isinstance(op, Pointwise) and takes(op.program)]
+EXTREMES = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-30]
+
+
+def run(op, arrays, dtype):
+    inputs = [signature_of(each) for each in arrays]
+    result = ScalarType.BOOL if op.boolean else ScalarType.of(np.empty(0, dtype))
+    return make(op.program, inputs, inputs[0].like(scalar_type=result))(*arrays)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_pointwise_programs_agree_with_numpy(op, dtype):
+    rng = np.random.default_rng(0)
+    count = len(op.inputs)
+    arrays = [rng.standard_normal((3, 7, 5, 11)).astype(dtype) for _ in range(count)]
+    for i, each in enumerate(arrays):
+        each.ravel()[:10] = np.roll(EXTREMES, i).astype(dtype)
+    with np.errstate(all="ignore"):
+        kernel = op._make_kernel([None] * count, [signature_of(arrays[0])])
+        right = np.asarray(kernel(*[each.astype(np.float64) for each in arrays]))
+        right = right if op.boolean else right.astype(np.float32).astype(dtype)
+    tolerance = 3e-6 if dtype is np.float32 else 1.6e-2
+    for last in (False, True):
+        given = [
+            np.ascontiguousarray(each.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else each
+            for each in arrays
+        ]
+        y = run(op, given, dtype)
+
+        assert y.strides == (given[0].strides if not op.boolean else y.strides)
+        np.testing.assert_allclose(
+            y.astype(np.float64), right.astype(np.float64), rtol=tolerance, atol=tolerance
+        )
+
+
+def test_numbers_are_passed_as_numbers():
+    program = Program.of(("a", "x", "y"), "a * x + y", {})
+    x, y = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32)
+    kernel = make(
+        program, [signature_of(np.zeros((), np.float32))] + [signature_of(x)] * 2, signature_of(x)
+    )
+
+    np.testing.assert_array_equal(kernel(2.0, x, y), 2 * x + y)
+    np.testing.assert_array_equal(kernel(np.array(3.0, np.float32), x, y), 3 * x + y)
+
+
+def test_operands_that_broadcast_or_lie_apart_are_left_to_others():
+    x = signature_of(np.zeros((2, 3), np.float32))
+
+    assert fits(x, x)
+    assert not fits(x, signature_of(np.zeros(3, np.float32)))
+    assert not fits(x, signature_of(np.zeros((2, 3), np.float64)))
+    assert not fits(signature_of(np.zeros((3, 2), np.float32).T))

@@ -1,0 +1,516 @@
+"""Safetensors files: what is written is read back, and nothing that is wrong is."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from autograph import atomic, header
+from autograph.errors import CheckpointError
+from autograph.files import File, read, read_foreign, write
+
+ARRAYS: dict[str, Any] = {
+    "b.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "a.step": np.array(7, np.int64),
+    "half": np.array([1.5, -2], ml_dtypes.bfloat16),
+    "none": np.zeros((0, 3), np.uint8),
+    "mask": np.array([True, False]),
+}
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.safetensors"
+    write(path, ARRAYS, {"model": {"kind": "Test", "rate": 0.1}})
+    return path
+
+
+def message_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        call()
+    return str(caught.value)
+
+
+def refused(path: Path, *, foreign: bool = True) -> str:
+    """What `read`, and with it `read_foreign`, says of a file that neither takes."""
+    if foreign:
+        message_of(lambda: read_foreign(path).tensors)
+    said = message_of(lambda: read(path).tensors)
+
+    assert str(path) in said
+    return said
+
+
+def raw(path: Path, told: Any, data: bytes = b"", *, length: int | None = None) -> Path:
+    """A file with this header, whatever it says."""
+    text = told if isinstance(told, bytes) else json.dumps(told).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(kind: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[str, Any]:
+    return {"dtype": kind, "shape": shape, "data_offsets": offsets}
+
+
+# -- what is written is read back ------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", header.DTYPES.values(), ids=str)
+def test_every_scalar_type_and_layout_is_read_back(dtype: np.dtype[Any], tmp_path: Path) -> None:
+    plain = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    arrays = {
+        "plain": plain,
+        "transposed": plain.T,
+        "sliced": plain[:, ::2, ::-1],
+        "spread": np.broadcast_to(plain[:1], (5, 3, 4)),
+        "number": plain[0, 0, 1],
+        "zero_d": plain[0, 0, 1, ...],
+        "empty": plain[:, :0],
+    }
+    write(tmp_path / "f", arrays)
+    found = read(tmp_path / "f").tensors
+
+    assert sorted(arrays) == list(found)
+    for name, array in arrays.items():
+        assert (np.shape(array), dtype) == (found[name].shape, found[name].dtype)
+        assert np.asarray(array).tobytes() == found[name].tobytes()
+        assert found[name].flags.writeable
+        assert found[name].flags.owndata
+
+
+def test_big_endian_arrays_are_turned(tmp_path: Path) -> None:
+    write(tmp_path / "f", {"x": np.arange(3, dtype=">i4")})
+
+    assert [0, 1, 2] == read(tmp_path / "f").tensors["x"].tolist()
+
+
+def test_the_safetensors_library_reads_what_is_written(good: Path) -> None:
+    found = load_file(good)
+
+    assert found.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert array.dtype == found[name].dtype
+        np.testing.assert_array_equal(array, found[name])
+
+
+def test_what_the_safetensors_library_writes_is_read_as_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    save_file(ARRAYS, path, metadata={"made by": "somebody", "else": "{"})
+    found = read_foreign(path)
+
+    assert {"made by": "somebody", "else": "{"} == found.metadata
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(array, found.tensors[name])
+    assert "not written by autograph" in message_of(lambda: read(path))
+
+
+def test_equal_content_gives_equal_bytes_in_any_order(tmp_path: Path) -> None:
+    write(tmp_path / "a", ARRAYS, {"x": [1, 0.1, None, "é"]})
+    write(tmp_path / "b", dict(reversed(ARRAYS.items())), {"x": [1, 0.1, None, "é"]})
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_every_tensor_begins_at_a_multiple_of_its_scalar_type(good: Path) -> None:
+    file = read(good)
+
+    start = len(file._header)
+    assert all((start + each.begin) % each.dtype.itemsize == 0 for each in file.entries.values())
+
+
+def test_metadata_is_read_back_in_order(tmp_path: Path) -> None:
+    told = {"model": {"b": 1, "a": [1.5, "ü\n\u2028", {"deep": None}]}, "z": True}
+    write(tmp_path / "f", {}, told)
+
+    assert json.dumps(told) == json.dumps(read(tmp_path / "f").metadata)
+
+
+def test_some_tensors_are_read_alone(good: Path) -> None:
+    assert ["half", "a.step"] == list(read(good).take(["half", "a.step"]))
+
+
+def test_arrays_outlive_the_file_and_its_truncation(good: Path) -> None:
+    file = read(good)
+    found = file.tensors
+    os.truncate(good, 10)
+    file.close()
+
+    np.testing.assert_array_equal(ARRAYS["b.weight"], found["b.weight"])
+
+
+def test_a_file_cut_off_while_it_is_read_is_refused(good: Path) -> None:
+    file = read(good)
+    os.truncate(good, good.stat().st_size - 1)
+
+    assert "cut off while it was read" in message_of(lambda: file.tensors)
+
+
+# -- what is refused to be written -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "says"),
+    [
+        ({"__metadata__": np.zeros(1)}, None, "no name for a tensor"),
+        ({"x": np.array([object()])}, None, "arrays of object are not taken"),
+        ({"x": np.array(["text"])}, None, "are not taken"),
+        ({"x": np.zeros(1, np.complex64)}, None, "arrays of complex64 are not taken"),
+        ({}, {"x": float("nan")}, "cannot be written as JSON"),
+        ({}, {"x": {1, 2}}, "cannot be written as JSON"),
+        ({}, {"x": "y" * header.HEADER_LIMIT}, "the header is too long"),
+    ],
+)
+def test_what_no_reader_would_take_is_not_written(
+    arrays: Any, metadata: Any, says: str, good: Path
+) -> None:
+    before = good.read_bytes()
+
+    assert says in message_of(lambda: write(good, arrays, metadata))
+    assert before == good.read_bytes()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "fifo"])
+def test_only_ordinary_files_are_replaced(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "x")
+
+    assert "no ordinary file" in message_of(lambda: write(tmp_path / "x", ARRAYS))
+    assert [tmp_path / "x"] == list(tmp_path.iterdir())
+
+
+def test_a_link_is_followed_and_stays(good: Path) -> None:
+    link = good.with_name("link")
+    link.symlink_to(good)
+    write(link, {"x": np.zeros(1)})
+
+    assert link.is_symlink()
+    assert ["x"] == list(read(good).tensors)
+
+
+def test_leftovers_of_killed_writers_are_swept_and_nothing_else(good: Path) -> None:
+    ours = good.with_name(f".{good.name}.0123456789abcdef.partial")
+    others = [good.with_name(name) for name in (f".{good.name}.partial", ".x.partial", "y")]
+    for each in [ours, *others]:
+        each.write_bytes(b"left")
+    temporary, descriptor = atomic._temporary(good)  # a writer that lives
+    write(good, ARRAYS)
+
+    assert not ours.exists()
+    assert temporary.exists()
+    assert all(each.exists() for each in others)
+    os.close(descriptor)
+    write(good, ARRAYS)
+
+    assert not temporary.exists()
+
+
+# -- hostile files ---------------------------------------------------------------------
+
+HEADERS: dict[str, tuple[Any, bytes, str]] = {
+    "an entry that is a list": ({"x": []}, b"", "has not dtype"),
+    "a key too many": ({"x": {**entry(), "more": 1}}, bytes(4), "has not dtype"),
+    "a key missing": ({"x": {"dtype": "F32", "shape": []}}, b"", "has not dtype"),
+    "an unknown type": ({"x": entry("F4")}, bytes(4), "scalar type is not taken"),
+    "a type that is a list": ({"x": entry(["F32"])}, bytes(4), "scalar type is not taken"),
+    "a negative size": ({"x": entry(shape=[-1])}, bytes(4), "its shape is none"),
+    "a size that is true": ({"x": entry(shape=[True])}, bytes(4), "its shape is none"),
+    "a size that is a float": ({"x": entry(shape=[1.0])}, bytes(4), "its shape is none"),
+    "a huge size": ({"x": entry(shape=[2**70])}, bytes(4), "its shape is none"),
+    "a huge shape": ({"x": entry(shape=[2**20] * 30)}, bytes(4), "shape is too large"),
+    "a huge shape of nothing": (
+        {"x": entry(shape=[2**40, 2**40, 0], offsets=[0, 0])},
+        b"",
+        "shape is too large",
+    ),
+    "many axes": ({"x": entry(shape=[1] * 33)}, bytes(4), "its shape is none"),
+    "offsets beyond the end": ({"x": entry(offsets=[0, 5])}, bytes(4), "not in the file"),
+    "offsets backwards": ({"x": entry(offsets=[4, 0])}, bytes(4), "not in the file"),
+    "negative offsets": ({"x": entry(offsets=[-4, 0])}, bytes(4), "not in the file"),
+    "three offsets": ({"x": entry(offsets=[0, 4, 4])}, bytes(4), "not in the file"),
+    "offsets of 2^63": ({"x": entry(offsets=[2**63, 2**63 + 4])}, bytes(4), "not in the file"),
+    "a size that overflows": ({"x": entry(shape=[2**62, 4])}, bytes(4), "its shape is none"),
+    "too few bytes": ({"x": entry(shape=[2])}, bytes(4), "its shape and its bytes differ"),
+    "an overlap": (
+        {"x": entry(offsets=[0, 4]), "y": entry(offsets=[2, 6])},
+        bytes(6),
+        "has an overlap",
+    ),
+    "a hole": ({"x": entry(), "y": entry(offsets=[5, 9])}, bytes(9), "has a hole"),
+    "a hole before": ({"x": entry(offsets=[1, 5])}, bytes(5), "do not fill the data"),
+    "bytes after": ({"x": entry()}, bytes(5), "do not fill the data"),
+    "bytes and no tensor": ({}, bytes(1), "do not fill the data"),
+    "one tensor twice": ({"x": entry(), "y": entry()}, bytes(4), "has an overlap"),
+    "metadata that is a list": ({"__metadata__": []}, b"", "no table of strings"),
+    "metadata of numbers": ({"__metadata__": {"x": 1}}, b"", "no table of strings"),
+    "duplicate keys": (b'{"x":{},"x":{}}', b"", "is there twice"),
+    "duplicate keys within": (b'{"x":{"dtype":"U8","dtype":"U8"}}', b"", "is there twice"),
+    "NaN": (b'{"x":NaN}', b"", "NaN is no number"),
+    "infinity": (b'{"x":-Infinity}', b"", "-Infinity is no number"),
+    "an overflowing float": (b'{"x":1e999}', b"", "too large"),
+    "an integer of many digits": (b'{"x":' + b"9" * 5000 + b"}", b"", "too large"),
+    "deep lists": (b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}", b"", "nested too deeply"),
+    "deeper lists": (b'{"x":' + b"[" * 10**6, b"", "nested too deeply"),
+    "deep objects": (b'{"x":' * 150 + b"1" + b"}" * 150, b"", "nested too deeply"),
+    "a lone surrogate": (b'{"\\ud800":1}', b"", "is damaged"),
+    "bad UTF-8": (b'{"\xff":1}', b"", "is damaged"),
+    "a list": (b"[]", b"", "no JSON object"),
+    "spaces first": (b" {}", b"", "no JSON object"),
+    "a byte order mark": (b"\xef\xbb\xbf{}", b"", "no JSON object"),
+    "two values": (b"{}{}", b"", "is damaged"),
+    "half a value": (b'{"x":', b"", "is damaged"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_hostile_header_is_refused(case: str, tmp_path: Path) -> None:
+    told, data, says = HEADERS[case]
+
+    assert says in refused(raw(tmp_path / "f", told, data))
+
+
+OTHERS = {
+    "nothing": b"",
+    "nine bytes": bytes(9),
+    "a zip": b"PK\x03\x04" + bytes(60),
+    "a pickle": b"\x80\x05\x95" + bytes(60),
+    "JSON": b'{"x": 1}' * 8,
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(60),
+    "text": b"hello, world, this is a text",
+    "zeros": bytes(4096),
+    "a length beyond the end": struct.pack("<Q", 1000) + b"{}",
+    "a length of 2^64 - 1": b"\xff" * 8 + b"{}",
+    "a length of 2^63": struct.pack("<Q", 2**63) + b"{}",
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_format_is_refused(case: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(OTHERS[case])
+
+    refused(tmp_path / "f")
+
+
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero"), Path("/dev/null")):
+        assert "no ordinary file" in refused(path)
+    assert "no such file" in refused(tmp_path / "absent")
+
+
+def test_bytes_that_are_no_bool_are_refused(tmp_path: Path) -> None:
+    path = raw(tmp_path / "f", {"x": entry("BOOL", [2], [0, 2])}, b"\x01\x02")
+
+    assert "bytes above 1" in message_of(lambda: read_foreign(path).tensors)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ("[]", "format is not known"),
+        ("{}", "format is not known"),
+        ('{"format":1}', "format is not known"),
+        ('{"format":"other/1"}', "format is not known"),
+        ('{"format":"autograph/2"}', "another version of autograph wrote"),
+        ('{"format":"autograph/99999999999"}', "format is not known"),
+        ('{"format":"autograph/1"}', "no checksum"),
+        ('{"format":"autograph/1","checksum":7}', "no checksum"),
+        (f'{{"format":"autograph/1","checksum":"{"A" * 64}"}}', "no checksum"),
+        (f'{{"format":"autograph/1","checksum":"{"a" * 64}"}}', "its checksum is wrong"),
+        (f'{{"format":"autograph/1","checksum":"{"a" * 64}","x":"{"a" * 64}"}}', "no checksum"),
+        ('{"format":"autograph/1","format":"autograph/1"}', "is there twice"),
+        ('{"format":NaN}', "NaN is no number"),
+        ("[" * 10**5, "nested too deeply"),
+        ("", "is damaged"),
+    ],
+)
+def test_hostile_metadata_is_refused(document: str, says: str, tmp_path: Path) -> None:
+    path = raw(tmp_path / "f", {"__metadata__": {"autograph": document}})
+
+    assert says in refused(path, foreign=False)
+
+
+def test_names_in_a_file_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    said = refused(raw(tmp_path / "f", {"\x1b]0;owned\x07\u202e" + "x" * 10**5: []}))
+
+    assert said.removeprefix(f"load: {tmp_path}").replace("\n", "").isprintable()
+    assert len(said) < 1000
+
+
+def test_a_flipped_bit_anywhere_is_detected(good: Path) -> None:
+    whole = good.read_bytes()
+    with good.open("r+b", buffering=0) as file:
+        for place, byte in enumerate(whole):
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), place)
+                message_of(lambda: read(good).tensors)
+            os.pwrite(file.fileno(), bytes([byte]), place)
+
+    assert ARRAYS.keys() == read(good).tensors.keys()
+
+
+def test_every_truncation_is_detected(good: Path) -> None:
+    for size in reversed(range(good.stat().st_size)):
+        os.truncate(good, size)
+        refused(good)
+
+
+def mutation(rng: random.Random, whole: bytes) -> bytes:
+    """The bytes with one to four things done to them."""
+    made = bytearray(whole)
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(made) + 1)
+        part = made[place : place + rng.choice((1, 2, 8, 40))]
+        match rng.randrange(7):
+            case 0:
+                made[place : place + 1] = rng.randbytes(1)
+            case 1:
+                del made[place : place + len(part)]
+            case 2:
+                made[place:place] = rng.randbytes(rng.choice((1, 8, 100)))
+            case 3:
+                made[place:place] = part * rng.choice((1, 2, 50))
+            case 4:
+                made[place : place + 1] = rng.choice(b'{}[]",:0123456789eE-\\').to_bytes()
+            case 5:
+                made[place : place + len(part)] = bytes(len(part))
+            case 6:
+                made[:8] = struct.pack("<Q", rng.choice((0, 1, 2, place, 2**31, 2**63)))
+    return bytes(made)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_mutation_crashes_hangs_or_is_read(seed: int, good: Path) -> None:
+    """Thousands of mutations: refused by `read`; by `read_foreign` refused or read whole."""
+    rng, whole, path = random.Random(seed), good.read_bytes(), good.with_name("mutant")
+    for _ in range(1000):
+        mutant = mutation(rng, whole)
+        if mutant == whole:
+            continue
+        path.write_bytes(mutant)
+        message_of(lambda: read(path).tensors)
+        try:
+            found = read_foreign(path).tensors
+        except CheckpointError:
+            continue
+        assert sum(each.nbytes for each in found.values()) <= len(mutant)
+
+
+sizes = st.integers(-1, 9) | st.sampled_from([2**31, 2**53, 2**64])
+tables = st.dictionaries(
+    st.text(max_size=3) | st.just("__metadata__"),
+    st.fixed_dictionaries(
+        {
+            "dtype": st.sampled_from([*header.DTYPES, "F4", "", None]),
+            "shape": st.lists(sizes, max_size=3),
+            "data_offsets": st.lists(sizes, min_size=1, max_size=3),
+        }
+    )
+    | st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables, st.binary(max_size=9), st.integers(-2, 2))
+def test_any_header_is_refused_or_read_as_it_says(
+    tmp_path: Path, told: dict[str, Any], data: bytes, more: int
+) -> None:
+    text = json.dumps(told).encode()
+    path = raw(tmp_path / "f", text, data, length=max(len(text) + more, 0))
+    try:
+        found = read_foreign(path).tensors
+    except CheckpointError:
+        return
+    for name, array in found.items():
+        begin, end = told[name]["data_offsets"]
+        start = len(text) + 8 + max(more, -len(text))
+
+        assert path.read_bytes()[start + begin : start + end] == array.tobytes()
+
+
+# -- memory and time -------------------------------------------------------------------
+
+COSTLY: dict[str, Callable[[], bytes]] = {
+    "empty lists": lambda: b'{"x":[' + b"[]," * (header.HEADER_LIMIT // 3 - 8) + b"[]]}",
+    "empty objects": lambda: b'{"x":[' + b"{}," * (header.HEADER_LIMIT // 3 - 8) + b"{}]}",
+    "small keys": lambda: (
+        b"{" + b",".join(b'"%x":[]' % i for i in range(header.HEADER_LIMIT // 12)) + b"}"
+    ),
+    "floats": lambda: b'{"x":[' + b"1.5," * (header.HEADER_LIMIT // 4 - 8) + b"1]}",
+    "many tensors": lambda: (
+        b"{"
+        + b",".join(
+            b'"%x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i
+            for i in range(header.HEADER_LIMIT // 60)
+        )
+        + b"}"
+    ),
+    "one duplicate at the end": lambda: (
+        b"{" + b",".join(b'"%x":0' % i for i in range(header.HEADER_LIMIT // 12)) + b',"0":0}'
+    ),
+    "unbalanced brackets": lambda: b'{"x":' + b"[" * (header.HEADER_LIMIT - 8),
+    "digits": lambda: b'{"x":' + b"7" * (header.HEADER_LIMIT - 8) + b"}",
+    "escapes": lambda: b'{"' + b"\\u00e9" * (header.HEADER_LIMIT // 6 - 2) + b'":0}',
+    "JSON in JSON": lambda: (
+        b'{"__metadata__":{"autograph":"[' + b"[]," * (header.HEADER_LIMIT // 3 - 16) + b'[]]"}}'
+    ),
+}
+MEASURE = """
+import resource, sys, time
+from autograph.files import read, read_foreign
+from autograph.errors import CheckpointError
+for call in (read, read_foreign):
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    try:
+        call(sys.argv[1]).tensors
+    except CheckpointError as error:
+        assert len(str(error)) < 1000
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.monotonic() - start)
+"""
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_the_most_costly_headers_stay_within_memory_and_time(case: str, tmp_path: Path) -> None:
+    path = raw(tmp_path / "f", COSTLY[case]())
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True
+    )
+    for line in done.stdout.splitlines():
+        kilobytes, seconds = map(float, line.split())
+
+        assert kilobytes < 256 << 10
+        assert seconds < 8
+
+
+def test_memory_is_set_aside_only_once_the_checksum_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autograph.files.UNVERIFIED", 100)
+    write(tmp_path / "f", {"x": np.zeros(100)})
+    assert read(tmp_path / "f").tensors["x"].size == 100
+    with (tmp_path / "f").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    monkeypatch.setattr("autograph.files._empty", lambda *_: pytest.fail("set aside"))
+
+    assert "checksum is wrong" in refused_by(read(tmp_path / "f"))
+
+
+def refused_by(file: File) -> str:
+    return message_of(lambda: file.tensors)
