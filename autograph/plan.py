@@ -58,6 +58,9 @@ class Plan:
             device = self.outputs[0].device if self.outputs else HOST
         found = find_kernel(op, self.inputs, self.settings, device)
         self.kernel = found.bind(self.inputs, self.outputs, self.settings)
+        around = getattr(device.platform, "around", None)  # the host has none
+        if around is not None:
+            self.kernel = around(self.kernel, device.index)
         self.passed = {} if found.made else self.settings
         self.prepare = _preparation(op, names, given, self.inputs, found)
         self.settled = not op.dynamic and all(
@@ -135,7 +138,7 @@ class FoundKernel:
         strided: bool | str | None,
         halves: bool,
         out: bool,
-        made: bool,
+        made: bool = False,
     ) -> None:
         self.backend, self.function, self.when = backend, function, when
         self.strided = backend.adapt is not None if strided is None else strided

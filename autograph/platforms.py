@@ -18,7 +18,11 @@ Array = Any  # numpy.ndarray, cupy.ndarray, or what another platform owns
 
 
 class Platform(Protocol):
-    """One kind of device: `name` is the part of a device's name before the colon."""
+    """One kind of device: `name` is the part of a device's name before the colon.
+
+    A platform may have `around(kernel, index)` too: the kernel as it is called there, say on a
+    stream.
+    """
 
     name: str
 

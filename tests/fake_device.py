@@ -137,7 +137,7 @@ def fake_devices() -> Iterator[FakePlatform]:
         if kind != "fake":
             return candidates(self, kind)
         return [
-            FoundKernel(FAKE, each.function, each.when, each.strided, each.halves, out=False)
+            FoundKernel(FAKE, each.function, each.when, each.strided, each.halves, False, each.made)
             for each in candidates(self, "host")
             if each.backend is NUMPY and not each.out
         ]

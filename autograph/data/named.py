@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .dataset import Dataset
-from .mnist import Splits, fashion_mnist_arrays, mnist_arrays
+from .mnist_files import Splits, fashion_mnist_arrays, mnist_arrays
 
 
 class TrainTest(NamedTuple):

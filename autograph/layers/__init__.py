@@ -9,7 +9,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .activation import Celu as Celu
+    from .activation import CeluBuilder as CeluBuilder
+    from .activation import Elu as Elu
+    from .activation import EluBuilder as EluBuilder
+    from .activation import Hardsigmoid as Hardsigmoid
+    from .activation import HardsigmoidBuilder as HardsigmoidBuilder
+    from .activation import Hardswish as Hardswish
+    from .activation import HardswishBuilder as HardswishBuilder
+    from .activation import Hardtanh as Hardtanh
+    from .activation import HardtanhBuilder as HardtanhBuilder
+    from .activation import LeakyRelu as LeakyRelu
+    from .activation import LeakyReluBuilder as LeakyReluBuilder
+    from .activation import Prelu as Prelu
+    from .activation import PreluBuilder as PreluBuilder
     from .activation import Relu as Relu
+    from .activation import Relu6 as Relu6
+    from .activation import Relu6Builder as Relu6Builder
+    from .activation import ReluBuilder as ReluBuilder
+    from .activation import Selu as Selu
+    from .activation import SeluBuilder as SeluBuilder
+    from .base import Layer as Layer
+    from .batch_norm import BatchNorm1 as BatchNorm1
+    from .batch_norm import BatchNorm1Builder as BatchNorm1Builder
+    from .batch_norm import BatchNorm2 as BatchNorm2
+    from .batch_norm import BatchNorm2Builder as BatchNorm2Builder
+    from .batch_norm import BatchNorm3 as BatchNorm3
+    from .batch_norm import BatchNorm3Builder as BatchNorm3Builder
     from .builders import Builder as Builder
     from .builders import BuilderOf as BuilderOf
     from .builders import builder as builder
@@ -22,26 +48,84 @@ if TYPE_CHECKING:
     from .dense import Dense as Dense
     from .dense import DenseBuilder as DenseBuilder
     from .describe import from_description as from_description
-    from .base import Layer as Layer
+    from .dropout import Dropout as Dropout
+    from .dropout import DropoutBuilder as DropoutBuilder
+    from .embedding import Embedding as Embedding
+    from .embedding import EmbeddingBuilder as EmbeddingBuilder
+    from .norm import GroupNorm as GroupNorm
+    from .norm import GroupNormBuilder as GroupNormBuilder
+    from .norm import InstanceNorm as InstanceNorm
+    from .norm import InstanceNormBuilder as InstanceNormBuilder
+    from .norm import LayerNorm as LayerNorm
+    from .norm import LayerNormBuilder as LayerNormBuilder
+    from .norm import RMSNorm as RMSNorm
+    from .norm import RMSNormBuilder as RMSNormBuilder
     from .pool import MaxPool2 as MaxPool2
     from .pool import MaxPool2Builder as MaxPool2Builder
     from .pool import MeanPool2 as MeanPool2
     from .pool import MeanPool2Builder as MeanPool2Builder
     from .shape import Flatten as Flatten
+    from .shape import FlattenBuilder as FlattenBuilder
     from .shape import Identity as Identity
+    from .shape import IdentityBuilder as IdentityBuilder
+    from .sigmoidal import Gelu as Gelu
+    from .sigmoidal import GeluBuilder as GeluBuilder
+    from .sigmoidal import LogSoftmax as LogSoftmax
+    from .sigmoidal import LogSoftmaxBuilder as LogSoftmaxBuilder
+    from .sigmoidal import Mish as Mish
+    from .sigmoidal import MishBuilder as MishBuilder
+    from .sigmoidal import Sigmoid as Sigmoid
+    from .sigmoidal import SigmoidBuilder as SigmoidBuilder
+    from .sigmoidal import Silu as Silu
+    from .sigmoidal import SiluBuilder as SiluBuilder
+    from .sigmoidal import Softmax as Softmax
+    from .sigmoidal import SoftmaxBuilder as SoftmaxBuilder
+    from .sigmoidal import Softplus as Softplus
+    from .sigmoidal import SoftplusBuilder as SoftplusBuilder
+    from .sigmoidal import Softsign as Softsign
+    from .sigmoidal import SoftsignBuilder as SoftsignBuilder
+    from .sigmoidal import Tanh as Tanh
+    from .sigmoidal import TanhBuilder as TanhBuilder
     from .site import Site as Site
     from .summarize import Summary as Summary
     from .summarize import summary as summary
 
 KINDS = {
+    "BatchNorm1": "batch_norm",
+    "BatchNorm2": "batch_norm",
+    "BatchNorm3": "batch_norm",
+    "Celu": "activation",
     "Conv1": "conv",
     "Conv2": "conv",
     "Dense": "dense",
+    "Dropout": "dropout",
+    "Elu": "activation",
+    "Embedding": "embedding",
     "Flatten": "shape",
+    "Gelu": "sigmoidal",
+    "GroupNorm": "norm",
+    "Hardsigmoid": "activation",
+    "Hardswish": "activation",
+    "Hardtanh": "activation",
     "Identity": "shape",
+    "InstanceNorm": "norm",
+    "LayerNorm": "norm",
+    "LeakyRelu": "activation",
+    "LogSoftmax": "sigmoidal",
     "MaxPool2": "pool",
     "MeanPool2": "pool",
+    "Mish": "sigmoidal",
+    "Prelu": "activation",
+    "RMSNorm": "norm",
     "Relu": "activation",
+    "Relu6": "activation",
+    "Selu": "activation",
+    "Sigmoid": "sigmoidal",
+    "Silu": "sigmoidal",
+    "Softmax": "sigmoidal",
+    "Softplus": "sigmoidal",
+    "Softsign": "sigmoidal",
+    "Tanh": "sigmoidal",
 }
 _TOOLS = {
     "Builder": "builders",

@@ -30,6 +30,7 @@ Array = np.ndarray[Any, Any]
 
 PREFIX = "model."
 SHOWN = 12  # differences in one message
+LAYERS_LIMIT = 10_000  # in one file
 
 
 def document_of(model: Layer) -> dict[str, Any]:
@@ -110,8 +111,13 @@ def build(
 
 def _outlined(file: File, layers: Iterable[type[Layer]], seed: int) -> Layer:
     """The model of a description, its tensors without values."""
+    told = file.metadata.get("model")
+    if _count_layers(told) > LAYERS_LIMIT:
+        raise CheckpointError(
+            f"load: {file.path}: it describes too many layers\n  limit  {LAYERS_LIMIT}"
+        )
     try:
-        builder = from_description(file.metadata.get("model"), layers)  # type: ignore[arg-type]
+        builder = from_description(told, layers)  # type: ignore[arg-type]
         builder = builder.resolved() if isinstance(builder, Declared) else builder
         site = Site(HOST, F32, seed, root=builder.kind, is_blank=True)
         return cast(Layer, builder.place(site))
@@ -121,6 +127,15 @@ def _outlined(file: File, layers: Iterable[type[Layer]], seed: int) -> Layer:
         raise CheckpointError(
             f"load: {file.path}: its description makes no model\n  {error}"
         ) from error
+
+
+def _count_layers(told: Any) -> int:
+    held, count = [told], 0
+    while held:
+        each = held.pop()
+        count += isinstance(each, dict) and "kind" in each
+        held += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return count
 
 
 def _seed(file: File) -> int:

@@ -1,4 +1,6 @@
-"""Every op by name."""
+"""Every op by name, and the functions that are made of them."""
+
+from inspect import isfunction
 
 from ..op import REGISTRY, Op
 from .activations import (
@@ -98,10 +100,30 @@ from .elementwise import (
 from .embedding import embedding
 from .gather import gather_rows
 from .index import assign, frozen_key, index, index_accumulate
+from .likelihood import cross_entropy, negative_likelihood, nll_loss
 from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve, svd, svdvals
 from .linear import linear
 from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
 from .loss import cross_entropy_loss, tally, tally_loss
+from .losses import (
+    absolute_error,
+    bce_loss,
+    bce_with_logits_loss,
+    binary_entropy,
+    cosine_loss,
+    cosine_similarity,
+    hinge,
+    hinge_loss,
+    huber,
+    huber_loss,
+    kl_loss,
+    l1_loss,
+    logit_entropy,
+    mse_loss,
+    relative_entropy,
+    smooth_l1_loss,
+    squared_error,
+)
 from .matmul import matmul
 from .norm import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
 from .pad import pad, pad_constant
@@ -149,5 +171,5 @@ from .update import adam_update, sgd_update, tick
 from .update.follow import follow
 
 __all__ = sorted(
-    name for name, each in list(globals().items()) if isinstance(each, Op) or each is pointwise
+    name for name, each in list(globals().items()) if isinstance(each, Op) or isfunction(each)
 )

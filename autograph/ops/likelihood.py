@@ -96,7 +96,8 @@ def negative_likelihood_dx_outline(
 def negative_likelihood_dx_arrays(dy, target, *, shape, ignore_index, label_smoothing, reduction):
     xp = namespace(dy)
     rows, counts = _rows(target, shape, ignore_index)
-    share = xp.where(counts, dy.reshape(rows.shape) if reduction == "none" else dy, dy.dtype.type(0))
+    share = dy.reshape(rows.shape) if reduction == "none" else dy
+    share = xp.where(counts, share, dy.dtype.type(0))
     if reduction == "mean":
         share = share / counts.sum().astype(dy.dtype)
     dx = xp.empty((*shape[:2], rows.shape[1]), dy.dtype)
@@ -166,7 +167,8 @@ def nll_loss(
     each = take(weight, known, axis=0)
     if ignored is not None:
         each = where(ignored, 0.0, each)
-    loss = multiply(negative_likelihood(x, target, ignore_index=ignore_index, reduction="none"), each)
+    plain = negative_likelihood(x, target, ignore_index=ignore_index, reduction="none")
+    loss = multiply(plain, each)
     if label_smoothing:
         classes = x.shape[1]
         spread = reshape(weight, shape=(classes, *[1] * (len(x.shape) - 2)))

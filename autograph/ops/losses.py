@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingsError, ShapeError
-from .elementwise import divide, maximum, multiply, subtract, where
 from .comparison import equal
+from .elementwise import divide, maximum, multiply, subtract, where
 from .pointwise import pointwise
 from .reduce import mean, sum
 from .transcendental import exp, sqrt
@@ -51,7 +51,8 @@ def _pairs(*numbers, low=None):
     def samples(rng):
         for shape in ((3, 4), (), (0, 2)):
             if low is not None:
-                yield (rng.uniform(low, 1 - low, shape), rng.uniform(low, 1 - low, shape), *numbers), {}
+                x, target = rng.uniform(low, 1 - low, size=(2, *shape))
+                yield (np.asarray(x), np.asarray(target), *numbers), {}
                 continue
             x, apart = rng.normal(size=shape), rng.normal(size=shape)
             apart += 0.1 * np.sign(apart)
@@ -186,13 +187,15 @@ def kl_loss(x: Any, target: Any, *, log_target: bool = False, reduction: str = "
     """target * (log(target) - x), x being logarithms of probabilities; `log_target`: so is the
     target. `reduction="batch_mean"` divides the sum by N, which is the divergence itself."""
     check_same("kl_loss", x=x, target=target)
-    if log_target:
-        loss = multiply(exp(target), subtract(target, x))
-    else:
-        loss = relative_entropy(x, target)
+    plain = relative_entropy if not log_target else _relative_entropy_of_logarithms
+    loss = plain(x, target)
     if reduction == "batch_mean":
         return divide(sum(loss), x.shape[0])
     return reduce_loss("kl_loss", loss, reduction)
+
+
+def _relative_entropy_of_logarithms(x, target):
+    return multiply(exp(target), subtract(target, x))
 
 
 def cosine_similarity(a: Any, b: Any, *, axis: int = -1, epsilon: float = 1e-8) -> Any:

@@ -144,8 +144,8 @@ def _tensor(part: Any, x: Tensor) -> Tensor:
     if isinstance(part, Tensor):
         chosen = part
     else:
-        array = np.asarray(part)
-        chosen = Tensor(array.astype(np.int64) if not array.size else array, device=x.device)
+        array = np.array(part, np.int64) if isinstance(part, list) and not part else part
+        chosen = Tensor(array, device=x.device)
     if chosen.shape == () and chosen.scalar_type is BOOL:
         raise SettingsError("index: a bool is no index\n  write  x[None], or a mask of x's shape")
     return chosen

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import autograph as ag
-from autograph.data.mnist import mnist_arrays
+from autograph.data.mnist_files import mnist_arrays
 
 
 def picture(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:

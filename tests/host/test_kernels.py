@@ -315,8 +315,7 @@ def test_cross_entropy_is_stable_and_refuses_what_is_no_class():
 def test_sgd_follows_numpys(settings, size):
     rng = np.random.default_rng(7)
     states = [
-        [rng.standard_normal(size).astype(t) for rng in [np.random.default_rng(1)]][0]
-        for t in (np.float32, np.float64)
+        np.random.default_rng(1).standard_normal(size).astype(t) for t in (np.float32, np.float64)
     ]
     velocities = [np.zeros_like(w) if settings["momentum"] else None for w in states]
     steps, rate = [np.zeros((), np.int64), np.zeros((), np.int64)], np.array(0.1)

@@ -1,4 +1,5 @@
-"""Register tiles of every size against a plain product; also as wide as other processors have them."""
+"""Register tiles of every size against a plain product; also as wide as other processors have
+them."""
 
 import ctypes
 

@@ -1,7 +1,9 @@
-"""Memory for outputs that is used again: what a training step frees, the next step gets without page faults."""
+"""Memory for outputs that is used again: what a training step frees, the next step gets without
+page faults."""
 
 from __future__ import annotations
 
+import os
 import threading
 from math import prod
 from typing import Any
@@ -14,6 +16,11 @@ LIMIT = 1 << 30  # bytes kept for later; more go back to the system
 _free: dict[int, list[tuple[bytearray, int]]] = {}
 _kept = 0
 _lock = threading.RLock()  # an array may die, and take it again, while its thread holds it
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 class _Lease(np.ndarray):
@@ -32,7 +39,8 @@ class _Lease(np.ndarray):
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A C-contiguous array of any values; its memory, 64-byte aligned, comes from an array that is gone if it can."""
+    """A C-contiguous array of any values; its memory, 64-byte aligned, comes from an array that is
+    gone if it can."""
     global _kept
     dtype = np.dtype(dtype)
     size = prod(shape) * dtype.itemsize

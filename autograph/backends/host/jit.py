@@ -30,6 +30,11 @@ from llvmlite import binding, ir
 _lock = threading.RLock()
 _engines: list[Any] = []  # what is loaded stays loaded
 
+if hasattr(os, "register_at_fork"):  # no child may begin in the middle of a compilation
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+
 
 @cache
 def processor() -> tuple[str, str]:
@@ -59,26 +64,28 @@ def machine() -> Any:
 
 @cache
 def folder() -> Path | None:
-    """Where objects are kept: $AUTOGRAPH_CACHE, else ~/.cache/autograph, else a temporary folder of this user."""
+    """Where objects are kept: $AUTOGRAPH_CACHE, else ~/.cache/autograph, else a temporary folder of
+    this user."""
     choices = [
         os.environ.get("AUTOGRAPH_CACHE"),
-        os.path.join(os.path.expanduser("~"), ".cache", "autograph"),
+        "~/.cache/autograph",
     ]
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    choices.append(os.path.join(tempfile.gettempdir(), f"autograph-{user}"))
+    choices.append(f"{tempfile.gettempdir()}/autograph-{user}")
     for choice in filter(None, choices):
         try:
-            os.makedirs(choice, mode=0o700, exist_ok=True)
-            if _is_ours(choice) and os.access(choice, os.W_OK | os.X_OK):
-                return Path(choice)
-        except OSError:
+            path = Path(choice).expanduser()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_ours(path) and os.access(path, os.W_OK | os.X_OK):
+                return path
+        except (OSError, RuntimeError):  # RuntimeError: no home folder
             continue
     return None
 
 
-def _is_ours(path: str) -> bool:
+def _is_ours(path: Path) -> bool:
     """Objects are native code: a folder that others may write to is not to be trusted."""
-    status = os.stat(path)
+    status = path.stat()
     return not hasattr(os, "getuid") or (
         status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
     )
@@ -102,7 +109,7 @@ def _write(name: str, code: bytes) -> None:
         descriptor, path = tempfile.mkstemp(dir=folder(), prefix=".new-")
         with os.fdopen(descriptor, "wb") as file:
             file.write(hashlib.blake2b(code, digest_size=32).digest() + code)
-        os.replace(path, folder() / name)
+        Path(path).replace(folder() / name)
     except OSError:
         return
 
@@ -126,7 +133,8 @@ def _engine() -> bytes:
 def load(
     name: str, sources: list[str], build: Callable[[], Any], **symbols: int
 ) -> Callable[[str], int]:
-    """The addresses of functions by name, from the kept object, else from the LLVM module that `build` returns."""
+    """The addresses of functions by name, from the kept object, else from the LLVM module that
+    `build` returns."""
     key = hashlib.blake2b(
         _engine() + b"".join(map(_source, sources)) + name.encode(), digest_size=12
     ).hexdigest()
@@ -198,7 +206,8 @@ class Kernel:
         return f"{self.function.__name__}[{names}]" if names else self.function.__name__
 
     def of(self, **names: Any) -> Kernel:
-        """This kernel with these names given values: scalar types, or numbers known while compiling."""
+        """This kernel with these names given values: scalar types, or numbers known while
+        compiling."""
         key = tuple(names.items())
         found = self.kinds.get(key)
         if found is None:
@@ -221,7 +230,8 @@ class Kernel:
         return translate(self.function, "kernel", self.names, self.flags)
 
     def __call__(self, tasks: int, *words: Any) -> None:
-        """Run the kernel for every task in range(tasks); words are numbers, contiguous arrays or None."""
+        """Run the kernel for every task in range(tasks); words are numbers, contiguous arrays or
+        None."""
         launch(self.address or self.compile(), tasks, *words)
 
 

@@ -54,7 +54,8 @@ class Pointer(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A number or an address while a kernel is being translated; numbers known by then are Python's."""
+    """A number or an address while a kernel is being translated; numbers known by then are
+    Python's."""
 
     type: Any  # Scalar or Pointer
     code: ir.Value
@@ -85,7 +86,8 @@ class KernelError(SyntaxError):
 def translate(
     function: Any, name: str, bindings: dict[str, Any], flags: tuple[str, ...] = ("contract",)
 ) -> ir.Module:
-    """A module with `name(block, task)`, which reads its words from the block and calls `function`."""
+    """A module with `name(block, task)`, which reads its words from the block and calls
+    `function`."""
     module = ir.Module(name)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     types = [_parameter_type(p.annotation, bindings) for p in parameters]
@@ -433,7 +435,8 @@ class Translator:
         )
 
     def together(self, a, b):
-        """Two numbers as one type: float before integer, wide before narrow, Python's as the other's."""
+        """Two numbers as one type: float before integer, wide before narrow, Python's as the
+        other's."""
         if not isinstance(a, Value):
             a = self.known(a, None if isinstance(a, float) and not b.type.floating else b.type)
         if not isinstance(b, Value):
@@ -565,7 +568,8 @@ class Translator:
 
 
 PLAIN = {
-    "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mult": lambda a, b: a * b, "Div": lambda a, b: a / b,
+    "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mult": lambda a, b: a * b,
+    "Div": lambda a, b: a / b,
     "FloorDiv": lambda a, b: a // b, "Mod": lambda a, b: a % b, "LShift": lambda a, b: a << b,
     "RShift": lambda a, b: a >> b, "BitAnd": lambda a, b: a & b, "BitOr": lambda a, b: a | b,
     "BitXor": lambda a, b: a ^ b, "Pow": lambda a, b: a**b,
@@ -576,8 +580,10 @@ INTEGER_OPS = {
     "RShift": "ashr", "BitAnd": "and_", "BitOr": "or_", "BitXor": "xor",
 }  # fmt: skip
 COMPARE = {
-    ast.Lt: ("<", lambda a, b: a < b), ast.LtE: ("<=", lambda a, b: a <= b), ast.Gt: (">", lambda a, b: a > b),
-    ast.GtE: (">=", lambda a, b: a >= b), ast.Eq: ("==", lambda a, b: a == b), ast.NotEq: ("!=", lambda a, b: a != b),
+    ast.Lt: ("<", lambda a, b: a < b), ast.LtE: ("<=", lambda a, b: a <= b),
+    ast.Gt: (">", lambda a, b: a > b),
+    ast.GtE: (">=", lambda a, b: a >= b), ast.Eq: ("==", lambda a, b: a == b),
+    ast.NotEq: ("!=", lambda a, b: a != b),
 }  # fmt: skip
 
 

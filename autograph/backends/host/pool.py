@@ -8,6 +8,8 @@ never for a thread to show up: a busy machine slows a region but cannot stall it
 fail, so it can never run a kernel that is gone.
 """
 
+# ruff: noqa: SIM102 - `and` evaluates both sides in kernels, and `if LINUX` is decided before
+
 from __future__ import annotations
 
 import atexit
@@ -148,7 +150,8 @@ def drain(pool, me):
 
 
 def part(pool, threads, cpu):
-    """Keep sleepers off the caller's processor: Linux may wake them there, to queue for a whole time slice."""
+    """Keep sleepers off the caller's processor: Linux may wake them there, to queue for a whole
+    time slice."""
     for t in range(1, threads):
         ticket, rest = pool + TICKET + SHARE * t, 0
         if (load(ticket + CPU) == cpu) & (load(ticket + MOVED) == 0):
@@ -255,7 +258,8 @@ def seize():
 
 
 def launch(self, arguments, given):
-    """launch(address, tasks, *words) as Python calls it: numbers, floats, arrays (their data) and None (0) as words."""
+    """launch(address, tasks, *words) as Python calls it: numbers, floats, arrays (their data) and
+    None (0) as words."""
     pool = state()
     block, objects = array(i64, WORDS), pointer(i64, arguments)
     right = given >= 2

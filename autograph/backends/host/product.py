@@ -52,7 +52,8 @@ def pack(
     s2: int, sj: int,
     source: T, out: f32,
 ):  # fmt: skip
-    """source[j, k] with strides for k's three loops -> out [panel][k][width], with zeros beyond the last column."""
+    """source[j, k] with strides for k's three loops -> out [panel][k][width], with zeros beyond the
+    last column."""
     panels = (columns + width - 1) // width
     for panel in range(task * panels // tasks, (task + 1) * panels // tasks):
         left = columns - panel * width
@@ -101,7 +102,8 @@ def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
 
 @kernel
 def multiply(
-    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, k_block: int, packs: int, a: T, a_row: int, a_k: int,
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, k_block: int, packs: int, a: T,
+    a_row: int, a_k: int,
     b: f32, bias: int, relu: int, c: U, c_row: int, tile: i64, scratch: f32,
 ):  # fmt: skip
     """A block of rows times a block of panels."""
@@ -265,7 +267,8 @@ def multiply_packed(
 def _blocks(
     m: int, n: int, k: int, a_k: int, direct: bool, threads: int
 ) -> tuple[int, int, int, int, int]:
-    """Blocks of rows and of panels, how much of k at a time, whether to pack rows, and the room for that."""
+    """Blocks of rows and of panels, how much of k at a time, whether to pack rows, and the room for
+    that."""
     groups, panels = -(-m // ROWS), -(-n // PANEL)
     packs = int(k > 0 and (not direct or k > DIRECT or (a_k != 1 and panels > 4)))
     k_block = -(-k // -(-k // K_BLOCK)) if packs else max(k, 1)
@@ -283,5 +286,6 @@ def _blocks(
 
 
 def shares(parts: int, work: int) -> int:
-    """How many tasks to make of so many parts: one where starting a thread costs more than the work."""
+    """How many tasks to make of so many parts: one where starting a thread costs more than the
+    work."""
     return 1 if work < SMALL // 8 else min(parts, SHARES)

@@ -17,6 +17,7 @@ stride + j]: the gradients behind relu and max pooling.
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from llvmlite import ir
@@ -43,7 +44,8 @@ def shape() -> tuple[int, int, int]:
 
 @cache
 def addresses(output: str = "f32", lanes: int = 0) -> np.ndarray:
-    """Addresses of the tiles that store float32 or bfloat16: [vectors - 1, rows - 1], one of 2 * ROWS rows last."""
+    """Addresses of the tiles that store float32 or bfloat16: [vectors - 1, rows - 1], one of 2 *
+    ROWS rows last."""
     found, rows, vectors = shape()
     lanes = lanes or found
     name = f"tiles_{output}_{lanes}x{rows}x{vectors}"
@@ -84,7 +86,8 @@ def sparse_address(rows: int, vectors: int) -> int:
 
 
 class Tile:
-    """Emits tile(plan, A, B, C, bias, width, row): `width` columns of C exist, `row` is where its rows' tables begin."""
+    """Emits tile(plan, A, B, C, bias, width, row): `width` columns of C exist, `row` is where its
+    rows' tables begin."""
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class Tile:
         between = self.word(B_VECTOR)
         sums = [[b.alloca(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        for place in sum(sums, []):
+        for place in chain(*sums):
             b.store(zero, place)
         counts = [self.word(n) for n in (N0, N1, N2)]
         a_steps, b_steps = (
@@ -197,7 +200,7 @@ class Tile:
                         b.store(b.fadd(old, b.load(sums[i][j])), sums[i][j])
             with b.if_then(b.icmp_signed("!=", b.and_(flags, I64(RELU)), I64(0))):
                 zero = ir.Constant(self.vector, [0.0] * self.lanes)
-                for place in sum(sums, []):
+                for place in chain(*sums):
                     value = b.load(place)
                     # NaN stays
                     b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)
@@ -218,7 +221,8 @@ class Tile:
                 each(False)
 
     def emit_sparse(self) -> None:
-        """tile(count, values, offsets, step, X, stride, Y, Y's stride): rows of Y are whole vectors."""
+        """tile(count, values, offsets, step, X, stride, Y, Y's stride): rows of Y are whole
+        vectors."""
         b = self.builder
         count, values, offsets, skip, x, stride, y, y_stride = self.arguments
         values, x, y = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, y))
@@ -229,7 +233,7 @@ class Tile:
         sums = [
             [b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)
         ]
-        for place in sum(sums, []):
+        for place in chain(*sums):
             b.store(zero, place)
 
         def step(at, copy):
@@ -347,7 +351,8 @@ class Tile:
         )
 
     def store_lanes(self, values, places, count) -> None:
-        """The first `count` lanes of each value, by halves: masked stores are slow before AVX-512."""
+        """The first `count` lanes of each value, by halves: masked stores are slow before
+        AVX-512."""
         b, part = self.builder, self.lanes // 2
         values = [self.as_output(value) for value in values]
         at = b.alloca(I64)

@@ -58,8 +58,11 @@ def conv2_dx_native(dy, weight, *, size, stride, padding, dilation, groups):
         for g in range(groups):
             part = weight[g * o_group :, :, first_h:, first_w:]
             tasks = shares(panels, depth * c_group)
-            packs(tasks, tasks, c_group, PANEL, taps_h, taps_w, o_group, step_h * w_r, step_w * w_s, w_o, w_c, part,
-                  columns[offset + g * panels * depth * PANEL :])  # fmt: skip
+
+            packs(
+                tasks, tasks, c_group, PANEL, taps_h, taps_w, o_group, step_h * w_r, step_w * w_s,
+                w_o, w_c, part, columns[offset + g * panels * depth * PANEL :],
+            )  # fmt: skip
     run_convolve(found, dy, columns, groups, o_group, c_group, None, dx, h * w * c_group * groups)
     return dx.transpose(0, 3, 1, 2)
 
@@ -125,7 +128,7 @@ def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
 
 def strides_of(x):
     """Strides in elements, and whether channels are last in memory."""
-    size, (n, c, h, w) = x.itemsize, x.shape
+    size, (_, c, _, w) = x.itemsize, x.shape
     a, b, d, e = x.strides
     return (a // size, b // size, d // size, e // size), (
         b == size or c == 1
@@ -168,7 +171,7 @@ def forward_geometry(image, filter, stride, padding, dilation, groups):
     (c, h, w), (o, c_group, r, s) = image, filter
     p, q = (
         (n + 2 * a - d * (f - 1) - 1) // t + 1
-        for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation)
+        for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation, strict=True)
     )
     found = Geometry(*padding, h + 2 * padding[0], w + 2 * padding[1], padding == (0, 0))
     found.key, found.size, found.taps = (
@@ -223,7 +226,10 @@ def weight_plan(key, p, q, pitch):
 def backward_geometry(image, filter, size, stride, padding, dilation, groups):
     """Windows of dy (padded) for every pixel of x, phase by phase."""
     (o, p, q), (_, c_group, r, s) = image, filter
-    axes = [axis_phases(*each) for each in zip(size, (p, q), (r, s), stride, padding, dilation)]
+    axes = [
+        axis_phases(*each)
+        for each in zip(size, (p, q), (r, s), stride, padding, dilation, strict=True)
+    ]
     (rows, top, bottom), (columns, left, right) = axes
     found = Geometry(
         top, left, p + top + bottom, q + left + right, not (top or left or bottom or right)
@@ -297,7 +303,9 @@ def axis_phases(size, outputs, filter, stride, padding, dilation):
 def phase_words(phases, flags=0):
     """Plans as words; the arrays of offsets must outlive them."""
     words = np.zeros((len(phases), PHASE), np.int64)
-    for row, (loop, windows, outputs, first, count, offset, depth) in zip(words, phases):
+    for row, (loop, windows, outputs, first, count, offset, depth) in zip(
+        words, phases, strict=True
+    ):
         row[:] = [
             *loop,
             LANES,

@@ -16,7 +16,8 @@ NEAR = 1 << 13
 
 
 def copy_image(x, c, h, w, x_c, x_h, x_w, top, left, height, width, out):
-    """An image of any strides -> (height, width, c), with zeros around it, or cut where top or left are negative."""
+    """An image of any strides -> (height, width, c), with zeros around it, or cut where top or left
+    are negative."""
     start, stop = max(0, left), max(max(0, left), min(width, w + left))
     for i in range(height):
         there, row = out + i * width * c, i - top
@@ -40,13 +41,15 @@ def copy_image(x, c, h, w, x_c, x_h, x_w, top, left, height, width, out):
 
 @kernel
 def convolve(
-    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
+    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
+    x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32,
     phases: i64, phase_count: int, columns: f32, groups: int, c_group: int, o_group: int, bias: int,
     tile: i64,
     y: "U", y_n: int,
 ):  # fmt: skip
-    """y[n] = every phase's windows of x[n] times its columns; a phase is a plan and the pixels of y that it serves."""
+    """y[n] = every phase's windows of x[n] times its columns; a phase is a plan and the pixels of y
+    that it serves."""
     room = scratch + task * (height * width * c + PANEL)
     for n in range(task * images // tasks, (task + 1) * images // tasks):
         a = address(x + n * x_n)
@@ -69,13 +72,15 @@ def convolve(
 
 @kernel
 def gather_weight(
-    task, shares: int, blocks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
+    task, shares: int, blocks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int,
+    x_h: int, x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
     dy: "T", dy_n: int, dy_c: int, dy_h: int, dy_w: int, p: int, q: int, dy_copies: int,
     plan: i64, rows: int, groups: int, c_group: int, o_group: int, o_room: int, tile: i64,
     sums: f32,
 ):  # fmt: skip
-    """sums[share, g, (r, s, c), o]: what the images of a share add to the gradient of the weight."""
+    """sums[share, g, (r, s, c), o]: what the images of a share add to the gradient of the
+    weight."""
     share, block = task // blocks, task % blocks
     room = scratch + task * room_size
     deltas = room + (height * width * c * copies + PANEL)

@@ -29,7 +29,7 @@ def conv2_relu_max_pool2_native(
     x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding
 ):
     """y (N, O, P', Q') and the place of each of them in its window, 255 where relu stopped it."""
-    (n, c, h, w), (o, *taps) = x.shape, weight.shape
+    (n, c, h, w), o = x.shape, weight.shape[0]
     found = pooled_geometry(
         (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
     )
@@ -43,7 +43,8 @@ def conv2_relu_max_pool2_native(
         weight = np.ascontiguousarray(weight, np.float32)
         plane = found.plane
         room = o * plane + c * conv.height * conv.width + 2 * plane + PANEL
-        loops.convolve_pool_planes.of(T=scalar_of(x), WR=filter[0], WS=filter[1], STRIDE=pool_stride[1], OUTPUTS=o)(
+        constants = {"WR": filter[0], "WS": filter[1], "STRIDE": pool_stride[1], "OUTPUTS": o}
+        loops.convolve_pool_planes.of(T=scalar_of(x), **constants)(
             tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
             conv.width,
             empty((tasks * room,), np.float32), room, found.planes[0], weight, o, plane, bias,
@@ -90,7 +91,7 @@ def conv2_relu_max_pool2_back_native(
     needs_dx=True,
 ):
     """The gradients of x (None if not needed), weight and bias."""
-    (n, c, h, w), (o, *taps) = x.shape, weight.shape
+    (n, c, h, w), o = x.shape, weight.shape[0]
     found = pooled_geometry(
         (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
     )
@@ -134,7 +135,8 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
     conv = found.conv = forward_geometry(image, filter, stride, padding, dilation, 1)
     p, q = conv.size
     found.size = tuple(
-        (n + 2 * a - f) // t + 1 for n, f, t, a in zip((p, q), window, pool_stride, pool_padding)
+        (n + 2 * a - f) // t + 1
+        for n, f, t, a in zip((p, q), window, pool_stride, pool_padding, strict=True)
     )
     found.pitch = -(-o // LANES) * LANES
     found.phase = conv.phases[0].copy()

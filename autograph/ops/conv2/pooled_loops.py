@@ -29,10 +29,12 @@ DEAD = 255  # the place in a window that nothing reaches: relu stopped it
 
 @kernel
 def convolve_pool(
-    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
+    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
+    x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
     phase: i64, columns: f32, o: int, pitch: int, bias: int, tile: i64,
-    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, pp: int, qq: int, y: "T", index: u8,
+    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, pp: int, qq: int, y: "T",
+    index: u8,
 ):  # fmt: skip
     """y, index = relu and max_pool of the convolution; windows are WR x WS."""
     room = scratch + task * room_size
@@ -112,7 +114,8 @@ def convolve_pool(
 
 
 def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, there):
-    """relu of the largest of a window of channel k, and where it is: the first of equals, NaN before all."""
+    """relu of the largest of a window of channel k, and where it is: the first of equals, NaN
+    before all."""
     best, place = here[first_r * line + first_s * pitch + k], i32(first_r * WS + first_s)
     for r in range(first_r, last_r):
         for s in range(first_s, last_s):
@@ -126,12 +129,14 @@ def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, th
 
 @kernel
 def convolve_pool_planes(
-    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
+    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
+    x_w: int,
     top: int, left: int, height: int, width: int, scratch: f32, room_size: int,
     plan: i64, weight: f32, o: int, plane: int, bias: int, tile: i64,
     p: int, q: int, stride_r: int, pp: int, qq: int, y: "T", index: u8,
 ):  # fmt: skip
-    """The same for few outputs and pooling without padding: vectors hold pixels, and rows are outputs."""
+    """The same for few outputs and pooling without padding: vectors hold pixels, and rows are
+    outputs."""
     room = scratch + task * room_size
     image = room + o * plane
     best, places, pitch = array(f32, LINE), array(u8, LINE), (qq + LANES - 1) // LANES * LANES
@@ -140,7 +145,8 @@ def convolve_pool_planes(
     for n in range(task * images // tasks, (task + 1) * images // tasks):
         for k in range(c):
             copy_image(
-                x + (n * x_n + k * x_c), 1, h, w, 1, x_h, x_w, top, left, height, width, image + k * height * width
+                x + (n * x_n + k * x_c), 1, h, w, 1, x_h, x_w, top, left, height, width,
+                image + k * height * width
             )  # fmt: skip
         start, pixels = 0, (p - 1) * width + q
         while start < pixels:
@@ -188,7 +194,8 @@ def convolve_pool_planes(
 
 @kernel
 def scatter_pool(
-    task, shares: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int, x_w: int,
+    task, shares: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
+    x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
     margin: int,
     dy: "T", index: u8, pixels: int, o: int, starts: i32, down: int, right: int, line: int,

@@ -3,8 +3,8 @@
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
-from ...backends.host.language import array, f32
-from ...backends.host.product import product, scalar_of, shares
+from ...backends.host.language import array, bits, f32, from_bits, i32
+from ...backends.host.product import product, scalar_of
 from ...scalar_type import BF16, F32
 from ..matmul import matmul
 from . import linear
@@ -14,25 +14,21 @@ COLUMNS = 64  # of a task
 
 
 @kernel
-def mask(task, tasks: int, size: int, dy: "T", y: "T", out: "T"):
-    """out = dy where relu let y through."""
-    for i in range(task * size // tasks, (task + 1) * size // tasks):
-        out[i] = 0.0 if y[i] <= 0.0 else dy[i]
-
-
-@kernel
-def sum_rows(task, n: int, o: int, dy: "T", out: "T"):
-    """out[j] = the sum of dy[i, j], in order of rows."""
+def mask_and_sum(task, n: int, o: int, dy: "T", y: "T", out: "T", sums: "T"):
+    """out = dy where relu let y through; sums[j] = the sum of out[i, j], in order of rows."""
     first, last = task * COLUMNS, min(o, (task + 1) * COLUMNS)
-    sums = array(f32, COLUMNS)
+    total = array(f32, COLUMNS)
     for j in range(COLUMNS):
-        sums[j] = 0.0
+        total[j] = 0.0
     for i in range(n):
-        here = dy + (i * o + first)
+        start = i * o + first
+        here, beside, there = dy + start, y + start, out + start
         for j in range(last - first):
-            sums[j] += here[j]
+            value = from_bits(i32(0) if beside[j] <= 0.0 else bits(here[j]))
+            there[j] = value
+            total[j] += value
     for j in range(last - first):
-        out[first + j] = sums[j]
+        sums[first + j] = total[j]
 
 
 def takes(x, weight, bias=None):
@@ -63,14 +59,15 @@ def takes_back(dy, y, x, weight):
 @linear_relu_dweight.kernel(NATIVE, when=takes_back, halves=True)
 def linear_relu_dweight_native(dy, y, x, weight):
     """The gradients of weight and bias."""
-    return _dweight_and_dbias(_masked(dy, y), _rows(x))
+    deltas, dbias = _masked(dy, y)
+    return product(_rows(x).T, deltas), dbias
 
 
 @linear_relu_back.kernel(NATIVE, when=takes_back, halves=True)
 def linear_relu_back_native(dy, y, x, weight):
     """The gradients of x, weight and bias."""
-    deltas = _masked(dy, y)
-    return product(deltas, weight.T).reshape(x.shape), *_dweight_and_dbias(deltas, _rows(x))
+    deltas, dbias = _masked(dy, y)
+    return product(deltas, weight.T).reshape(x.shape), product(_rows(x).T, deltas), dbias
 
 
 def _rows(x):
@@ -78,15 +75,8 @@ def _rows(x):
 
 
 def _masked(dy, y):
-    """What of dy relu let through, as rows."""
-    masked = empty(dy.shape, dy.dtype)
-    tasks = shares(dy.size // dy.shape[-1], dy.size)
-    mask.of(T=scalar_of(dy))(tasks, tasks, dy.size, dy, y, masked)
-    return _rows(masked)
-
-
-def _dweight_and_dbias(deltas, rows):
-    n, o = deltas.shape
-    dbias = empty((o,), deltas.dtype)
-    sum_rows.of(T=scalar_of(deltas))(-(-o // COLUMNS), n, o, deltas, dbias)
-    return product(rows.T, deltas), dbias
+    """What of dy relu let through, as rows, and the sum of the rows."""
+    o = dy.shape[-1]
+    deltas, dbias = empty((dy.size // o, o), dy.dtype), empty((o,), dy.dtype)
+    mask_and_sum.of(T=scalar_of(dy))(-(-o // COLUMNS), len(deltas), o, dy, y, deltas, dbias)
+    return deltas, dbias

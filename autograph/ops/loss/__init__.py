@@ -8,13 +8,16 @@ from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import IndexRangeError, ScalarTypeError, ShapeError
 from ...op import Op
 from ...scalar_type import F64
-from ..elementwise import multiply
+from ..along import take_along_axis
+from ..elementwise import negative
+from ..reduce import mean
+from ..shape import reshape
+from ..statistics import log_softmax
 
 cross_entropy_loss = Op(
     "cross_entropy_loss", "x target", saves="probability", promotes="x", floats=True
 )
 cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy probability target", promotes="dy")
-cross_entropy_loss_ddy = Op("cross_entropy_loss_ddy", "ddx probability target", promotes="ddx probability")
 tally = Op("tally", "sums loss scores target", writes="sums", outputs="", promotes="")
 
 for _op in (cross_entropy_loss, cross_entropy_loss_dx, tally):
@@ -68,6 +71,13 @@ def cross_entropy_loss_gradient(y, x, target, *, probability):
     return lambda dy: cross_entropy_loss_dx(dy, probability, target)
 
 
+@cross_entropy_loss.composed_by
+def cross_entropy_loss_parts(x, target):
+    """The mean of -log_softmax(x)[target]."""
+    rows = reshape(target, shape=(target.shape[0], 1))
+    return negative(mean(take_along_axis(log_softmax(x, axis=1), rows, axis=1)))
+
+
 @cross_entropy_loss_dx.outlined_by
 def cross_entropy_loss_dx_outline(dy, probability, target):
     return probability.like(scalar_type=dy.scalar_type)
@@ -82,40 +92,6 @@ def cross_entropy_loss_dx_arrays(dy, probability, target):
     dx[xp.arange(rows), target.astype(np.int64)] -= 1
     dx *= dy / rows
     return dx
-
-
-@cross_entropy_loss_dx.gradient("dy")
-def cross_entropy_loss_dx_ddy(dx, dy, probability, target):
-    return lambda ddx: cross_entropy_loss_ddy(ddx, probability, target)
-
-
-@cross_entropy_loss_dx.gradient("probability")
-def cross_entropy_loss_dx_dprobability(dx, dy, probability, target):
-    rows = target.shape[0]
-    return lambda ddx: multiply(multiply(ddx, dy), 1 / rows)
-
-
-@cross_entropy_loss_ddy.outlined_by
-def cross_entropy_loss_ddy_outline(ddx, probability, target):
-    return ddx.like(shape=())
-
-
-@cross_entropy_loss_ddy.kernel(NUMPY, CUPY)
-def cross_entropy_loss_ddy_arrays(ddx, probability, target):
-    rows = len(target)
-    chosen = ddx[namespace(ddx).arange(rows), target.astype(np.int64)].sum(dtype=ddx.dtype)
-    return ((ddx * probability).sum(dtype=ddx.dtype) - chosen) / rows
-
-
-@cross_entropy_loss_ddy.gradient("ddx")
-def cross_entropy_loss_ddy_ddx(y, ddx, probability, target):
-    return lambda d: cross_entropy_loss_dx(d, probability, target)
-
-
-@cross_entropy_loss_ddy.gradient("probability")
-def cross_entropy_loss_ddy_dprobability(y, ddx, probability, target):
-    rows = target.shape[0]
-    return lambda d: multiply(multiply(ddx, d), 1 / rows)
 
 
 def softmax_samples(rng):
@@ -137,12 +113,6 @@ def cross_entropy_loss_samples(rng):
 def cross_entropy_loss_dx_samples(rng):
     for _, probability, target in softmax_samples(rng):
         yield (rng.normal(size=()), probability, target), {}
-
-
-@cross_entropy_loss_ddy.sampled_by
-def cross_entropy_loss_ddy_samples(rng):
-    for x, probability, target in softmax_samples(rng):
-        yield (x, probability, target), {}
 
 
 # -- tally -------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ ROWS = 64  # of a task
 
 @kernel
 def losses(task, n: int, c: int, x: "T", target: i64, probability: f32, each: f32, wrong: i64):
-    """probability = softmax(x), each = log(sum(exp(x))) - x[target]; wrong = 1 + a row whose target is no class."""
+    """probability = softmax(x), each = log(sum(exp(x))) - x[target]; wrong = 1 + a row whose target
+    is no class."""
     for row in range(task * ROWS, min(n, (task + 1) * ROWS)):
         here, there = x + row * c, probability + row * c
         largest = here[0]

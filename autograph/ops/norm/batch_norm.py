@@ -78,11 +78,14 @@ def batch_norm_arrays(
     count = x.size // x.shape[1]
     if count < 2:
         raise ShapeError(
-            f"batch_norm: a channel needs more than one value to train on\n  x  {x.shape}  N C ...\n"
+            f"batch_norm: a channel needs more than one value to train on\n"
+            f"  x  {x.shape}  N C ...\n"
             f"  give a larger batch, or infer: with training(False)"
         )
     dtype = ScalarType.of(x).accumulator.dtype
-    x, weight, bias = (None if a is None else a.astype(dtype, copy=False) for a in (x, weight, bias))
+    x, weight, bias = (
+        None if each is None else each.astype(dtype, copy=False) for each in (x, weight, bias)
+    )
     y, mean, scale, variance = standardised(x, weight, bias, _view(x), epsilon)
     for running, batch in (
         (running_mean, mean),

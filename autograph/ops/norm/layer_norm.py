@@ -28,7 +28,8 @@ def feature_view(op, x, axes, centre=True):
     """(rows, features): the last `axes` axes of x as one."""
     if not 0 < axes <= len(x.shape):
         raise SettingsError(
-            f"{op}: axes is {axes!r}\n  x  {x.shape}\n  write 1 to {len(x.shape)}: how many at the end"
+            f"{op}: axes is {axes!r}\n  x  {x.shape}\n"
+            f"  write 1 to {len(x.shape)}: how many at the end"
         )
     features = prod(x.shape[-axes:])
     return View((prod(x.shape[:-axes]), features), (1,), (1, features), centre)

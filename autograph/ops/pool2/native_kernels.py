@@ -1,4 +1,5 @@
-"""2-d max pooling and its gradient by the host engine, channels last or planes, as x lies in memory."""
+"""2-d max pooling and its gradient by the host engine, channels last or planes, as x lies in
+memory."""
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from . import max_pool2, max_pool2_dx
 
 @kernel
 def largest_of_windows(
-    task, tasks: int, images: int, c: int, h: int, w: int, x_n: int, x_c: int, x_h: int, x_w: int, x: "T",
+    task, tasks: int, images: int, c: int, h: int, w: int, x_n: int, x_c: int, x_h: int, x_w: int,
+    x: "T",
     p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, y_n: int, y_c: int,
     y_h: int, y_w: int,
     y: "T", index: "I",
@@ -70,7 +72,8 @@ def largest(here, first_r, last_r, first_s, last_s, line, step, y, index, there)
 
 @kernel
 def spread_windows(
-    task, tasks: int, images: int, c: int, h: int, w: int, dx_n: int, dx_c: int, dx_h: int, dx_w: int, dx: "T",
+    task, tasks: int, images: int, c: int, h: int, w: int, dx_n: int, dx_c: int, dx_h: int,
+    dx_w: int, dx: "T",
     p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, dy_n: int, dy_c: int,
     dy_h: int, dy_w: int,
     dy: "T", i_n: int, i_c: int, i_h: int, i_w: int, index: "I", room: "A",

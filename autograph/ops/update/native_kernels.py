@@ -14,7 +14,8 @@ BLOCK = 1 << 14  # elements of a task
 
 @kernel
 def sgd(
-    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, velocity: f32, master: f32, has_velocity: int,
+    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, velocity: f32, master: f32,
+    has_velocity: int,
     has_master: int, momentum: float, share: float, nesterov: int, decay: float,
 ):  # fmt: skip
     """velocity = momentum * velocity + share * dw, at first dw;  w -= rate * velocity."""
@@ -37,11 +38,13 @@ def sgd(
 
 @kernel
 def adam(
-    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32, largest: f32, master: f32,
+    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32,
+    largest: f32, master: f32,
     has_largest: int, has_master: int, beta1: f64, beta2: f64, epsilon: float, decay: float,
     decoupled: float,
 ):  # fmt: skip
-    """Both moments follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon), both unbiased."""
+    """Both moments follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon), both
+    unbiased."""
     count = step[0] + 1
     length = f32(rate[0] / (1.0 - power(beta1[0], count)))
     root = f32(1.0 / sqrt(1.0 - power(beta2[0], count)))
@@ -82,7 +85,8 @@ def advance(task, step: i64):
 
 
 def takes(w, dw, step, rate, *state, **settings):
-    """Whether the parameter is of a scalar type that the engine computes with, and its state float32."""
+    """Whether the parameter is of a scalar type that the engine computes with, and its state
+    float32."""
     return w.scalar_type is dw.scalar_type in (F32, BF16) and all(
         s is None or s.scalar_type is F32 for s in state
     )

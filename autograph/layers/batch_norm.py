@@ -1,0 +1,154 @@
+"""Batch normalisation layers, over features, sequences, images and volumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from .. import ops
+from ..errors import ShapeError
+from ..tensor import Buffer, Parameter, Tensor, is_training
+from .base import Layer
+from .builders import Builder, BuilderOf, builder
+from .dense import known_inputs
+from .norm import scale_and_shift
+from .site import Site
+
+Share = Annotated[float, Field(ge=0, le=1)]
+L_co = TypeVar("L_co", covariant=True)
+
+
+class _BatchNormBuilder(Builder[L_co]):
+    """What the settings of `BatchNorm1`, `BatchNorm2` and `BatchNorm3` share."""
+
+    inputs: int | None
+    momentum: float
+    epsilon: float
+    affine: bool
+
+    def fields_at(self, site: Site) -> dict[str, Any]:
+        """The fields of the layer."""
+        channels = (known_inputs(self.inputs, site),)
+        weight, bias = scale_and_shift(site, channels, self.affine)
+        wide = site.scalar_type.accumulator
+        return {
+            "weight": weight,
+            "bias": bias,
+            "running_mean": site.buffer(channels, 0.0, wide),
+            "running_variance": site.buffer(channels, 1.0, wide),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+        }
+
+
+@dataclass(eq=False, repr=False)
+class _BatchNorm(Layer):
+    weight: Parameter | None  # (C,)
+    bias: Parameter | None  # (C,)
+    running_mean: Buffer  # (C,)
+    running_variance: Buffer  # (C,)
+    momentum: float
+    epsilon: float
+
+    axes: ClassVar[tuple[int, ...]]  # how many x may have
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in self.axes:
+            wanted = " or ".join(map(str, self.axes))
+            raise ShapeError(
+                f"{type(self).__name__}: x has {wanted} axes\n  x  {x.shape}  N C ..."
+            )
+        running = self.running_mean, self.running_variance
+        y: Tensor
+        if is_training():
+            y = ops.batch_norm(
+                x, self.weight, self.bias, *running, momentum=self.momentum, epsilon=self.epsilon
+            )
+        else:
+            y = ops.batch_norm_fixed(x, *running, self.weight, self.bias, epsilon=self.epsilon)
+        return y if y.scalar_type is x.scalar_type else y.cast(x.scalar_type)
+
+
+@builder
+class BatchNorm1Builder(_BatchNormBuilder["BatchNorm1"]):
+    """Settings of `BatchNorm1`; `inputs` is inferred where a layer stands before it."""
+
+    inputs: PositiveInt | None = None
+    momentum: Share = 0.1
+    epsilon: PositiveFloat = 1e-5
+    affine: bool = True
+
+    def build_at(self, site: Site) -> BatchNorm1:
+        return BatchNorm1(**self.fields_at(site))
+
+
+@dataclass(eq=False, repr=False)
+class BatchNorm1(_BatchNorm):
+    """Each feature standardised over the batch: (N, C) or (N, C, L) the same.
+
+    In training by the batch, whose statistics the running ones follow; otherwise by those.
+
+    >>> norm = BatchNorm1.builder(inputs=3).build()
+    >>> norm(Tensor(np.ones((8, 3), np.float32))).shape
+    (8, 3)
+    """
+
+    axes: ClassVar[tuple[int, ...]] = (2, 3)
+
+    builder = BuilderOf(BatchNorm1Builder)
+
+
+@builder
+class BatchNorm2Builder(_BatchNormBuilder["BatchNorm2"]):
+    """Settings of `BatchNorm2`; `inputs` is inferred where a layer stands before it."""
+
+    inputs: PositiveInt | None = None
+    momentum: Share = 0.1
+    epsilon: PositiveFloat = 1e-5
+    affine: bool = True
+
+    def build_at(self, site: Site) -> BatchNorm2:
+        return BatchNorm2(**self.fields_at(site))
+
+
+@dataclass(eq=False, repr=False)
+class BatchNorm2(_BatchNorm):
+    """Each channel standardised over the batch: (N, C, H, W) the same; as `BatchNorm1`.
+
+    >>> norm = BatchNorm2.builder(inputs=3).build()
+    >>> norm(Tensor(np.ones((8, 3, 4, 4), np.float32))).shape
+    (8, 3, 4, 4)
+    """
+
+    axes: ClassVar[tuple[int, ...]] = (4,)
+
+    builder = BuilderOf(BatchNorm2Builder)
+
+
+@builder
+class BatchNorm3Builder(_BatchNormBuilder["BatchNorm3"]):
+    """Settings of `BatchNorm3`; `inputs` is inferred where a layer stands before it."""
+
+    inputs: PositiveInt | None = None
+    momentum: Share = 0.1
+    epsilon: PositiveFloat = 1e-5
+    affine: bool = True
+
+    def build_at(self, site: Site) -> BatchNorm3:
+        return BatchNorm3(**self.fields_at(site))
+
+
+@dataclass(eq=False, repr=False)
+class BatchNorm3(_BatchNorm):
+    """Each channel standardised over the batch: (N, C, D, H, W) the same; as `BatchNorm1`.
+
+    >>> norm = BatchNorm3.builder(inputs=3).build()
+    >>> norm(Tensor(np.ones((2, 3, 4, 4, 4), np.float32))).shape
+    (2, 3, 4, 4, 4)
+    """
+
+    axes: ClassVar[tuple[int, ...]] = (5,)
+
+    builder = BuilderOf(BatchNorm3Builder)
