@@ -56,7 +56,7 @@ def uniforms(key: tuple[int, int], count: int) -> np.ndarray[Any, np.dtype[np.fl
     """`count` numbers in [0, 1), of 53 bits each, from two words each."""
     pairs = words(key, 2 * count).reshape(-1, 2).astype(np.uint64)
     bits = (pairs[:, 1] << _HALF | pairs[:, 0]) >> np.uint64(11)
-    return bits * 2.0**-53
+    return bits.astype(np.float64) * 2.0**-53
 
 
 def normals(key: tuple[int, int], count: int) -> np.ndarray[Any, np.dtype[np.float64]]:

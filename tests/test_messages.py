@@ -354,14 +354,6 @@ index: 3 indices for 2 axes
   key  (0, 0, 0)""",
     ),
     (
-        "two index tensors",
-        lambda: T(2, 3)[[0], [1]],
-        IndexRangeError,
-        """\
-index: two index tensors in one key
-  write one after the other: x[a][:, b]""",
-    ),
-    (
         "a step of 0",
         lambda: T(2, 3)[::0],
         SettingsError,
@@ -391,9 +383,9 @@ take: indices are f32
         ShapeError,
         """\
 assign: y does not fit the part of x
-  x    (2, 3)
-  part (3,)
-  y    (2,)""",
+  x     (2, 3)
+  part  (3,)
+  y     (2,)""",
     ),
     (
         "assignment by indices",

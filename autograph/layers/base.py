@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ..device import HOST, Device
 from ..errors import AutographError, GraphError
+from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor
+from ..tensor.staircase import version_of
 from .builders import Builder, FieldsBuilder
 
 if TYPE_CHECKING:
@@ -194,9 +196,6 @@ def _is_fixed(layer: Layer) -> bool:
 
 def _replace(tensor: Tensor, array: Any) -> None:
     """Give a leaf or buffer another array; its gradient, made for the old one, goes."""
-    from ..outline import Outline
-    from ..tensor.tensor import version_of
-
     tensor._array, tensor.outline = array, Outline.of(array)
     version_of(tensor).count += 1
     if isinstance(tensor, Parameter) and tensor.requires_grad:

@@ -39,7 +39,7 @@ class Dropout(Layer):
 
     >>> dropout = Dropout.builder(rate=0.5).build(seed=0)
     >>> dropout(Tensor(np.ones((1, 8), np.float32)))
-    Tensor(host f32 (1, 8) [[2., 0., 0., 0., 2., 0., 2., 2.]])
+    Tensor(host f32 (1, 8) [[2., 0., 2., 0., 0., 2., 0., 0.]])
     """
 
     rate: float

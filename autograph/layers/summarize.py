@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..errors import DeclarationError
 from ..scalar_type import F32, ScalarType
@@ -73,7 +73,7 @@ def summary(
     `input` (as declared unless said), in a scalar type."""
     made: Any = model if isinstance(model, Builder) else None
     if made is None:
-        made = model._builder if isinstance(model, Layer) else model.builder()
+        made = model._builder if isinstance(model, Layer) else cast(Any, model).builder()
     shape = input or getattr(made, "input", None)
     if shape is None:
         raise DeclarationError(

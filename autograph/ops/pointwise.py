@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import CUDA, CUPY, NUMPY, Backend, enabled, namespace
+from ..backends import CUDA, CUPY, NUMPY, Backend, enabled
 from ..backends.functions import functions_of
 from ..expression import (
-    ONE,
-    ZERO,
     Call,
     Name,
     Program,
@@ -104,9 +102,7 @@ class Pointwise(Op):
         whole = self.program.expanded()
         slope = _with_output(derivative(whole, name), whole, Name(self._output))
         delta = Name(self._delta)
-        result = {ZERO: ZERO, ONE: delta}.get(slope) or simplify(
-            Call("multiply", (delta, slope))
-        )
+        result: Tree = simplify(Call("multiply", (delta, slope)))
         return Program((self._delta, *self.inputs, self._output), (), result)
 
     def _rule(self, name: str, position: int) -> Callable[..., Any]:

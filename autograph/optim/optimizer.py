@@ -14,7 +14,7 @@ from ..device import Device
 from ..errors import CheckpointError, SettingsError
 from ..settings import Described
 from ..tensor import Parameter, Tensor, no_grad
-from ..tensor.tensor import version_of
+from ..tensor.staircase import version_of
 from .clip import clipped
 from .schedule import Schedule
 

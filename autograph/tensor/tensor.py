@@ -13,12 +13,12 @@ from ..errors import DeviceError, GraphError, ShapeError
 from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
-from ..scalar_type import F32, ScalarType
+from ..scalar_type import ScalarType
 from .methods import Methods
 from .staircase import apply, install, version_of
 from .state import state
 
-_NATURAL = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "u": np.dtype(np.int64)}
+_NATURAL: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "u": np.dtype(np.int64)}
 
 
 class Tensor(Methods):
@@ -133,7 +133,7 @@ class Tensor(Methods):
                 f"item: a number is wanted, and x has {self.size} elements\n"
                 f"  x  {self.shape}\n  write  x.tolist(), or reduce it: x.sum().item()"
             )
-        return self.numpy().reshape(()).item()  # type: ignore[no-any-return]
+        return self.numpy().reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
@@ -198,7 +198,7 @@ class Tensor(Methods):
         return self.node.grad if isinstance(self.node, Leaf) else None
 
     @grad.setter
-    def grad(self, gradient: Tensor | None) -> None:
+    def grad(self, gradient: Tensor | np.ndarray[Any, Any] | None) -> None:
         if not isinstance(self.node, Leaf):
             raise GraphError(
                 "grad: only leaves keep a gradient\n  make one with requires_grad=True"
@@ -333,8 +333,8 @@ def _array_of(data: Any) -> Array:
         array = np.asarray(_plain(data))
         if array.dtype == object:
             raise ShapeError("Tensor: rows of different lengths\n  write lists of one length")
-        natural = _NATURAL.get(array.dtype.kind, array.dtype)
-        return array.astype(natural if array.size or array.ndim > 1 else F32.dtype)
+        natural: np.dtype[Any] = _NATURAL.get(array.dtype.kind, array.dtype)
+        return array.astype(natural)
     if type(data).__module__.startswith("cupy"):
         return data.copy()
     if hasattr(data, "__array__"):

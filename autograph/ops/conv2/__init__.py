@@ -7,6 +7,8 @@ the field this is the cross-correlation: the filter is not flipped.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...backends import CUDA, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
@@ -144,7 +146,7 @@ def conv2_dweight_gradient_x(dweight, dy, x, *, filter, **settings):
 
 # -- samples -------------------------------------------------------------------------
 
-SETTINGS = (
+SETTINGS: tuple[Any, ...] = (
     ((2, 3, 6, 7), (4, 3, 3, 2), {}),
     ((2, 3, 6, 7), (4, 3, 3, 2), {"stride": (2, 1), "padding": (1, 2)}),
     ((1, 4, 9, 8), (6, 2, 2, 3), {"dilation": (2, 3), "groups": 2, "padding": (1, 0)}),
