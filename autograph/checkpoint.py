@@ -26,8 +26,8 @@ from .layers.stored import (
     document_of,
     exchange,
     named_tensors,
-    place,
     refuse_differences,
+    reseed,
     staged,
 )
 from .optim import Optimizer, optimizer_from_description
@@ -199,7 +199,7 @@ class Checkpoint:
 
     def _take_seed(self, model: Layer, pattern: object) -> None:
         if pattern is None:  # restored whole, its random streams go on as well
-            place(model, seed=self.seed)
+            reseed(model, self.seed)
 
     def _optimizer_told(self) -> dict[str, Any]:
         if self.optimizer is None:

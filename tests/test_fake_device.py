@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograph import Tensor, grad, no_grad, ops
+from autograph import Tensor, grad, no_grad
 from autograph.backends import NUMPY, using
 from autograph.device import Device
 from autograph.errors import DeviceError
@@ -53,13 +53,14 @@ def equal(a: Tensor, b: Tensor) -> None:
 @pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 def test_an_op_stays_on_its_device(op: Op, platform: FakePlatform) -> None:
     for arrays, settings in samples_of(op):
-        settings = settings | ({"device": "fake:1"} if op.name in MOVING else {})
+        here = {"device": "host"} if op.name in MOVING else {}
+        there = {"device": "fake:1"} if op.name in MOVING else {}
         host, device = on("host", arrays), on("fake:1", arrays)
         if not any(isinstance(each, Tensor) for each in device):
             continue
         with no_grad(), using(NUMPY, FAKE):
-            expected = tuple_of(op(*host, **settings | ({"device": "host"} if op.name in MOVING else {})))
-            answers = tuple_of(op(*device, **settings))
+            expected = tuple_of(op(*host, **settings | here))
+            answers = tuple_of(op(*device, **settings | there))
 
         assert platform.read == 0
         for a, b in zip(expected, answers, strict=True):

@@ -88,8 +88,7 @@ def imports() -> list[Import]:
         package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
         package = [] if name == "__init__" else package
         for node, inside in walk(tree, "module"):
-            for target in targets(node, package):
-                found.append(Import(name, target, inside, node.lineno))
+            found += [Import(name, each, inside, node.lineno) for each in targets(node, package)]
     return found
 
 

@@ -426,7 +426,8 @@ Tensor: rows of different lengths
         ScalarTypeError,
         """\
 Tensor: arrays of <U1 are not taken
-  write  array.astype(...) with one of bool, u8, u16, u32, u64, i8, i16, i32, i64, f16, bf16, f32, f64""",
+  write  array.astype(...) with one of """
+        + ", ".join(each.value for each in ScalarType),
     ),
     (
         "a scalar type that is not there",

@@ -45,7 +45,9 @@ from autograph.testing import check_gradient
         ([Tensor(1.0), Tensor(2.0)], "f32", (2,)),
     ],
 )
-def test_data_decides_the_scalar_type(data: object, scalar_type: str, shape: tuple[int, ...]) -> None:
+def test_data_decides_the_scalar_type(
+    data: object, scalar_type: str, shape: tuple[int, ...]
+) -> None:
     x = Tensor(data)
 
     assert (ScalarType(scalar_type), shape) == (x.scalar_type, x.shape)
@@ -86,7 +88,13 @@ def test_full_takes_its_type_from_the_value() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "values"),
-    [((3,), [0, 1, 2]), ((1, 4), [1, 2, 3]), ((3, 0, -2), [3, 1]), ((0,), []), ((1, 2, 0.5), [1.0, 1.5])],
+    [
+        ((3,), [0, 1, 2]),
+        ((1, 4), [1, 2, 3]),
+        ((3, 0, -2), [3, 1]),
+        ((0,), []),
+        ((1, 2, 0.5), [1.0, 1.5]),
+    ],
 )
 def test_ranges(arguments: tuple[float, ...], values: list[float]) -> None:
     x = arange(*arguments)
@@ -157,7 +165,8 @@ def test_the_transpose_is_a_view() -> None:
 ARRAY = np.arange(60.0).reshape(3, 4, 5)
 KEYS = [
     0, -1, (0, 1), (0, 1, 2), slice(None), slice(1, None), slice(None, None, -1), slice(5, 9),
-    (slice(None), 1), (..., 0), (0, ...), (None, 0), (..., None), (slice(0, 2), None, 1, slice(4, 0, -2)),
+    (slice(None), 1), (..., 0), (0, ...), (None, 0), (..., None),
+    (slice(0, 2), None, 1, slice(4, 0, -2)),
     np.int64(1), (np.int32(2), slice(None)), (),
 ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor, no_grad
 from .base import Layer
+from .builders import Builder
 from .declare import Declared
 from .describe import differences, from_description
 from .site import Site
@@ -89,27 +90,31 @@ def build(
     scalar_type: ScalarType | str | None = None,
 ) -> Layer:
     """The model that a file describes, with its values. Shapes are compared before any memory
-    is set aside for them; scalar types are those of the file unless one is asked for."""
+    is set aside for them. Scalar types are those of the file; or where one is asked for, what
+    a model of it has."""
     device, seed = Device(device), _seed(file)
     frozen = file.metadata.get("frozen", [])
     if not isinstance(frozen, list):
         raise CheckpointError(f"load: {file.path}: its frozen paths are no list")
-    model = _outlined(file, layers, seed)
+    model = _outlined(file, layers, seed, ScalarType(scalar_type or F32))
     named = named_tensors(model)
     outlines = {path: each.outline for path, each in named.items()}
     chosen = _matched(file, outlines, None)
-    for path, array in file.take(chosen.values()).items():
-        _fill(named[path.removeprefix(PREFIX)], array)
+    arrays = file.take(chosen.values())
+    for path, name in chosen.items():
+        value = Tensor.borrow(arrays[name])
+        if scalar_type is not None:
+            value = value.cast(outlines[path].scalar_type)
+        _fill(named[path], value.to(device).array)
     for path, w in model.named_parameters().items():
         w.requires_grad = path not in frozen
-    if scalar_type is not None:
-        model.cast(scalar_type)
-    model.to(device)
-    place(model, device=device, scalar_type=model.scalar_type, is_blank=False)
+    _place(model, device=device, scalar_type=model.scalar_type, is_blank=False)
     return model
 
 
-def _outlined(file: File, layers: Iterable[type[Layer]], seed: int) -> Layer:
+def _outlined(
+    file: File, layers: Iterable[type[Layer]], seed: int, scalar_type: ScalarType
+) -> Layer:
     """The model of a description, its tensors without values."""
     told = file.metadata.get("model")
     if _count_layers(told) > LAYERS_LIMIT:
@@ -119,8 +124,7 @@ def _outlined(file: File, layers: Iterable[type[Layer]], seed: int) -> Layer:
     try:
         builder = from_description(told, layers)  # type: ignore[arg-type]
         builder = builder.resolved() if isinstance(builder, Declared) else builder
-        site = Site(HOST, F32, seed, root=builder.kind, is_blank=True)
-        return cast(Layer, builder.place(site))
+        return _blank(builder, seed, scalar_type)
     except CheckpointError as error:
         raise CheckpointError(f"load: {file.path}: {error}") from None
     except Exception as error:  # whatever the layers make of settings that nobody wrote
@@ -145,12 +149,33 @@ def _seed(file: File) -> int:
     return seed
 
 
-def place(model: Layer, **changes: Any) -> None:
+def _blank(builder: Builder[Any], seed: int, scalar_type: ScalarType = F32) -> Layer:
+    """The layer of a builder, its tensors without values."""
+    site = Site(HOST, scalar_type, seed, root=builder.kind, is_blank=True)
+    return cast(Layer, builder.place(site))
+
+
+def _place(model: Layer, **changes: Any) -> None:
     """Change what the layers of a model know of their place."""
     for each in model.named_layers().values():
         site: Site | None = each.__dict__.get("_site")
         if site is not None:
             each.__dict__["_site"] = replace(site, **changes)
+
+
+def reseed(model: Layer, seed: int) -> None:
+    """Make a model what it were if another seed had built it, but for its tensors: whatever
+    its layers keep that follows from the seed is replaced."""
+    before = model.__dict__["_site"].seed
+    if seed == before:
+        return
+    old, new = (_blank(model._builder, each).named_layers() for each in (before, seed))
+    for path, each in model.named_layers().items():
+        for name, value in (new[path].__dict__ if path in new else {}).items():
+            plain = not isinstance(value, Tensor | Layer | list | dict) and name[0] != "_"
+            if plain and value != old[path].__dict__[name]:
+                each.__dict__[name] = value
+    _place(model, seed=seed)
 
 
 def _fill(blank: Tensor, array: Array) -> None:
@@ -267,11 +292,8 @@ def refuse_differences(path: str | Path, name: str, here: Any, there: Any) -> No
 def _listed(head: str, found: Sequence[tuple[str, Any, Any]]) -> str:
     lines = [head]
     for place, here, there in found[:SHOWN]:
-        lines += [
-            f"  at    {place or 'the top'}",
-            f"    here  {_brief(here)}",
-            f"    file  {_brief(there)}",
-        ]
+        lines.append(f"  {place or 'the top'}")
+        lines += [f"    here  {_brief(here)}", f"    file  {_brief(there)}"]
     if len(found) > SHOWN:
         lines.append(f"  and {len(found) - SHOWN} more")
     return "\n".join(lines)

@@ -19,7 +19,6 @@ from .activations import (
     softplus,
     softsign,
 )
-from .along import gather, scatter, scatter_add, take_along_axis, take_along_axis_dx
 from .arrange import (
     chunk,
     expand_dims,
@@ -134,6 +133,7 @@ from .random import advance, random_words
 from .reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, sum
 from .rounding import ceil, floor, nan_to_num, replace_non_finite, round, trunc
 from .scan import cummax, cummin, cumprod, cumsum
+from .scatter import gather, scatter, scatter_add, take_along_axis, take_along_axis_dx
 from .shape import concat, copy, permute_dims, reshape
 from .sort import argsort, searchsorted, sort, topk
 from .statistics import euclidean_norm, log_softmax, logsumexp, norm, power_norm, softmax, std, var

@@ -8,10 +8,10 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import SettingsError
 from ..op import Op
 from ..scalar_type import I64, ScalarType
-from .along import take_along_axis_dx
 from .axes import axis_of
 from .elementwise import multiply
 from .index import index
+from .scatter import take_along_axis_dx
 from .shape import concat
 
 cumsum = Op("cumsum", "x")

@@ -13,8 +13,8 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
 from ..scalar_type import BOOL, I64, ScalarType
-from .along import take_along_axis, take_along_axis_dx
 from .axes import axis_of
+from .scatter import take_along_axis, take_along_axis_dx
 
 argsort = Op("argsort", "x")
 topk = Op("topk", "x", outputs="values indices")

@@ -88,6 +88,11 @@ def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
 
 
+def rounded(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """As `torch_of` rounds, bfloat16 through float32."""
+    return (array.astype(np.float32) if dtype.kind == "V" else array).astype(dtype)
+
+
 def several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value]
 
@@ -106,7 +111,7 @@ class Case(NamedTuple):
         given: list[Any] = []
         for each in self.inputs:
             if isinstance(each, np.ndarray):
-                changed = each.astype(dtype) if each.dtype == np.float64 else each
+                changed = rounded(each, dtype) if each.dtype == np.float64 else each
                 given.append(Tensor.borrow(laid_out(rng, changed)))
             else:
                 given.append(each)
@@ -132,8 +137,8 @@ class Case(NamedTuple):
             if not isinstance(each, np.ndarray):
                 given.append(each)
             elif each.dtype == np.float64:
-                rounded = torch_of(each, self.scalar_type)
-                given.append(rounded.to(TORCH_TYPES[scalar_type]))
+                value = torch_of(each, self.scalar_type)
+                given.append(value.to(TORCH_TYPES[scalar_type]))
             else:
                 given.append(torch.tensor(each.copy()))
         leaves = [t for t in given if isinstance(t, torch.Tensor) and t.is_floating_point()]
@@ -145,8 +150,8 @@ class Case(NamedTuple):
             deltas = self.deltas([tuple(each.shape) for each in outputs])
             for y, dy in zip(outputs, deltas, strict=True):
                 if y.requires_grad:
-                    rounded = torch_of(dy, self.result_type(y, scalar_type)).to(y.dtype)
-                    y.backward(rounded, retain_graph=True)
+                    delta = torch_of(dy, self.result_type(y, scalar_type)).to(y.dtype)
+                    y.backward(delta, retain_graph=True)
             found += [each.grad for each in leaves]
         return found
 

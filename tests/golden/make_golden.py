@@ -67,10 +67,22 @@ MATRICES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 
 REDUCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "sum/all": (torch.sum, (normal(3, 4, 5),), {}),
-    "sum/axes": (lambda x: x.sum((0, 2), keepdim=True), (normal(3, 4, 5),), {"axis": [0, 2], "keepdims": True}),
+    "sum/axes": (
+        lambda x: x.sum((0, 2), keepdim=True),
+        (normal(3, 4, 5),),
+        {"axis": [0, 2], "keepdims": True},
+    ),
     "mean/axis": (lambda x: x.mean(1), (normal(3, 4, 5),), {"axis": 1}),
-    "max/ties": (lambda x: torch.amax(x, 1), (np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]),), {"axis": 1}),
-    "min/ties": (lambda x: torch.amin(x, 1), (np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 1.0]]),), {"axis": 1}),
+    "max/ties": (
+        lambda x: torch.amax(x, 1),
+        (np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]),),
+        {"axis": 1},
+    ),
+    "min/ties": (
+        lambda x: torch.amin(x, 1),
+        (np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 1.0]]),),
+        {"axis": 1},
+    ),
 }
 
 CONVOLUTIONS = [
@@ -108,16 +120,30 @@ def main() -> None:
     for i, (x, weight, bias, stride, padding, dilation, groups) in enumerate(CONVOLUTIONS):
         inputs = (normal(*x), normal(*weight), *((normal(weight[0]),) if bias else ()))
         settings = {"stride": stride, "padding": padding, "dilation": dilation}
-        record(store, f"conv2/{i}", lambda *a, s=settings, g=groups: F.conv2d(*a, **s, groups=g), inputs)
+        record(
+            store,
+            f"conv2/{i}",
+            lambda *a, s=settings, g=groups: F.conv2d(*a, **s, groups=g),
+            inputs,
+        )
         store[f"conv2/{i}/settings"] = np.array([*stride, *padding, *dilation, groups])
     for i, (x, filter, stride, padding) in enumerate(POOLS):
         for op, function in (("max_pool2", F.max_pool2d), ("mean_pool2", F.avg_pool2d)):
             name = f"{op}/{i}"
-            record(store, name, lambda a, f=function, s=(filter, stride, padding): f(a, *s), (gapped(*x),))
+            record(
+                store,
+                name,
+                lambda a, f=function, s=(filter, stride, padding): f(a, *s),
+                (gapped(*x),),
+            )
             store[f"{name}/settings"] = np.array([*filter, *stride, *padding])
     for name, scores, target in (
         ("plain", normal(6, 5), np.array([0, 4, 2, 2, 1, 3])),
-        ("large", np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [5e3, 5e3, 5e3]]), np.array([1, 1, 2])),
+        (
+            "large",
+            np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [5e3, 5e3, 5e3]]),
+            np.array([1, 1, 2]),
+        ),
         ("one", normal(3, 1), np.array([0, 0, 0])),
     ):
         record(store, f"cross_entropy_loss/{name}", F.cross_entropy, (scores, target))
@@ -173,7 +199,9 @@ OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
 def optimizers() -> Arrays:
     """The parameter after 1, 2, 3, 10, 30 and 60 steps, in float32 and float64."""
     start = normal(4, 5).astype(np.float32)
-    gradients = (normal(STEPS, 4, 5) * rng.choice([0.01, 1.0, 3.0], size=(STEPS, 1, 1))).astype(np.float32)
+    gradients = (normal(STEPS, 4, 5) * rng.choice([0.01, 1.0, 3.0], size=(STEPS, 1, 1))).astype(
+        np.float32
+    )
     store: Arrays = {"start": start, "gradients": gradients}
     for name, (cls, settings) in OPTIMIZERS.items():
         for dtype in (torch.float32, torch.float64):

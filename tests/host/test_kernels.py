@@ -175,6 +175,20 @@ def test_convolutions_of_any_geometry(name, last):
         close(conv2_dweight_native(dy, x, filter=filter[2:], **settings), dweight, tolerance)
 
 
+def test_operands_may_have_any_strides():
+    rng = np.random.default_rng(11)
+    x, weight, bias = normal(rng, 4, 3, 9, 16), normal(rng, 8, 3, 3, 3), normal(rng, 8)
+    settings = dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1)
+    every_second = x[::-2, :, :, ::2], weight[::2, :, ::-1], bias[::2]
+    right = numpy(conv2, *wide(*every_second), **settings)
+    close(conv2_native(*every_second, **settings), right, 3e-6)
+
+    pooling = dict(filter=(2, 2), pool_stride=(2, 2), pool_padding=(0, 0))
+    y, _ = conv2_relu_max_pool2_native(*every_second, **settings, **pooling)
+    pooled, _ = numpy(max_pool2, np.maximum(right, 0), filter=(2, 2), stride=(2, 2), padding=(0, 0))
+    close(y, pooled, 3e-6)
+
+
 def test_an_empty_batch_has_no_gradient():
     settings = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
     x, dy = np.ones((0, 2, 5, 5), np.float32), np.ones((0, 3, 3, 3), np.float32)

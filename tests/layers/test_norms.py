@@ -124,7 +124,7 @@ def test_a_large_mean_does_not_cost_the_variance() -> None:
 
     wide = x.astype(np.float64)
     expected = (wide - wide.mean(axis=0)) / np.sqrt(wide.var(axis=0) + 1e-5)
-    np.testing.assert_allclose(y, expected, atol=2e-3)
+    np.testing.assert_allclose(y, expected, atol=4e-3)  # four units of the last place of 1e4
 
 
 def test_one_value_for_each_channel_is_refused_in_training() -> None:

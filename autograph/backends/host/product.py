@@ -211,8 +211,8 @@ def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
     out = empty((m, n), a.dtype)
     if not out.size:
         return out
-    if bias is not None and bias.dtype != np.float32:
-        bias = bias.astype(np.float32)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias, np.float32)
     (a_row, a_k), (b_k, b_j) = a.strides, b.strides
     columns = pack_columns(b, k, n, b_k // size, b_j // size)
     rounds = size != 4 and k > K_BLOCK  # sums of several blocks of k are kept in float32

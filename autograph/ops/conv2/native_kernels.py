@@ -110,8 +110,8 @@ def conv2_dweight_native(dy, x, *, filter, stride, padding, dilation, groups):
 def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
     """Convolve all images, a range of them in a task."""
     n, c, h, w = x.shape
-    if bias is not None and bias.dtype != np.float32:
-        bias = bias.astype(np.float32)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias, np.float32)
     strides, copies = image_strides(x, found)
     tasks = min(n, pool.get_num_threads()) if n * y_n * c_group * found.taps > 1 << 16 else 1
     scratch = (

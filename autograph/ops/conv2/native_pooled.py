@@ -35,8 +35,8 @@ def conv2_relu_max_pool2_native(
     )
     conv, (p, q), (pp, qq) = found.conv, found.conv.size, found.size
     y, index = empty((n, pp, qq, o), x.dtype), empty((n, pp, qq, o), np.uint8)
-    if bias is not None and bias.dtype != np.float32:
-        bias = bias.astype(np.float32)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias, np.float32)
     strides, copies = image_strides(x, conv)
     tasks = min(n, pool.get_num_threads())
     if found.planes is not None:

@@ -8,9 +8,9 @@ from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import IndexRangeError, ScalarTypeError, ShapeError
 from ...op import Op
 from ...scalar_type import F64
-from ..along import take_along_axis
 from ..elementwise import negative
 from ..reduce import mean
+from ..scatter import take_along_axis
 from ..shape import reshape
 from ..statistics import log_softmax
 

@@ -119,11 +119,16 @@ def batch_norm_parts(
     y, mean, variance = standardised_parts(x, weight, bias, _view(x), epsilon)
     count = prod(x.shape) // x.shape[1]
     if running_mean is not None:
-        follow(running_mean, reshape(mean, shape=-1), momentum)
+        follow(running_mean, _value(reshape(mean, shape=-1)), momentum)
     if running_variance is not None:
         unbiased = multiply(reshape(variance, shape=-1), count / (count - 1))
-        follow(running_variance, unbiased, momentum)
+        follow(running_variance, _value(unbiased), momentum)
     return y
+
+
+def _value(x):
+    """x without its graph, which what follows it is no part of."""
+    return x.detach() if hasattr(x, "detach") else x
 
 
 @batch_norm.sampled_by
