@@ -36,6 +36,7 @@ from .tensor import (
 
 if TYPE_CHECKING:
     from . import data, layers, metrics, optim, testing
+    from .backends.host.pool import get_num_threads, set_num_threads
     from .checkpoint import Checkpoint, load, save
     from .train import evaluate, fit
 
@@ -45,6 +46,8 @@ __version__ = "0.1.0"
 _LATER = {
     "Checkpoint": "checkpoint",
     "evaluate": "train",
+    "get_num_threads": "backends.host.pool",
+    "set_num_threads": "backends.host.pool",
     "fit": "train",
     "load": "checkpoint",
     "save": "checkpoint",
@@ -72,6 +75,7 @@ __all__ = [
     "evaluate",
     "fit",
     "full",
+    "get_num_threads",
     "grad",
     "higher_order",
     "is_recording",
@@ -87,6 +91,7 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "save",
+    "set_num_threads",
     "testing",
     "training",
     "using",

@@ -48,7 +48,7 @@ FUNCTIONS: dict[str, tuple[str, ...] | None] = {
     "divide": ("1 / b", "0 - y / b"),
     "power": (
         "where(b == 0, 0.0, b * a ** (b - 1))",
-        "where((a == 0) & (b > 0), 0.0, y * log(a))",
+        "where((a == 0) & (b >= 0), 0.0, y * log(a))",
     ),
     "negative": ("0 - 1",),
     "remainder": ("1", "0 - floor(a / b)"),
@@ -69,10 +69,7 @@ FUNCTIONS: dict[str, tuple[str, ...] | None] = {
     "asin": ("rsqrt(1 - a * a)",),
     "acos": ("0 - rsqrt(1 - a * a)",),
     "atan": ("1 / (1 + a * a)",),
-    "atan2": (
-        "where((a == 0) & (b == 0), 0.0, b / (a * a + b * b))",
-        "where((a == 0) & (b == 0), 0.0, 0 - a / (a * a + b * b))",
-    ),
+    "atan2": ("b / (a * a + b * b)", "0 - a / (a * a + b * b)"),
     "sinh": ("cosh(a)",),
     "cosh": ("sinh(a)",),
     "tanh": ("1 - y * y",),

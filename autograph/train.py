@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
+from .capture import capture
 from .data.dataset import Batch, Dataset, as_dataset
+from .data.feed import Feed
+from .device import Device
 from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
@@ -123,28 +126,67 @@ def _epochs(
             scores = model(batch.inputs)
             meter.add(loss(scores, batch.targets), scores, batch.targets)
 
-    def run(name: str, step: Callable[[Batch], None], batches: Iterator[Batch], count: int) -> Stats:
-        meter.reset()
-        for done, batch in enumerate(batches, 1):
-            step(batch)
-            if watch is not None:
-                watch(name, done, count)
-        return meter.read()
+    train_pass = _pass_of("train", train, now.batch_size, train_step, place, optimizer)
+    test_pass = None
+    if test is not None:
+        test_pass = _pass_of("test", test, test_batch_size, test_step, place, None)
 
     for epoch in range(now.epoch + 1, now.epochs + 1):
         start = perf_counter()
         order = train.order(now.seed, epoch)
         count = -(-len(train) // now.batch_size)
-        batches = train.batches(now.batch_size, order=order, **place)
-        trained = run("train", train_step, batches, count)
+        meter.reset()
+        train_pass(order, watch)
+        trained = meter.read()
         seconds = perf_counter() - start
         tested = None
-        if test is not None:
-            batches = test.batches(test_batch_size, **place)
-            tested = run("test", test_step, batches, -(-len(test) // test_batch_size))
+        if test_pass is not None:
+            meter.reset()
+            test_pass(None, watch)
+            tested = meter.read()
         now = replace(now, epoch=epoch, step=now.step + count)
         rate = len(train) / seconds
         yield Report(epoch, trained, tested, perf_counter() - start, rate, now)
+
+
+Pass = Callable[[Any, Watch | None], None]  # over a data set in an order (None: as it stands)
+
+
+def _pass_of(
+    name: str,
+    data: Dataset,
+    size: int,
+    step: Callable[[Batch], None],
+    place: dict[str, Any],
+    optimizer: Optimizer | None,
+) -> Pass:
+    """The step for every batch; captured, batches and all, where the data live on the device."""
+    device: Device = place["device"]
+    count = -(-len(data) // size)
+
+    def tell(watch: Watch | None, done: int) -> None:
+        if watch is not None:
+            watch(name, done, count)
+
+    if device.is_host or not data.lives_on(device):
+        captured = capture(step, optimizer=optimizer)
+
+        def moved(order: Any, watch: Watch | None) -> None:
+            for done, batch in enumerate(data.batches(size, order=order, **place), 1):
+                captured(batch)
+                tell(watch, done)
+
+        return moved
+    feed = Feed(data, size, **place)
+    drawn = capture(lambda count: step(feed.draw(count)), optimizer=optimizer)
+
+    def fed(order: Any, watch: Watch | None) -> None:
+        feed.start(order)
+        for done, each in enumerate(feed.sizes, 1):
+            drawn(each)
+            tell(watch, done)
+
+    return fed
 
 
 def evaluate(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import autograph as ag
+from autograph.capture import capture
 from autograph.device import Device
 from autograph.optim import SGD
 from examples.mnist.lenet5 import LeNet5
@@ -69,13 +70,11 @@ def runs_of(scalar_type: str) -> dict[str, Callable[[], Any]]:
             return model(x)
 
     found = {"train": lambda: step(x, t), "inference 1000": lambda: infer(images)}
-    if hasattr(ag, "capture"):
-        captured, fast = ag.capture(step, optimizer=optimizer), ag.capture(infer)
-        found |= {
-            "train captured": lambda: captured(x, t),
-            "inference 1000 captured": lambda: fast(images),
-        }
-    return found
+    captured, fast = capture(step, optimizer=optimizer), capture(infer)
+    return found | {
+        "train captured": lambda: captured(x, t),
+        "inference 1000 captured": lambda: fast(images),
+    }
 
 
 def main() -> None:

@@ -47,8 +47,10 @@ class Doctests:
     def names(self, doctest_namespace: dict[str, Any]) -> None:
         """The names that a reader of the documentation has imported."""
         import autograph
+        from autograph import layers
 
         doctest_namespace |= {"ag": autograph, "np": np}
-        for name in ("Tensor", "grad", "no_grad", "using"):
-            if hasattr(autograph, name):
-                doctest_namespace.setdefault(name, getattr(autograph, name))
+        for name in ("Tensor", "arange", "grad", "no_grad", "ops", "using"):
+            doctest_namespace[name] = getattr(autograph, name)
+        for name in layers.__all__:
+            doctest_namespace[name] = getattr(layers, name)

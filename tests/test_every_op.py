@@ -185,6 +185,21 @@ def test_a_tensor_and_an_array_give_the_same_bits(op: Op) -> None:
             assert y.numpy().tobytes() == np.asarray(array).tobytes()
 
 
+@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+def test_a_numpy_scalar_beside_arrays_is_a_0d_array(op: Op) -> None:
+    for arrays, settings in samples_of(op):
+        scalars = [isinstance(each, np.ndarray) and each.ndim == 0 for each in arrays]
+        if op.writes or not any(scalars) or all(scalars):
+            continue
+        for dtype in ("f4", "f8"):
+            typed = [each.astype(dtype) if is_float(each) else each for each in arrays]
+            given = [a[()] if s else a for a, s in zip(typed, scalars, strict=True)]
+            for y, other in zip(
+                tuple_of(op(*given, **settings)), tuple_of(op(*typed, **settings)), strict=True
+            ):
+                assert y.tobytes() == other.tobytes()
+
+
 def test_every_op_has_samples_or_is_reached_by_the_gradient_of_one_that_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

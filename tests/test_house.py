@@ -45,6 +45,7 @@ ROOMS = [
     "data",
     "metrics",
     "progress",
+    "watching",
     "capture",
     "checkpoint",
     "train",

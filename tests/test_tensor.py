@@ -324,6 +324,14 @@ def test_assignment_broadcasts_and_casts() -> None:
     assert x.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
+def test_a_negative_zero_is_not_taken_for_zero() -> None:
+    x = ones(2)
+    x[...] = 0.0
+    x[...] = -0.0
+
+    assert np.signbit(x.numpy()).all()
+
+
 def test_writing_in_a_graph_is_refused_while_recording() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x * 2.0

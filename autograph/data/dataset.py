@@ -85,9 +85,18 @@ class Dataset:
             if resident is None:
                 yield self._moved(order[first : first + size], device, scalar_type)
             else:
-                inputs, targets = resident
-                gathered = self._gathered(inputs, part, scalar_type)
-                yield Batch(gathered, ops.gather_rows(targets, part))
+                yield self.take(part, scalar_type)
+
+    def lives_on(self, device: Device) -> bool:
+        """Whether the whole set is, or fits and now is, on a device."""
+        return self._on(device) is not None
+
+    def take(self, places: Tensor, scalar_type: ScalarType) -> Batch:
+        """The samples at some places, gathered on the device where the places and the set live."""
+        resident = self._on(places.device)
+        assert resident is not None, f"the set does not fit on {places.device}"
+        inputs, targets = resident
+        return Batch(self._gathered(inputs, places, scalar_type), ops.gather_rows(targets, places))
 
     def hash(self) -> str:
         """A digest of all samples: another one is another data set."""

@@ -174,7 +174,7 @@ def reseed(model: Layer, seed: int) -> None:
         for name, value in (new[path].__dict__ if path in new else {}).items():
             plain = not isinstance(value, Tensor | Layer | list | dict) and name[0] != "_"
             if plain and value != old[path].__dict__[name]:
-                each.__dict__[name] = value
+                setattr(each, name, value)
     _place(model, seed=seed)
 
 

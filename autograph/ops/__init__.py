@@ -168,7 +168,16 @@ from .transcendental import (
 from .transfer import transfer
 from .triangle import diagonal, trace, tril, triu
 from .update import adam_update, sgd_update, tick
+from .update.adafactor import adafactor_update
+from .update.adagrad import adadelta_update, adagrad_update
+from .update.adamax import adamax_update
 from .update.follow import follow
+from .update.lamb import lamb_update
+from .update.lion import lion_update
+from .update.muon import muon_update
+from .update.nadam import nadam_update
+from .update.radam import radam_update
+from .update.rmsprop import rmsprop_update
 
 __all__ = sorted(
     name for name, each in list(globals().items()) if isinstance(each, Op) or isfunction(each)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import CUDA, CUPY, NUMPY, Backend, enabled
+from ..backends import CUDA, CUPY, NATIVE, NUMPY, Backend, enabled
 from ..backends.functions import functions_of
 from ..expression import (
     Call,
@@ -26,7 +26,10 @@ from ..scalar_type import BOOL
 from .broadcast import sum_to
 
 # Where the compiled backends turn a pointwise op into a kernel: `compile_pointwise(op)`.
-COMPILERS: dict[Backend, str] = {CUDA: "autograph.backends.cuda.pointwise"}
+COMPILERS: dict[Backend, str] = {
+    NATIVE: "autograph.backends.host.pointwise",
+    CUDA: "autograph.backends.cuda.pointwise",
+}
 
 
 class Pointwise(Op):

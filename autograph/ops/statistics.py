@@ -65,7 +65,15 @@ def var_arrays(x, *, axis, correction, keepdims):
 
 
 def std_arrays(x, *, axis, correction, keepdims):
-    return var_arrays(x, axis=axis, correction=correction, keepdims=keepdims) ** 0.5
+    return _root(var_arrays, x, axis=axis, correction=correction, keepdims=keepdims)
+
+
+def _root(squares, x, **settings):
+    """The root of a sum of squares; computed in f64 where the squares are too large for f32."""
+    y = squares(x, **settings)
+    if isinstance(x, np.ndarray) and x.dtype == np.float32 and np.isinf(y).any():
+        y = squares(x.astype(np.float64), **settings)
+    return y**0.5
 
 
 def _away(x, axis):
@@ -113,7 +121,11 @@ def euclidean_norm_outline(x, *, axis=None, keepdims=False):
 
 @euclidean_norm.kernel(NUMPY, CUPY)
 def euclidean_norm_arrays(x, *, axis, keepdims):
-    return summed(x * x, axes_in(x, axis), keepdims=keepdims) ** 0.5
+    return _root(_squares, x, axis=axis, keepdims=keepdims)
+
+
+def _squares(x, *, axis, keepdims):
+    return summed(x * x, axes_in(x, axis), keepdims=keepdims)
 
 
 @euclidean_norm.gradient("x")

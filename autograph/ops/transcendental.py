@@ -52,7 +52,15 @@ tan = pointwise("tan", "x", "tan(x)", floats=True, samples=_inside)
 asin = pointwise("asin", "x", "asin(x)", floats=True, samples=_inside)
 acos = pointwise("acos", "x", "acos(x)", floats=True, samples=_inside)
 atan = pointwise("atan", "x", "atan(x)", floats=True)
-atan2 = pointwise("atan2", "a b", "atan2(a, b)", floats=True)  # its gradient at (0, 0) is 0
+atan2 = pointwise(
+    "atan2",
+    "a b",
+    "atan2(a, b)",
+    da="where(h == 0, 0, dy * (b / h) / h)",
+    db="where(h == 0, 0, -dy * (a / h) / h)",
+    h="hypot(a, b)",
+    floats=True,
+)
 
 # -- Hyperbolas ------------------------------------------------------------------------
 

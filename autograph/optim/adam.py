@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from .. import ops
 from ..settings import described
 from ..tensor import Parameter, Tensor
+from .groups import GroupSettings
 from .optimizer import Optimizer, State
 from .schedule import Schedule
 from .sgd import like_zeros
@@ -37,6 +38,7 @@ class Adam(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
+    groups: GroupSettings
 
     decoupled: ClassVar[bool] = False  # whether the decay leaves the moments alone
 

@@ -7,11 +7,20 @@ from typing import Any
 
 from ..errors import CheckpointError, SettingsError
 from .adam import Adam, AdamW
+from .adam_variants import Adamax, NAdam, RAdam
+from .large_models import LAMB, Adafactor, Lion
+from .muon import Muon
 from .optimizer import Optimizer
-from .schedule import SCHEDULES
+from .root_squares import Adadelta, Adagrad, RMSprop
+from .schedules import schedule_of
 from .sgd import SGD
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    each.__name__: each
+    for each in (
+        LAMB, SGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Lion, Muon, NAdam, RAdam, RMSprop
+    )
+}  # fmt: skip
 
 
 def optimizer_from_description(
@@ -32,17 +41,7 @@ def optimizer_from_description(
     rate = settings.get("learning_rate")
     try:
         if isinstance(rate, dict):
-            settings["learning_rate"] = _schedule_of(rate)
+            settings["learning_rate"] = schedule_of(rate)
         return kinds[kind].from_settings(settings)
     except SettingsError as error:
         raise CheckpointError(f"description: the optimizer cannot be read\n{error}") from None
-
-
-def _schedule_of(description: Mapping[str, Any]) -> Any:
-    settings = dict(description)
-    kind = settings.pop("kind", None)
-    if not isinstance(kind, str) or kind not in SCHEDULES:
-        raise CheckpointError(
-            f"description: there is no schedule {kind!r}\n  known  {', '.join(SCHEDULES)}"
-        )
-    return SCHEDULES[kind].from_settings(settings)

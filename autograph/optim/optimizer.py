@@ -16,6 +16,7 @@ from ..settings import Described
 from ..tensor import Parameter, Tensor, no_grad
 from ..tensor.staircase import version_of
 from .clip import clipped
+from .groups import Groups, GroupSettings
 from .schedule import Schedule
 
 State = dict[str, Tensor]
@@ -35,6 +36,7 @@ class Optimizer(Described):
     learning_rate: NonNegativeFloat | Schedule
     clip_norm: PositiveFloat | None
     clip_value: PositiveFloat | None
+    groups: GroupSettings
 
     state: dict[str, State]
     count: int  # updates so far
@@ -44,6 +46,7 @@ class Optimizer(Described):
         self._owned: dict[str, ReferenceType[Parameter]] = {}
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
         self._clocks: dict[Device, _Clock] = {}
+        self._groups = Groups(self, self.groups)
 
     # -- for subclasses -----------------------------------------------------------------
 
@@ -64,20 +67,33 @@ class Optimizer(Described):
         with no_grad():
             gradients = clipped([w.grad for w in moving.values()], self.clip_norm, self.clip_value)
             for (path, w), dw in zip(moving.items(), gradients, strict=True):
-                self.move(w, dw, self._clock(w.device).rate(self), self._state_of(path, w))
+                mover, paced = self._groups.mover(self, path)
+                rate = paced._clock(w.device).rate(paced)
+                mover.move(w, dw, rate, self._state_of(path, w, mover))
                 w.grad = None
                 if w.scalar_type.is_half:
                     self._versions[path] = version_of(w).count
+        self.counted(self.count + 1)
+
+    def counted(self, count: int) -> None:
+        """Begin the update after `count` others."""
+        self.count = count
         for clock in self._clocks.values():
             clock.ticked = False
-        self.count += 1
+        for twin in self._groups.twins:
+            twin.counted(count)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         rate = self.learning_rate
         return rate(step) if isinstance(rate, Schedule) else rate
 
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "groups": self._groups.describe()}
+
     def _own(self, parameters: Mapping[str, Parameter]) -> None:
+        if not self._owned:
+            self._groups.check(parameters)
         for path, w in parameters.items():
             owned = self._owned.setdefault(path, ref(w))
             if owned() is not w:
@@ -93,13 +109,13 @@ class Optimizer(Described):
             clock = self._clocks[device] = _Clock(device)
         return clock
 
-    def _state_of(self, path: str, w: Parameter) -> State:
+    def _state_of(self, path: str, w: Parameter, mover: Optimizer) -> State:
         """What is remembered of `w`, where and in the scalar type that it is now."""
         state = self.state.get(path)
         wide = w.scalar_type.accumulator
         if state is None:
             like = w.detach().cast(wide)
-            state = {"step": Tensor(np.zeros((), np.int64), device=w.device), **self.remember(like)}
+            state = {"step": Tensor(np.zeros((), np.int64), device=w.device), **mover.remember(like)}
             self.state[path] = state
         for name, each in state.items():
             if each.device is not w.device:
@@ -141,9 +157,11 @@ class Optimizer(Described):
             state.setdefault(path, {})[what] = each.to(w.device)
         for path, found in state.items():
             self._refuse_misfit(path, found, parameters[path])
-        self.state, self.count = state, count
+        self.state = state
+        self.counted(count)
         self._owned = {path: ref(w) for path, w in parameters.items()}
-        self._clocks.clear()
+        for each in (self, *self._groups.twins):
+            each._clocks.clear()
         self._versions = {
             path: version_of(parameters[path]).count
             for path in state
@@ -152,7 +170,8 @@ class Optimizer(Described):
 
     def _refuse_misfit(self, path: str, found: State, w: Parameter) -> None:
         like = w.detach().cast(w.scalar_type.accumulator)
-        wanted = {"step": (), **{name: each.shape for name, each in self.remember(like).items()}}
+        remembered = self._groups.mover(self, path)[0].remember(like)
+        wanted = {"step": (), **{name: each.shape for name, each in remembered.items()}}
         if w.scalar_type.is_half:
             wanted["master"] = w.shape
         have = {name: each.shape for name, each in found.items()}

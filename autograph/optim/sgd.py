@@ -10,6 +10,7 @@ from .. import ops
 from ..errors import SettingsError
 from ..settings import described
 from ..tensor import Parameter, Tensor, zeros
+from .groups import GroupSettings
 from .optimizer import Optimizer, State
 from .schedule import Schedule
 
@@ -35,6 +36,7 @@ class SGD(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
+    groups: GroupSettings
 
     def __post_init__(self) -> None:
         super().__post_init__()

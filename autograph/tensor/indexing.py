@@ -73,6 +73,8 @@ def put(x: Tensor, key: Any, value: Any) -> None:
         return
     view, axes, places = _chosen(x.detach(), key)
     if places is not None:
+        if len(axes) == 1:
+            places = ops.flat_index(places, sizes=(view.shape[axes[0]],))
         ops.assign_at(view, value, places, axes=axes, value=number)
 
 

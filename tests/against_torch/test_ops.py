@@ -12,6 +12,8 @@ from autograph.op import REGISTRY  # noqa: E402
 from .cases import Case  # noqa: E402
 from .table import ELSEWHERE, ROWS  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, of var and of layouts
+
 
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_op_agrees_with_torch(name: str, torch_samples: int, torch_seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Writes the golden values: what torch answers, for the cases of `cases.py`. Run by hand:
+"""Writes the golden values: what torch answers for the cases below. Run by hand:
 
     python tests/golden/make_golden.py
 

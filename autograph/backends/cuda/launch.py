@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .compile import Constant, compile_kernel
+from .stream import current_device
 
 NULL = np.uint64(0)  # no array: CuPy would follow None
 
@@ -39,9 +40,7 @@ class Kernel:
         self._functions: dict[int, Any] = {}  # by device
 
     def __call__(self, blocks: int | tuple[int, ...], *arguments: Any) -> None:
-        from cupy.cuda.device import get_device_id
-
-        device = get_device_id()
+        device = current_device()
         function = self._functions.get(device)
         if function is None:
             function = self._functions[device] = self._load(device)

@@ -98,7 +98,7 @@ def compile_text(text: str, instance: str, architecture: int) -> tuple[str, byte
     known = [each for each in architectures() if each <= architecture]
     exact = architecture in known
     target = f"sm_{architecture}" if exact else f"compute_{max(known, default=architecture)}"
-    options = [f"--gpu-architecture={target}", "--std=c++17"]
+    options = [f"--gpu-architecture={target}", "--std=c++17", "-default-device"]
     encoded = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
     program = ctypes.c_void_p()
     _call("nvrtcCreateProgram", ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None)

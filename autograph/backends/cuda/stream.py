@@ -8,9 +8,10 @@ it would not be ordered with ours.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import get_ident
 from typing import Any
 
 
@@ -19,6 +20,20 @@ class _Here(threading.local):
 
 
 _here = _Here()
+_recording: dict[int, int] = {}  # devices whose stream records, and the thread that asked
+_finished = threading.Condition()
+
+
+def current_device() -> int:
+    """The index of this thread's device."""
+    return _get_device_id()()
+
+
+@cache
+def _get_device_id() -> Callable[[], int]:
+    from cupy.cuda.device import get_device_id
+
+    return get_device_id
 
 
 @cache
@@ -32,11 +47,13 @@ def stream_of(device: int) -> Any:
 
 def enter(device: int) -> None:
     """Make a device and its stream those of this thread, also for the caller's own CuPy code."""
-    from cupy.cuda import Device
-    from cupy.cuda.device import get_device_id
-
-    if _here.device == device == get_device_id():
+    if _recording and _recording.get(device, get_ident()) != get_ident():
+        with _finished:  # what this thread asks would be recorded by the other one
+            _finished.wait_for(lambda: _recording.get(device, get_ident()) == get_ident())
+    if _here.device == device == current_device():
         return
+    from cupy.cuda import Device
+
     Device(device).use()
     stream_of(device).use()
     _here.device = device
@@ -66,9 +83,6 @@ def _marked(event_class: Any, stream: Any) -> Any:
     return event
 
 
-_recording: set[int] = set()  # devices whose stream records
-
-
 def is_recording(device: int) -> bool:
     """Whether what a device is asked is written down instead of done."""
     return device in _recording
@@ -76,25 +90,28 @@ def is_recording(device: int) -> bool:
 
 @contextmanager
 def recording(device: int) -> Iterator[list[Any]]:
-    """Within the block, launches on a device are recorded; the list then holds the graph.
-
-    Where the block or a launch in it fails, the stream works again as before.
+    """Within the block, what this thread asks of a device is recorded; the list then holds the
+    graph. Other threads wait. Where the block fails, the stream works again as before.
     """
     enter(device)
-    stream, graphs = stream_of(device), []
+    stream: Any = stream_of(device)
+    graphs: list[Any] = []
     stream.begin_capture()
-    _recording.add(device)
+    _recording[device] = get_ident()
     failed = True
     try:
         yield graphs
         failed = False
     finally:
-        _recording.discard(device)
         try:
             graphs.append(stream.end_capture())
         except Exception:
             if not failed:
                 raise
+        finally:
+            with _finished:
+                del _recording[device]
+                _finished.notify_all()
 
 
 class PrivateMemory:

@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from ...errors import IndexRangeError
+from .stream import current_device
 
 _NONE = np.uint64(2**64 - 1)  # what the fault word holds while nothing is wrong
 
@@ -50,9 +51,7 @@ _making = Lock()
 
 def words() -> Words:
     """Those of the current device."""
-    from cupy.cuda.device import get_device_id
-
-    device = get_device_id()
+    device = current_device()
     found = _words.get(device)
     if found is None:
         with _making:

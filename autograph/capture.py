@@ -1,0 +1,347 @@
+"""capture: a training step, or any function of tensors, run once, recorded once, then replayed.
+
+On a device a recording is a CUDA graph over memory of its own; on the host steps run as they are.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from weakref import ref
+
+from . import ops
+from .backends import limit
+from .device import Device
+from .errors import CaptureError, MemoryLimitError
+from .op import Op
+from .optim import Optimizer
+from .tensor import Tensor
+from .tensor.staircase import version_of
+from .tensor.state import state
+from .watching import Watch, watching
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RECORDINGS = 8  # kept at a time, one for each kind of inputs; the oldest goes first
+ATTEMPTS = 8  # recordings that may turn out stale before the step stays eager
+
+
+def capture(step: Callable[P, T], *, optimizer: Optimizer | None = None) -> Captured[P, T]:
+    """The step as a callable that is recorded on its third call, and replayed from then on.
+
+    What the step does to Python objects happens while it runs and is recorded, not when it is
+    replayed: numbers that change from step to step have to be arrays. Name the `optimizer` that
+    it updates, whose count of steps is kept. Tensors among the arguments are data; everything
+    else about them (shapes, scalar types, numbers) chooses the recording. The first replay is
+    compared bit for bit with a step that ran eagerly. What cannot be captured runs eagerly, and
+    a warning says why.
+
+        fast = capture(step, optimizer=optimizer)
+        for batch in batches:
+            loss = fast(batch)
+    """
+    return Captured(step, optimizer)
+
+
+class Captured(Generic[P, T]):
+    """What `capture` returns."""
+
+    def __init__(self, step: Callable[P, T], optimizer: Optimizer | None) -> None:
+        self.step, self.optimizer = step, optimizer
+        self.eager = False  # for good
+        self._entries: dict[Any, _Trial | _Recording | None] = {}
+        self._left = ATTEMPTS
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.eager:
+            return self.step(*args, **kwargs)
+        inputs: list[Tensor] = []
+        try:
+            key = _outlined((args, kwargs), inputs), *_mode()
+            entry = self._entries.get(key)
+        except TypeError as error:
+            why = f"an argument is neither a tensor nor hashable: {error}"
+            return self._give_up(why, args, kwargs)
+        if isinstance(entry, _Recording):
+            if self._is_current(entry):
+                return self._replayed(entry, inputs)
+            self._left -= 1
+            if not self._left:
+                why = "tensors that it reads are replaced again and again"
+                return self._give_up(why, args, kwargs)
+            entry = None
+        if isinstance(entry, _Trial):
+            return self._record(key, entry, inputs, args, kwargs)
+        if key not in self._entries:
+            return self._first(key, args, kwargs)
+        return self._try(key, inputs, args, kwargs)
+
+    def __repr__(self) -> str:
+        kept = sum(isinstance(each, _Recording) for each in self._entries.values())
+        return f"capture({self.step}): {'eager' if self.eager else f'{kept} recordings'}"
+
+    # -- the calls before a recording ------------------------------------------------------
+
+    def _first(self, key: Any, args: Any, kwargs: Any) -> T:
+        """An eager step, which makes whatever state there is to make."""
+        watch = Watch()
+        with watching(watch):
+            results = self.step(*args, **kwargs)
+        devices = {each for each in watch.devices if not each.is_host}
+        if len(devices) == 1 and watch.devices == devices:
+            while len(self._entries) >= RECORDINGS:
+                del self._entries[next(iter(self._entries))]
+            self._entries[key] = None
+        elif devices:
+            names = ", ".join(sorted(map(str, watch.devices)))
+            self._warn(f"it uses several devices: {names}")
+        else:
+            self.eager = True
+        return results
+
+    def _try(self, key: Any, inputs: list[Tensor], args: Any, kwargs: Any) -> T:
+        """An eager step, of which is kept what the replay of a recording has to give."""
+        watch = Watch(before={})
+        try:
+            given = _copies(inputs)
+        except MemoryLimitError:
+            given, watch = [], Watch()
+        with watching(watch):
+            results = self.step(*args, **kwargs)
+        if watch.before is not None:
+            written = [each for each in watch.before if each.tensor() is not None]
+            outputs: list[Tensor] = []
+            try:
+                _outlined(results, outputs)
+                self._entries[key] = _Trial(
+                    given, written, _copies(each.array for each in written), _copies(outputs)
+                )
+                return results
+            except MemoryLimitError:
+                pass
+            except TypeError:
+                return self._warn("it returns what is no tensor and cannot be compared") or results
+        warnings.warn(
+            "capture: there is no memory to check the first replay against an eager step",
+            stacklevel=3,
+        )
+        self._entries[key] = _Trial([], [], [], None)
+        return results
+
+    # -- recording ---------------------------------------------------------------------------
+
+    def _record(
+        self, key: Any, trial: _Trial, inputs: list[Tensor], args: Any, kwargs: Any
+    ) -> T:
+        from .backends.cuda.stream import PrivateMemory, recording, stream_of
+
+        self._lay_out()
+        watch, memory = Watch(), PrivateMemory()
+        count = 0 if self.optimizer is None else self.optimizer.count
+        try:
+            device = self._device_of(inputs, trial)
+            with memory.use():
+                buffers = [Tensor.borrow(array) for array in _copies(inputs)]
+                given_args, given_kwargs = _replaced((args, kwargs), iter(buffers))
+                with watching(watch), recording(device.index) as graphs:
+                    results = self.step(*given_args, **given_kwargs)
+            outputs: list[Tensor] = []
+            shape = _outlined(results, outputs)
+            gc.collect()
+            found = _Recording(
+                graphs[0], stream_of(device.index), memory, buffers, results, outputs, shape,
+                watch.held(buffers), watch.written(),
+            )  # fmt: skip
+            del given_args, given_kwargs
+            self._check(found, watch, outputs, trial)
+            agrees = self._agrees(found, trial)
+        except Exception as error:
+            for leaf, gradient in watch.gradients:
+                leaf.grad = gradient
+            if self.optimizer is not None:
+                self.optimizer.count = count
+                for clock in self.optimizer._clocks.values():
+                    clock.ticked = False
+            return self._give_up(_reason(error), args, kwargs)
+        if not agrees:
+            if self.optimizer is not None:
+                self.optimizer.count = count
+            return self._give_up("a replay differs from the eager step", args, kwargs)
+        self._entries[key] = found
+        found.fill(inputs)
+        return found.run()
+
+    def _device_of(self, inputs: list[Tensor], trial: _Trial) -> Device:
+        for each in (*inputs, *(each.tensor() for each in trial.written)):
+            if each is not None and not each.device.is_host:
+                return each.device
+        raise CaptureError("it writes no tensor that lives on, and is given none")
+
+    def _check(
+        self, found: _Recording, watch: Watch, outputs: list[Tensor], trial: _Trial
+    ) -> None:
+        """Refuse a recording whose replays would not do what the step does."""
+        own = {id(each) for each in outputs}
+        if any(id(each) not in own for each in watch.left()):
+            raise CaptureError("a tensor that it makes lives on beside what it returns")
+        if any(leaf.grad is not None for leaf, _ in watch.gradients):
+            raise CaptureError("it leaves gradients behind, which no update has taken")
+        if any(each.node is not None and each.node.edges is not None for each in outputs):
+            raise CaptureError("it returns a tensor with a graph: return y.detach()")
+        if self.optimizer is None and "tick" in watch.names:
+            raise CaptureError("it updates an optimizer: write capture(step, optimizer=optimizer)")
+        arrays = {id(array) for _, array in found.written}
+        if trial.outputs is not None and arrays != {id(each.array) for each in trial.written}:
+            raise CaptureError("it writes other tensors from step to step")
+
+    def _agrees(self, found: _Recording, trial: _Trial) -> bool:
+        """Whether a replay of the step that was tried gives its bits; the state is put back."""
+        if trial.outputs is None:
+            return True
+        now = _copies(array for _, array in found.written)
+        for each in trial.written:
+            ops.assign(each.array, each.before)
+        found.fill([Tensor.borrow(each) for each in trial.inputs])
+        found.graph.launch(found.stream)
+        replayed = [each._array for each in found.outputs] + [each.array for each in trial.written]
+        expected = trial.outputs + trial.after
+        same = len(replayed) == len(expected) and all(map(_same_bits, replayed, expected))
+        for (_, array), kept in zip(found.written, now, strict=True):
+            ops.assign(array, kept)
+        return same
+
+    # -- replaying ---------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        if self.optimizer is not None:
+            for clock in self.optimizer._clocks.values():
+                clock._lay_out(self.optimizer)
+
+    def _is_current(self, found: _Recording) -> bool:
+        """Whether the tensors that were recorded are still those of the model and optimizer."""
+        self._lay_out()
+        for each, array in found.held:
+            tensor = each()
+            if tensor is None or tensor._array is not array:
+                return False
+        optimizer = self.optimizer
+        return optimizer is None or all(
+            version_of(w).count == count
+            for path, count in optimizer._versions.items()
+            if (w := optimizer._owned[path]()) is not None
+        )
+
+    def _replayed(self, found: _Recording, inputs: list[Tensor]) -> T:
+        found.fill(inputs)
+        results = found.run()
+        for each, _ in found.written:
+            tensor = each()
+            if tensor is not None:
+                version_of(tensor).count += 1
+        optimizer = self.optimizer
+        if optimizer is not None:
+            optimizer.count += 1
+            for path in optimizer._versions:
+                w = optimizer._owned[path]()
+                if w is not None:
+                    optimizer._versions[path] = version_of(w).count
+        return results
+
+    # -- where it does not go ----------------------------------------------------------------
+
+    def _warn(self, why: str) -> None:
+        self.eager = True
+        self._entries.clear()
+        name = getattr(self.step, "__qualname__", repr(self.step))
+        warnings.warn(f"capture: {name} runs eagerly: {why}", stacklevel=4)
+
+    def _give_up(self, why: str, args: Any, kwargs: Any) -> T:
+        self._warn(why)
+        return self.step(*args, **kwargs)
+
+
+class _Trial(NamedTuple):
+    """An eager step: what it was given, what it wrote, and what came out (None: not kept)."""
+
+    inputs: list[Any]
+    written: list[Any]  # Written: tensor, array, and its values before
+    after: list[Any]
+    outputs: list[Any] | None
+
+
+class _Recording:
+    """A graph of launches, the memory that it works in, and what it reads and writes."""
+
+    def __init__(
+        self, graph: Any, stream: Any, memory: Any, buffers: list[Tensor], results: Any,
+        outputs: list[Tensor], shape: Any, held: Any, written: Any,
+    ) -> None:  # fmt: skip
+        self.graph, self.stream, self.memory = graph, stream, memory
+        self.buffers, self.results, self.outputs, self.shape = buffers, results, outputs, shape
+        self.held: list[tuple[ref[Tensor], Any]] = held
+        self.written: list[tuple[ref[Tensor], Any]] = written
+
+    def fill(self, inputs: list[Tensor]) -> None:
+        """Copy the arguments to where the recording reads them."""
+        for buffer, each in zip(self.buffers, inputs, strict=True):
+            ops.assign(buffer._array, each._array)
+
+    def run(self) -> Any:
+        """Replay, and copy what came out, which the next replay writes over."""
+        self.graph.launch(self.stream)
+        if not self.outputs:
+            return self.results
+        fresh = iter([Tensor.borrow(ops.copy(each._array)) for each in self.outputs])
+        return _replaced(self.results, fresh)
+
+
+def _mode() -> tuple[Any, ...]:
+    return state.recording, state.training, state.higher_order, limit()
+
+
+def _outlined(value: Any, tensors: list[Tensor]) -> Any:
+    """What a recording depends on of arguments or results; their tensors go into the list."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return value.outline
+    if isinstance(value, tuple | list):
+        return type(value), *[_outlined(each, tensors) for each in value]
+    if isinstance(value, dict):
+        return dict, *[(name, _outlined(each, tensors)) for name, each in value.items()]
+    hash(value)
+    return type(value), value
+
+
+def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same with other tensors in place of its own."""
+    if isinstance(value, Tensor):
+        return next(tensors)
+    if isinstance(value, tuple | list):
+        parts = [_replaced(each, tensors) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, dict):
+        return {name: _replaced(each, tensors) for name, each in value.items()}
+    return value
+
+
+def _copies(values: Any) -> list[Any]:
+    """Copies of arrays, or of the arrays of tensors."""
+    return [ops.copy(each._array if isinstance(each, Tensor) else each) for each in values]
+
+
+def _same_bits(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and bool(a.tobytes() == b.tobytes())
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, and in which op."""
+    name, trace = "", error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, Op):
+            name = f"{owner.name}: "
+        trace = trace.tb_next
+    return f"{name}{str(error) or type(error).__name__}"

@@ -1,0 +1,148 @@
+"""Lion, LAMB and Adafactor: for large models and batches."""
+
+from __future__ import annotations
+
+from pydantic import NonNegativeFloat, NonPositiveFloat, PositiveFloat
+
+from .. import ops
+from ..settings import described
+from ..tensor import Parameter, Tensor, zeros
+from .adam import Fraction
+from .groups import GroupSettings
+from .optimizer import Optimizer, State
+from .schedule import Schedule
+from .sgd import like_zeros
+
+
+@described
+class Lion(Optimizer):
+    """w = w - learning_rate * (sign(beta1 * moment + (1 - beta1) * dw) + weight_decay * w);
+    moment = beta2 * moment + (1 - beta2) * dw.
+
+    Chen and others, 2023: every number moves by the learning rate, which is therefore three to
+    ten times smaller than Adam's, and the decay as much larger.
+
+    >>> Lion().beta2
+    0.99
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 1e-4
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.99
+    weight_decay: NonNegativeFloat = 0.0
+    maximize: bool = False
+    clip_norm: PositiveFloat | None = None
+    clip_value: PositiveFloat | None = None
+    groups: GroupSettings
+
+    def remember(self, like: Tensor) -> State:
+        return {name: like_zeros(like) for name in ("moment",)}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        ops.lion_update(
+            w,
+            dw,
+            state["step"],
+            rate,
+            state["moment"],
+            state.get("master"),
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=self.weight_decay,
+            maximize=self.maximize,
+        )
+
+
+@described
+class LAMB(Optimizer):
+    """way = unbiased moment1 / (sqrt(unbiased moment2) + epsilon) + weight_decay * w;
+    w = w - learning_rate * |w| / |way| * way.
+
+    Adam for large batches: a step is as long for each parameter as the parameter is (You and
+    others, 2020).
+
+    >>> LAMB().weight_decay
+    0.01
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-6
+    weight_decay: NonNegativeFloat = 0.01
+    maximize: bool = False
+    clip_norm: PositiveFloat | None = None
+    clip_value: PositiveFloat | None = None
+    groups: GroupSettings
+
+    def remember(self, like: Tensor) -> State:
+        return {name: like_zeros(like) for name in ("moment1", "moment2")}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        ops.lamb_update(
+            w,
+            dw,
+            state["step"],
+            rate,
+            state["moment1"],
+            state["moment2"],
+            state.get("master"),
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            maximize=self.maximize,
+        )
+
+
+@described
+class Adafactor(Optimizer):
+    """share = t ** decay;  rows, columns follow the means of dw² by share;
+    way = dw / sqrt(rows @ columns / mean(rows)), at most clip long by its root mean square;
+    w = w - max(epsilon2, root mean square of w) * min(learning_rate, 1 / sqrt(t)) * way.
+
+    Shazeer and Stern, 2018: of a matrix it remembers a row and a column. `epsilon1` is the
+    machine's unless said; a vector's squares are kept whole. As torch.optim.Adafactor.
+
+    >>> Adafactor().decay
+    -0.8
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 1e-2
+    decay: NonPositiveFloat = -0.8
+    epsilon1: PositiveFloat | None = None
+    epsilon2: PositiveFloat = 1e-3
+    clip: PositiveFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.0
+    maximize: bool = False
+    clip_norm: PositiveFloat | None = None
+    clip_value: PositiveFloat | None = None
+    groups: GroupSettings
+
+    def remember(self, like: Tensor) -> State:
+        if like.ndim < 2:
+            return {"squares": like_zeros(like)}
+        place = {"device": like.device, "scalar_type": like.scalar_type}
+        *batch, rows, columns = like.shape
+        return {
+            "rows": zeros((*batch, rows, 1), **place),
+            "columns": zeros((*batch, 1, columns), **place),
+        }
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        ops.adafactor_update(
+            w,
+            dw,
+            state["step"],
+            rate,
+            state.get("rows"),
+            state.get("columns"),
+            state.get("squares"),
+            state.get("master"),
+            decay=self.decay,
+            epsilon1=self.epsilon1,
+            epsilon2=self.epsilon2,
+            clip=self.clip,
+            weight_decay=self.weight_decay,
+            maximize=self.maximize,
+        )

@@ -1,0 +1,106 @@
+"""Watching what a function does with tensors: which it reads, writes, makes and leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from weakref import ref
+
+from . import op as op_module
+from . import ops
+from .device import Device
+from .graph import Leaf
+from .op import Op
+from .tensor import Tensor
+from .tensor.staircase import apply
+
+
+class Written(NamedTuple):
+    """A tensor that was written, its array, and a copy of what that held before."""
+
+    tensor: ref[Tensor]
+    array: Any
+    before: Any
+
+
+class Watch:
+    """What was seen. With `before={}` values are copied before they are first written."""
+
+    def __init__(self, before: dict[int, Written] | None = None) -> None:
+        self.devices: set[Device] = set()
+        self.names: set[str] = set()  # of ops
+        self.external: dict[int, Tensor] = {}  # tensors that were there before
+        self.gradients: list[tuple[Leaf, Any]] = []  # of those, as they were
+        self._before = before
+        self._made: dict[int, ref[Tensor]] = {}
+        self._written: dict[int, tuple[ref[Tensor], Any]] = {}
+
+    @property
+    def before(self) -> list[Written] | None:
+        """Each array that was written, once; None where copies were not asked for."""
+        return None if self._before is None else list(self._before.values())
+
+    def enter(self, op: Op, inputs: Sequence[Any]) -> None:
+        """An op is about to run."""
+        self.names.add(op.name)
+        for i, each in enumerate(inputs):
+            if not isinstance(each, Tensor):
+                continue
+            self.devices.add(each.device)
+            made = self._made.get(id(each))
+            if (made is None or made() is not each) and id(each) not in self.external:
+                self.external[id(each)] = each
+                if isinstance(each.node, Leaf):
+                    self.gradients.append((each.node, each.node.grad))
+            if op.writes and (op.inputs[0] if op.variable else op.inputs[i]) in op.writes:
+                array = each._array
+                if self._before is not None and id(array) not in self._before:
+                    self._before[id(array)] = Written(ref(each), array, ops.copy(array))
+                self._written.setdefault(id(array), (ref(each), array))
+
+    def leave(self, results: Any) -> None:
+        """It has answered."""
+        for each in results if isinstance(results, tuple) else (results,):
+            if isinstance(each, Tensor):
+                self.devices.add(each.device)
+                self._made[id(each)] = ref(each)
+
+    def left(self) -> list[Tensor]:
+        """The tensors that were made and still live."""
+        return [each for made in self._made.values() if (each := made()) is not None]
+
+    def held(self, buffers: Sequence[Tensor]) -> list[tuple[ref[Tensor], Any]]:
+        """The tensors that were there before and live on, with their arrays."""
+        own = {id(each) for each in buffers}
+        found = [(ref(each), each._array) for key, each in self.external.items() if key not in own]
+        self.external.clear()
+        return [(each, array) for each, array in found if each() is not None]
+
+    def written(self) -> list[tuple[ref[Tensor], Any]]:
+        """The tensors that were written and live on, with their arrays."""
+        return [(each, array) for each, array in self._written.values() if each() is not None]
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Within the block, `watch` sees every op that this thread runs on tensors."""
+    thread = threading.get_ident()
+
+    def applied(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+        if threading.get_ident() != thread:
+            return apply(op, inputs, settings)
+        watch.enter(op, inputs)
+        results = apply(op, inputs, settings)
+        watch.leave(results)
+        return results
+
+    before = Tensor.__apply__
+    Tensor.__apply__ = staticmethod(applied)
+    op_module._APPLIERS.clear()
+    try:
+        yield
+    finally:
+        Tensor.__apply__ = staticmethod(before)
+        op_module._APPLIERS.clear()

@@ -1,0 +1,153 @@
+"""Captured steps on a CUDA device: the bits of eager ones, or a warning. `pytest -m device`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import autograph as ag
+from autograph import Tensor
+from autograph.capture import _Recording, capture
+from autograph.layers import Dense, Dropout, Layer, Relu, sequential
+from autograph.optim import SGD, Adam, Cosine
+
+pytestmark = pytest.mark.device
+
+
+@sequential(input=(20,))
+class Small(Layer):
+    """Rows (N, 20) -> scores (N, 5)."""
+
+    dense1: Dense = Dense.builder(outputs=16, bias=True)
+    relu1: Relu
+    dropout: Dropout = Dropout.builder(rate=0.25)
+    dense2: Dense = Dense.builder(outputs=5, bias=True)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(learning_rate=0.1, momentum=0.9),
+    "adam": lambda: Adam(learning_rate=Cosine(peak=0.01, steps=30)),
+    "forever": lambda: SGD(learning_rate=Cosine(peak=0.01, steps=5)),
+}
+
+
+def rows(seed: int, count: int = 8) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    x = Tensor(rng.standard_normal((count, 20), np.float32), device="cuda")
+    return x, Tensor(rng.integers(0, 5, count), device="cuda")
+
+
+def run(kind, scalar_type, *, captured, steps=12):
+    model = Small.build(device="cuda", scalar_type=scalar_type, seed=3)
+    optimizer = OPTIMIZERS[kind]()
+
+    def step(x, t):
+        loss = model(x.cast(scalar_type)).cross_entropy_loss(t)
+        loss.backward()
+        model.update(optimizer)
+        return loss
+
+    call = capture(step, optimizer=optimizer) if captured else step
+    losses = [call(*rows(i, 8 if i % 3 else 5)).item() for i in range(steps)]
+    if captured:
+        assert sum(isinstance(each, _Recording) for each in call._entries.values()) == 2
+    state = {name: each.numpy() for name, each in optimizer.tensors().items()}
+    weights = {name: each.numpy() for name, each in model.parameters().items()}
+    return losses, {**state, **weights}, optimizer.count
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+def test_a_captured_step_gives_the_bits_of_an_eager_one(kind, scalar_type):
+    eager, eager_state, eager_count = run(kind, scalar_type, captured=False)
+    found, state, count = run(kind, scalar_type, captured=True)
+
+    assert found == eager
+    assert count == eager_count
+    assert state.keys() == eager_state.keys()
+    for name, each in state.items():
+        assert each.tobytes() == eager_state[name].tobytes(), name
+
+
+def test_what_it_returned_stays_when_it_is_called_again():
+    double = capture(lambda x: x * 2.0)
+    found = [double(Tensor([float(i)], device="cuda")) for i in range(6)]
+
+    assert [each.item() for each in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_a_parameter_that_was_replaced_is_recorded_anew():
+    w = Tensor([2.0], device="cuda")
+    scale = capture(lambda x: x * w)
+    x = Tensor([3.0], device="cuda")
+    assert [scale(x).item() for _ in range(5)] == [6.0] * 5
+    w._array = Tensor([5.0], device="cuda")._array
+
+    assert [scale(x).item() for _ in range(5)] == [15.0] * 5
+    w[...] = 7.0
+    assert scale(x).item() == 21.0
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (lambda x: Tensor(x.sum().item()), "the host reads an array"),
+        (lambda x: x + Tensor(np.ones(3, np.float32), device="cuda"), "is put on the device"),
+        (lambda x: x.requires_grad, None),
+    ],
+)
+def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
+    call = capture(step)
+    x = Tensor([1.0, 2.0, 3.0], device="cuda")
+    expected = step(x)
+    if why is None:
+        for _ in range(4):
+            assert call(x) == expected
+        return
+    call(x), call(x)
+    with pytest.warns(UserWarning, match=why):
+        found = call(x)
+
+    assert found.tolist() == call(x).tolist() == expected.tolist()
+
+
+def test_gradients_that_are_left_behind_keep_a_step_eager():
+    w = Tensor([1.0], device="cuda", requires_grad=True)
+
+    def step(x):
+        (w * x).sum().backward()
+
+    call, x = capture(step), Tensor([2.0], device="cuda")
+    call(x), call(x)
+    with pytest.warns(UserWarning, match="leaves gradients behind"):
+        call(x)
+    call(x)
+
+    assert w.grad.item() == 8.0
+
+
+def test_numbers_that_change_are_noticed():
+    rate = iter(range(1, 100))
+    call, x = capture(lambda x: x * float(next(rate))), Tensor([1.0], device="cuda")
+    found = [call(x).item(), call(x).item()]
+    with pytest.warns(UserWarning, match="differs from the eager step"):
+        call(x)
+
+    assert found == [1.0, 2.0]
+
+
+def test_fit_gives_the_same_bits_captured_and_resumed():
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((103, 20)).astype("f"), rng.integers(0, 5, 103)
+    digests = []
+    for scalar_type in ("f32", "f32"):
+        model = Small.build(device="cuda", scalar_type=scalar_type, seed=1)
+        optimizer = SGD(learning_rate=0.05, momentum=0.9)
+        reports = list(ag.fit(model, optimizer, data, data, epochs=4, batch_size=10))
+        digests.append((
+            [(each.train, each.test) for each in reports],
+            [each.numpy().tobytes() for each in model.parameters().values()],
+        ))
+    assert digests[0] == digests[1]
+    assert reports[-1].train.count == 103
+    assert optimizer.count == 44
