@@ -55,7 +55,7 @@ def _temporary(target: Path) -> tuple[Path, int]:
         path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
         descriptor = os.open(path, flags, 0o666)
         with suppress(OSError):  # where files cannot be locked, they are not swept either
-            _lock(descriptor)
+            lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)  # somebody swept it before it was locked
@@ -70,13 +70,13 @@ def sweep(target: Path) -> None:
             with suppress(OSError):
                 found = os.open(path, flags)
                 try:
-                    _lock(found)  # fails while its writer lives
+                    lock(found)  # fails while its writer lives
                     path.unlink()
                 finally:
                     os.close(found)
 
 
-def _lock(descriptor: int) -> None:
+def lock(descriptor: int) -> None:
     """Hold a file for as long as it is open, or raise BlockingIOError; nothing where files
     cannot be locked."""
     try:

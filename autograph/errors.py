@@ -13,6 +13,7 @@
   + GraphError        the backward graph is missing or used up      (RuntimeError)
   + CaptureError      a step that cannot be replayed                (RuntimeError)
   + CheckpointError   a file that is damaged or does not fit        (ValueError)
+  + NonFiniteError    training made a NaN or an infinity            (ArithmeticError)
   + DataError         a data set that is missing, damaged or wrong  (ValueError)
 
 Each is also the builtin in brackets, so that callers who know no autograph can catch it.
@@ -69,6 +70,10 @@ class CaptureError(AutographError, RuntimeError):
 
 class CheckpointError(AutographError, ValueError):
     """A file is damaged, or does not fit the model."""
+
+
+class NonFiniteError(AutographError, ArithmeticError):
+    """Training made a value that is not finite."""
 
 
 class DataError(AutographError, ValueError):

@@ -372,4 +372,5 @@ def _compiled(
     body = "\n".join([*lines, f"    return {source(program.result)}"])
     namespace: dict[str, Any] = {f"{name}_": function for name, function in functions.items()}
     exec(f"def program({', '.join(program.inputs)}):\n{body}", namespace)
-    return namespace["program"]  # type: ignore[no-any-return]
+    compiled: Callable[..., Any] = namespace["program"]
+    return compiled

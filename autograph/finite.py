@@ -46,7 +46,7 @@ class Finding:
 
 
 @contextmanager
-def watching(model: Layer) -> Iterator[list[Finding]]:
+def examined(model: Layer) -> Iterator[list[Finding]]:
     """Within the block, in this thread, the outputs of every op are looked at. The list gets the
     first op whose inputs are finite and an output is not, or else the first whose input is not
     finite and was made by no op."""

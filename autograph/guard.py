@@ -1,23 +1,25 @@
 """Guard: keeps the last good state of a training in memory, and returns to it when a loss is not
-finite, to find the step, layer and op it comes from."""
+finite, to find the step, layer and op that it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
-from .checkpoint import Snapshot
+from .checkpoint import STATE, Snapshot
 from .errors import NonFiniteError, SettingsError
-from .finite import first_unsound, is_finite, watching
+from .finite import Finding, examined, first_unsound
 from .layers import Layer
-from .layers.stored import exchange, named_tensors
+from .layers.stored import PREFIX, arrays_of, exchange, named_tensors
 from .metrics import Meter
 from .optim import Optimizer
-from .progress import Progress
-from .tensor import Tensor, no_grad
+from .reached import Progress, Sums
+from .tensor import Tensor
 
 NanPolicy = Literal["stop", "skip", "ignore"]
+POLICIES = ("stop", "skip", "ignore")
 EVERY = 500  # steps between the states that are kept
 
 
@@ -29,70 +31,68 @@ class Memory:
     tensors: dict[str, Tensor]
     state: dict[str, Tensor]
     count: int
-    sums: Tensor
 
 
 class Guard:
-    """Looks at the loss every so often, which waits for the device, and keeps a copy of the
-    state then. `policy` says what follows a loss that is not finite: "stop" raises, with the
-    state of before that step in place; "skip" goes on without that batch."""
+    """Looks at the sum of losses every so often, which waits for the device, and keeps a copy
+    of the state. `policy` says what follows a sum that is not finite: "stop" raises, and leaves
+    the state of before the step that did it; "skip" goes on without that batch."""
 
     def __init__(
-        self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy, keeps: bool
+        self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy
     ) -> None:
-        if policy not in ("stop", "skip", "ignore"):
+        if policy not in POLICIES:
             raise SettingsError(
-                f"fit: nan_policy is none\n  given  {policy!r}\n  takes  'stop', 'skip' or 'ignore'"
+                f"fit: there is no nan_policy {policy!r}\n  takes  {', '.join(POLICIES)}"
             )
         self.model, self.optimizer, self.meter, self.policy = model, optimizer, meter, policy
-        self.keeps = keeps or policy != "ignore"
         self.memory: Memory | None = None
-        self.skipped: list[str] = []
+        self.skipped: list[str] = []  # what was found wrong with the batches left out
 
-    @property
-    def next_look(self) -> int:
-        """The step before which nothing is done."""
-        return self.memory.now.step + EVERY if self.memory is not None else 0
+    def sums(self) -> Sums:
+        """The meter's, as numbers."""
+        count, losses, right = self.meter.sums.tolist()
+        return count, losses, right if self.meter.counts_classes else None
+
+    def take_sums(self, sums: Sums) -> None:
+        """Give the meter these."""
+        count, losses, right = sums
+        self.meter.counts_classes = right is not None
+        self.meter.sums[...] = Tensor([count, losses, right or 0.0], scalar_type="f64").to(
+            self.meter.sums.device
+        )
 
     def remember(self, now: Progress) -> None:
         """Keep a copy of the state as it is now."""
-        if not self.keeps:
-            return
-        with no_grad():
-            self.memory = Memory(
-                now,
-                {path: Tensor(each) for path, each in named_tensors(self.model).items()},
-                {path: Tensor(each) for path, each in self.optimizer.tensors().items()},
-                self.optimizer.count,
-                Tensor(self.meter.sums),
-            )
+        self.memory = Memory(
+            now,
+            {path: Tensor(each) for path, each in named_tensors(self.model).items()},
+            {path: Tensor(each) for path, each in self.optimizer.tensors().items()},
+            self.optimizer.count,
+        )
 
     def snapshot(self) -> Snapshot | None:
-        """What is remembered, as a checkpoint would hold it."""
+        """What is remembered, as a checkpoint."""
         kept = self.memory
         if kept is None:
             return None
-        here = Snapshot.of(self.model, self.optimizer, kept.now.describe())
-        arrays = {f"model.{path}": each.numpy() for path, each in kept.tensors.items()}
-        arrays |= {f"optimizer.{path}": each.numpy() for path, each in kept.state.items()}
-        return Snapshot(arrays, {**here.document, "updates": kept.count})
+        arrays = arrays_of(kept.tensors, PREFIX) | arrays_of(kept.state, STATE)
+        document = Snapshot.of(self.model, self.optimizer, kept.now.describe()).document
+        return Snapshot(arrays, {**document, "updates": kept.count})
 
     def recall(self) -> Progress:
         """Put the remembered state back; it stays remembered."""
         kept = self.memory
         assert kept is not None
-        exchange(
-            [
-                (each, Tensor(kept.tensors[path]))
-                for path, each in named_tensors(self.model).items()
-            ]
-        )
-        for each in self.model.parameters():
+        named = named_tensors(self.model)
+        exchange([(each, Tensor(kept.tensors[path])) for path, each in named.items()])
+        parameters = self.model.named_parameters()
+        for each in parameters.values():
             if each.requires_grad:
                 each.grad = None
         state = {path: Tensor(each) for path, each in kept.state.items()}
-        self.optimizer.restore(state, kept.count, self.model.named_parameters())
-        self.meter.sums[...] = kept.sums
+        self.optimizer.restore(state, kept.count, parameters)
+        self.take_sums(kept.now.sums)
         return kept.now
 
     def look(
@@ -101,40 +101,42 @@ class Guard:
         step: Callable[[Any], None],
         batches: Callable[[int], Iterator[Any]],
     ) -> Progress:
-        """Where training goes on: here, all being finite; or after a batch that was skipped.
+        """Where training goes on: here, all being finite, or after a batch that was left out.
 
-        `step` trains on a batch, eagerly; `batches` gives those of this epoch from one on.
+        `step` trains on a batch, uncaptured; `batches` are those of this epoch from one on.
         """
-        if self.policy == "ignore" or is_finite(self.meter.sums.array):
+        now = now.at(now.batch, self.sums())
+        if self.policy == "ignore" or isfinite(now.sums[1]) or self.memory is None:
             self.remember(now)
             return now
-        reached, now = now, self.recall()
+        end, now = now.batch, self.recall()
         for batch in batches(now.batch):
-            if now.step == reached.step:
-                return now  # nothing to see: what was wrong before has not come again
-            with watching(self.model) as found:
+            if now.batch == end:
+                break  # what was not finite before did not come again
+            with examined(self.model) as found:
                 step(batch)
             wrong = first_unsound(named_tensors(self.model))
-            if wrong is not None or not is_finite(self.meter.sums.array):
-                error = _error(now, found, wrong)
-                now = self.recall()
-                if self.policy == "stop":
-                    raise error
-                self.skipped.append(str(error))
-                now = now.after_batch()
-                self.remember(now)
-                return now
-            now = now.after_batch()
+            if wrong is not None or not isfinite(self.sums()[1]):
+                return self._leave_out(found, wrong)
+            now = now.at(now.batch + 1, self.sums())
             self.remember(now)
         return now
 
-
-def _error(now: Progress, found: list[Any], wrong: str | None) -> NonFiniteError:
-    where = found[0] if found else f"tensor {wrong}"
-    lines = "\n".join(f"  {line}" for line in str(where).splitlines())
-    return NonFiniteError(
-        f"fit: a value is not finite, at step {now.step + 1}: "
-        f"epoch {now.epoch + 1}, batch {now.batch + 1}\n{lines}\n"
-        f"  the model is as it was before this step\n"
-        f"  lower the learning rate, clip gradients (clip_norm=1.0), or nan_policy='skip'"
-    )
+    def _leave_out(self, found: list[Finding], wrong: str | None) -> Progress:
+        """Go on after the batch that follows the remembered state, or raise."""
+        now = self.recall()
+        where = found[0] if found else f"first in  {wrong or 'the loss'}"
+        lines = "\n".join(f"  {line}" for line in str(where).splitlines())
+        words = (
+            f"fit: a value is not finite in step {now.step + 1}, "
+            f"epoch {now.epoch + 1}, batch {now.batch + 1}\n{lines}"
+        )
+        if self.policy == "stop":
+            raise NonFiniteError(
+                f"{words}\n  the model is as it was before that step\n"
+                f"  write a lower learning_rate, clip_norm=1.0, or nan_policy='skip'"
+            )
+        self.skipped.append(words)
+        now = now.at(now.batch + 1)
+        self.remember(now)
+        return now

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from math import copysign
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,14 +191,15 @@ class Op:
                 chosen = found
         if chosen is not _NOBODY:
             return chosen[1](self, inputs, settings)
-        plan = self.plan([signature_of(each) for each in inputs], settings)
-        return self.own(plan, self.run(plan, inputs)[1])
+        arrays = [np.asarray(each) if isinstance(each, np.generic) else each for each in inputs]
+        plan = self.plan([signature_of(each) for each in arrays], settings)
+        return self.own(plan, self.run(plan, arrays)[1])
 
     def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """How to run for inputs of these signatures."""
         key: Any = (limit(), *given)
         if settings:
-            key += tuple([(name, type(value), value) for name, value in settings.items()])
+            key += tuple([(name, type(value), _exact(value)) for name, value in settings.items()])
         try:
             plan = self._plans.get(key)
         except TypeError:
@@ -326,6 +328,11 @@ def signature_of(value: Any) -> Signature:
     if kind is float or kind is int or kind is bool:
         return kind
     return Outline.of(np.asarray(value) if isinstance(value, np.generic) else value)
+
+
+def _exact(value: Any) -> Any:
+    """A setting as a key that tells 0.0 from -0.0."""
+    return (value, copysign(1.0, value)) if type(value) is float else value
 
 
 def _frozen(value: Any) -> Any:

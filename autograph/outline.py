@@ -66,7 +66,8 @@ class Outline:
                     array.shape, ScalarType.of(array), HOST, layout_of(array)
                 )
             return outline
-        return Outline(array.shape, ScalarType.of(array), Device.of(array), layout_of(array))
+        device = Device.of(array)  # refuses what is no array
+        return Outline(array.shape, ScalarType.of(array), device, layout_of(array))
 
     def like(
         self, shape: tuple[int, ...] | None = None, scalar_type: ScalarType | None = None

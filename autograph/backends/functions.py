@@ -32,7 +32,7 @@ def functions_of(module: Any) -> Mapping[str, Callable[..., Any]]:
     """Each function of the language by name, taken from numpy or cupy."""
     from ..expression import FUNCTIONS
 
-    own = {
+    own: dict[str, Callable[..., Any]] = {
         "rsqrt": lambda x: 1 / module.sqrt(x),
         "round": lambda x: x if _is_integer(x) else module.rint(x),
         "power": _power_of(module),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -122,8 +123,7 @@ def split(x: Any, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Any, ..
                 f"  write  chunk(x, {parts}, axis={axis}), or the indices to cut before"
             )
         parts = [i * (size // parts) for i in range(1, parts)]
-    ends = [None, *parts, None]
-    return tuple(_part(x, at, low, high) for low, high in zip(ends, ends[1:], strict=False))
+    return tuple(_part(x, at, low, high) for low, high in pairwise([None, *parts, None]))
 
 
 def chunk(x: Any, parts: int, *, axis: int = 0) -> tuple[Any, ...]:
@@ -195,7 +195,9 @@ def repeat(x: Any, repeats: int | Sequence[int], *, axis: int | None = None) -> 
     size = x.shape[at]
     if not isinstance(repeats, int):
         if len(repeats) != size:
-            raise ShapeError(f"repeat: {len(repeats)} numbers for an axis of {size}\n  x  {x.shape}")
+            raise ShapeError(
+                f"repeat: {len(repeats)} numbers for an axis of {size}\n  x  {x.shape}"
+            )
         places = [i for i, times in enumerate(repeats) for _ in range(times)]
         indices = np.array(places, np.int64)
         return take(x, indices if isinstance(x, np.ndarray) else x.device.put(indices), axis=at)

@@ -7,7 +7,7 @@ from ..errors import IndexRangeError, SettingsError
 
 def axes_of(op: str, ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """Every axis that `axis` names, not negative, in rising order."""
-    given = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    given = range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     found = sorted(axis_of(op, ndim, each) for each in given)
     if len(set(found)) < len(found):
         raise SettingsError(f"{op}: axis {axis} names an axis twice\n  write each axis once")

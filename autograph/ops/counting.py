@@ -95,7 +95,9 @@ def bincount_outline(x, weights, *, minlength=0):
     refuse_float_indices("bincount", x)
     if x.ndim != 1 or (weights is not None and weights.shape != x.shape):
         sides = "" if weights is None else f"\n  weights  {weights.shape}"
-        raise ShapeError(f"bincount: x is one row, with a weight for each\n  x        {x.shape}{sides}")
+        raise ShapeError(
+            f"bincount: x is one row, with a weight for each\n  x        {x.shape}{sides}"
+        )
     scalar_type = I64 if weights is None else weights.scalar_type
     return x.like(shape=(max(x.size, minlength),), scalar_type=scalar_type)
 
@@ -128,7 +130,9 @@ def histogram_outline(x, *, bins=10, range=None):
     """Counts (i64) in bins of equal width, and their edges; without a range from the least
     element to the largest."""
     if bins < 1 or (range is not None and range[0] > range[1]):
-        raise SettingsError(f"histogram: {bins} bins over {range}\n  write bins=10, range=(low, high)")
+        raise SettingsError(
+            f"histogram: {bins} bins over {range}\n  write bins=10, range=(low, high)"
+        )
     return x.like(shape=(bins,), scalar_type=I64), x.like(shape=(bins + 1,))
 
 
@@ -160,7 +164,7 @@ def one_hot_outline(x, *, classes, scalar_type):
 @one_hot.kernel(NUMPY, CUPY, halves=True)
 def one_hot_arrays(x, *, classes, scalar_type):
     xp = namespace(x)
-    if isinstance(x, np.ndarray) and x.size and not (0 <= x.min() and x.max() < classes):
+    if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= classes):
         raise IndexRangeError(
             f"one_hot: x holds {x.min()} to {x.max()}\n  there are {classes} classes"
         )

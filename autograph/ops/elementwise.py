@@ -82,7 +82,7 @@ power = _numbers(pointwise("power", "a b", "a ** b", samples=positive(2)))
 negative = _numbers(pointwise("negative", "x", "-x", dx="-dy"), "~x for the inverse of a mask")
 abs = _numbers(pointwise("abs", "x", "abs(x)", dx="dy * sign(x)", samples=away_from_zero))
 sign = _numbers(pointwise("sign", "x", "sign(x)", samples=away_from_zero))
-square = pointwise("square", "x", "x * x", dx="dy * (2 * x)")
+square = pointwise("square", "x", "x * x", dx="2 * (dy * x)")
 reciprocal = pointwise(
     "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
 )

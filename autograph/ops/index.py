@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from types import EllipsisType
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import IndexRangeError, ScalarTypeError, SettingsError, ShapeError
 from ..op import Op
 from ..outline import STRIDED, Outline
-
-Key = tuple["int | slice | None | EllipsisType", ...]
+from ..scalar_type import ScalarType
 
 index = Op("index", "x", view=True)
 index_dx = Op("index_dx", "dy")
@@ -29,7 +26,7 @@ def index_settings(*, key):
 
 def frozen_key(key):
     """A key in a form that compares and hashes: ("int", 3), ("slice", a, b, c), ..."""
-    frozen = []
+    frozen: list[tuple] = []
     for each in key if isinstance(key, tuple) else (key,):
         if each is None:
             frozen.append(("new",))
@@ -50,7 +47,7 @@ def _plain_int(value):
 
 def thawed_key(key):
     """The key as NumPy takes it."""
-    words = {"new": lambda: None, "rest": lambda: Ellipsis, "slice": slice, "int": int}
+    words: dict = {"new": lambda: None, "rest": lambda: Ellipsis, "slice": slice, "int": int}
     return tuple(words[word](*values) for word, *values in key)
 
 
@@ -92,7 +89,8 @@ def _indexed_shape(shape, key):
 
 @index.kernel(NUMPY, CUPY, halves=True)
 def index_arrays(x, *, key):
-    return namespace(x).asarray(x[thawed_key(key)])
+    whole = key if any(word == "rest" for word, *_ in key) else (*key, ("rest",))
+    return x[thawed_key(whole)]  # with an ellipsis a single element is a view as well
 
 
 @index.gradient("x", into=True)
@@ -182,13 +180,24 @@ def refuse_part(op, x, part, y):
         fits = False
     if not fits:
         raise ShapeError(
-            f"{op}: y does not fit the part of x\n  x     {x.shape}\n  part  {part}\n  y     {y.shape}"
+            f"{op}: y does not fit the part of x\n"
+            f"  x     {x.shape}\n  part  {part}\n  y     {y.shape}"
         )
 
 
 @assign.kernel(NUMPY, CUPY, halves=True)
 def assign_arrays(x, y, *, key, value):
-    x[thawed_key(key)] = value if y is None else y
+    write(x, thawed_key(key), value if y is None else y)
+
+
+def write(x, key, y):
+    """x[key] = y, refused where a number does not fit."""
+    try:
+        x[key] = y
+    except OverflowError:
+        raise ScalarTypeError(
+            f"assign: {y} does not fit {ScalarType.of(x)}\n  cast the tensor first: x.cast('i64')"
+        ) from None
 
 
 @assign.sampled_by

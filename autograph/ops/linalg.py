@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
+from ..device import Device
 from ..errors import SettingsError, ShapeError
 from ..op import Op
 from .arrange import moveaxis, swapaxes
@@ -282,7 +283,7 @@ def svd_dx(y, x):
 def _eye_like(x, size):
     """The identity as a mask, where x is."""
     same = np.eye(size, dtype=bool)
-    return same if isinstance(x, np.ndarray) else x.device.put(same)
+    return (x.device if hasattr(x, "outline") else Device.of(x)).put(same)
 
 
 @svdvals.outlined_by

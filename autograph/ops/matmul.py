@@ -50,7 +50,7 @@ def matmul_da(y, a, b):
         rows = reshape(dy, shape=_with_axes(dy.shape, vector, single))
         right = reshape(b, shape=(b.shape[0], 1)) if single else b
         da = matmul(rows, _swapped(right))
-        return sum_to(da, shape=(1, *shape)).reshape(shape) if vector else sum_to(da, shape=shape)
+        return reshape(sum_to(da, shape=(1, *shape) if vector else shape), shape=shape)
 
     return rule
 
@@ -64,7 +64,7 @@ def matmul_db(y, a, b):
         columns = reshape(dy, shape=_with_axes(dy.shape, vector, single))
         left = reshape(a, shape=(1, a.shape[0])) if vector else a
         db = matmul(_swapped(left), columns)
-        return sum_to(db, shape=(*shape, 1)).reshape(shape) if single else sum_to(db, shape=shape)
+        return reshape(sum_to(db, shape=(*shape, 1) if single else shape), shape=shape)
 
     return rule
 

@@ -111,7 +111,7 @@ def _letters(equation: str, arrays: Sequence[Any]) -> tuple[list[list[str]], lis
     for part, x in zip(parts, arrays, strict=True):
         named = part.replace("...", "")
         rest = len(x.shape) - len(named)
-        if not named.isalpha() and named or rest < 0 or (rest and "..." not in part):
+        if (named and not named.isalpha()) or rest < 0 or (rest and "..." not in part):
             raise ShapeError(f"einsum: {part!r} does not fit an operand {x.shape}\n  {equation}")
         most = max(most, rest)
         inputs.append(_expanded(part, rest))

@@ -26,7 +26,8 @@ _WIDE = {"bool": I64, "signed": I64, "unsigned": ScalarType.U64}
 def _axis(op, x, axis):
     if axis is None and x.ndim > 1:
         raise SettingsError(
-            f"{op}: along which axis?\n  x  {x.shape}\n  write  {op}(x, axis=0), or reshape it first"
+            f"{op}: along which axis?\n  x  {x.shape}\n"
+            f"  write  {op}(x, axis=0), or reshape it first"
         )
     return axis_of(op, x.ndim, 0 if axis is None else axis)
 

@@ -33,7 +33,8 @@ def reshape_outline(x, *, shape):
         sizes[sizes.index(-1)] = x.size // known
     if any(size < 0 for size in sizes) or prod(sizes) != x.size:
         raise ShapeError(
-            f"reshape: {x.size} elements do not fill the shape\n  x      {x.shape}\n  shape  {shape}"
+            f"reshape: {x.size} elements do not fill the shape\n"
+            f"  x      {x.shape}\n  shape  {shape}"
         )
     return x.like(shape=tuple(sizes))
 

@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..op import Op
 from ..scalar_type import I64
 from .axes import axis_of
-from .index import check_range, refuse_float_indices, refuse_part
+from .index import check_range, refuse_float_indices, refuse_part, write
 from .summation import PLAIN
 
 take = Op("take", "x indices", promotes="x")
@@ -20,7 +20,7 @@ index_add = Op("index_add", "x indices y", promotes="x y")
 flat_index = Op("flat_index", "*indices", promotes="")
 index_at = Op("index_at", "x places", promotes="x")
 index_at_dx = Op("index_at_dx", "dy places", promotes="dy")
-assign_at = Op("assign_at", "x y? places", writes="x", outputs="", promotes="")
+assign_at = Op("assign_at", "x y places", writes="x", outputs="", promotes="")
 
 
 def added_rows(size, indices, rows):
@@ -254,17 +254,16 @@ def index_at_dx_samples(rng):
 
 
 @assign_at.outlined_by
-def assign_at_outline(x, y, places, *, axes, value=None):
-    """x at `places`, counted through the axes as through one, = y or the number `value`. Of
-    several y for one place the last one stays."""
-    if y is not None:
-        refuse_part("assign", x, _shape_at(x.shape, places.shape, axes), y)
+def assign_at_outline(x, y, places, *, axes):
+    """x at `places`, counted through the axes as through one, = y. Of several y for one place
+    the last one stays."""
+    refuse_part("assign", x, _shape_at(x.shape, places.shape, axes), y)
     return ()
 
 
 @assign_at.kernel(NUMPY, CUPY, halves=True)
-def assign_at_arrays(x, y, places, *, axes, value):
-    x[_key(x.shape, places, axes)] = value if y is None else y
+def assign_at_arrays(x, y, places, *, axes):
+    write(x, _key(x.shape, places, axes), y)
 
 
 @assign_at.sampled_by
@@ -272,4 +271,4 @@ def assign_at_samples(rng):
     x, places = rng.normal(size=(3, 4, 5)), np.array([[0, 11, 4], [2, 3, 1]])
     yield (x, rng.normal(size=(2, 3, 5)), places), {"axes": (0, 1)}
     yield (x, rng.normal(size=(2, 3, 1)), places), {"axes": (0, 2)}
-    yield (x, None, places), {"axes": (1, 2), "value": 2.0}
+    yield (x, 2.0, places), {"axes": (1, 2)}

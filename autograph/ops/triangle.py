@@ -116,9 +116,9 @@ def diagonal_dx_ddy(dx, dy, *, shape, offset, axis1, axis2):
 
 @diagonal_dx.sampled_by
 def diagonal_dx_samples(rng):
-    for settings in ({"offset": 1, "axis1": 0, "axis2": 1}, {"offset": -1, "axis1": 1, "axis2": 0}):
-        length = 3 if settings["offset"] == 1 else 3
-        yield (rng.normal(size=length),), {"shape": (3, 4), **settings}
+    for offset, first, second in ((1, 0, 1), (-1, 1, 0)):
+        settings = {"shape": (3, 4), "offset": offset, "axis1": first, "axis2": second}
+        yield (rng.normal(size=3),), settings
 
 
 def trace(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:

@@ -18,7 +18,8 @@ from .sgd import SGD
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     each.__name__: each
     for each in (
-        LAMB, SGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Lion, Muon, NAdam, RAdam, RMSprop
+        LAMB, SGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Lion, Muon, NAdam, RAdam,
+        RMSprop,
     )
 }  # fmt: skip
 

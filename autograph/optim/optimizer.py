@@ -115,7 +115,8 @@ class Optimizer(Described):
         wide = w.scalar_type.accumulator
         if state is None:
             like = w.detach().cast(wide)
-            state = {"step": Tensor(np.zeros((), np.int64), device=w.device), **mover.remember(like)}
+            step = Tensor(np.zeros((), np.int64), device=w.device)
+            state = {"step": step, **mover.remember(like)}
             self.state[path] = state
         for name, each in state.items():
             if each.device is not w.device:

@@ -241,6 +241,7 @@ def schedule_of(description: Any) -> Schedule:
 SCHEDULES |= {
     each.__name__: each
     for each in (
-        CosineRestarts, Exponential, Linear, MultiStep, OneCycle, Pieces, Plateau, Polynomial, Warmup
+        CosineRestarts, Exponential, Linear, MultiStep, OneCycle, Pieces, Plateau, Polynomial,
+        Warmup,
     )
 }  # fmt: skip

@@ -56,8 +56,7 @@ def put(x: Tensor, key: Any, value: Any) -> None:
                 "assign: writing into a tensor is not recorded\n"
                 "  write  ag.ops.where(mask, y, x), or write under  with ag.no_grad():"
             )
-    number = value if isinstance(value, bool | int | float) else None
-    if number is None:
+    if not isinstance(value, bool | int | float):
         value = value if isinstance(value, Tensor) else Tensor(value, device=x.device)
         if value.device is not x.device:
             raise DeviceError(
@@ -65,17 +64,15 @@ def put(x: Tensor, key: Any, value: Any) -> None:
                 f"  x      {x.device}\n  value  {value.device}\n  write  value.to(x.device)"
             )
         value = value.cast(x.scalar_type).detach()
-    else:
-        value = None
     parts = key if isinstance(key, tuple) else (key,)
     if not any(_is_choice(each) for each in parts):
-        ops.assign(x, value, key=ops.frozen_key(parts), value=number)
+        ops.assign(x, value, key=ops.frozen_key(parts))
         return
     view, axes, places = _chosen(x.detach(), key)
     if places is not None:
         if len(axes) == 1:
             places = ops.flat_index(places, sizes=(view.shape[axes[0]],))
-        ops.assign_at(view, value, places, axes=axes, value=number)
+        ops.assign_at(view, value, places, axes=axes)
 
 
 def _is_choice(part: Any) -> bool:

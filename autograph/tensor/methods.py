@@ -8,7 +8,7 @@ from .. import ops
 from ..scalar_type import ScalarType
 from .arranging import Arranging
 from .operators import Operators
-from .reducing import Axis, Reducing
+from .reducing import Reducing
 
 if TYPE_CHECKING:
     from .tensor import Tensor

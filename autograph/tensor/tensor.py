@@ -330,9 +330,12 @@ def _array_of(data: Any) -> Array:
     if isinstance(data, np.generic):
         return np.array(data)
     if isinstance(data, bool | int | float | list | tuple):
-        array = np.asarray(_plain(data))
-        if array.dtype == object:
-            raise ShapeError("Tensor: rows of different lengths\n  write lists of one length")
+        try:
+            array = np.asarray(_plain(data))
+        except ValueError:
+            raise ShapeError(
+                "Tensor: rows of different lengths\n  write lists of one length"
+            ) from None
         natural: np.dtype[Any] = _NATURAL.get(array.dtype.kind, array.dtype)
         return array.astype(natural)
     if type(data).__module__.startswith("cupy"):

@@ -52,7 +52,7 @@ def run(kind, scalar_type, *, captured, steps=12):
     if captured:
         assert sum(isinstance(each, _Recording) for each in call._entries.values()) == 2
     state = {name: each.numpy() for name, each in optimizer.tensors().items()}
-    weights = {name: each.numpy() for name, each in model.parameters().items()}
+    weights = {name: each.numpy() for name, each in model.named_parameters().items()}
     return losses, {**state, **weights}, optimizer.count
 
 
@@ -146,7 +146,7 @@ def test_fit_gives_the_same_bits_captured_and_resumed():
         reports = list(ag.fit(model, optimizer, data, data, epochs=4, batch_size=10))
         digests.append((
             [(each.train, each.test) for each in reports],
-            [each.numpy().tobytes() for each in model.parameters().values()],
+            [each.numpy().tobytes() for each in model.parameters()],
         ))
     assert digests[0] == digests[1]
     assert reports[-1].train.count == 103

@@ -197,7 +197,9 @@ def _extreme_outline(op):
     def outline(x, *, axis=None, keepdims=False):
         shape = reduced(op.name, x, axis, keepdims)
         if 0 in [x.shape[i] for i in axes_of(op.name, x.ndim, axis) if x.ndim]:
-            raise ShapeError(f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}")
+            raise ShapeError(
+                f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}"
+            )
         return x.like(shape=shape)
 
     return outline
@@ -255,7 +257,9 @@ def _arg_outline(op):
     def outline(x, *, axis=None, keepdims=False):
         chosen = None if axis is None else axis_of(op.name, x.ndim, axis)
         if x.size == 0 and (chosen is None or x.shape[chosen] == 0):
-            raise ShapeError(f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}")
+            raise ShapeError(
+                f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}"
+            )
         return x.like(shape=reduced(op.name, x, chosen, keepdims), scalar_type=I64)
 
     return outline
@@ -316,6 +320,8 @@ for _op in (any, all):
     _op.sampled_by(_truth_samples)
 
 
-def count_nonzero(x: Any, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+def count_nonzero(
+    x: Any, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> Any:
     """How many elements are not 0, over axes (all by default), in i64."""
     return sum(not_equal(x, 0), axis=axis, keepdims=keepdims)

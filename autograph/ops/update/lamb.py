@@ -1,4 +1,4 @@
-"""LAMB's step: Adam's way, as long for each parameter as the parameter is (You and others, 2020)."""
+"""LAMB's step: Adam's way, made as long as the parameter is (You and others, 2020)."""
 
 from __future__ import annotations
 

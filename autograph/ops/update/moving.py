@@ -47,13 +47,13 @@ def update_samples(*shapes, settings=({},), of=(3, 4)):
     """Samples of an update: what is remembered is positive, of these shapes (None: of w's)."""
 
     def samples(rng):
-        for count, each in enumerate(settings):
+        for count, chosen in enumerate(settings):
             remembered = [
-                None if shape == "absent" else rng.uniform(0.5, 1.0, size=of if shape is None else shape)
-                for shape in shapes
+                None if each == "absent" else rng.uniform(0.5, 1.0, size=of if each is None else each)
+                for each in shapes
             ]
             counters = np.asarray(7 * count, I64.dtype), np.asarray(0.1, F64.dtype)
             w, dw = rng.normal(size=(2, *of))
-            yield (w, dw, *counters, *remembered, None), each
+            yield (w, dw, *counters, *remembered, None), chosen
 
     return samples

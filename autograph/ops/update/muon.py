@@ -33,7 +33,8 @@ def muon_update_arrays(
     maximize,
 ):  # fmt: skip
     """velocity = momentum * velocity + (1 - momentum) * dw, and so once more if nesterov;
-    w = w * (1 - rate * weight_decay) - rate * sqrt(max(1, outputs / inputs)) * orthogonal(velocity)."""
+    w = w * (1 - rate * weight_decay) - rate * sqrt(max(1, outputs / inputs)) *
+    orthogonal(velocity)."""
     target, dw = ready(w, dw, master, maximize=maximize)
     follow(velocity, dw, momentum)
     way = dw + (velocity - dw) * momentum if nesterov else velocity

@@ -21,7 +21,8 @@ def rmsprop_update_arrays(
     maximize,
 ):  # fmt: skip
     """squares = alpha * squares + (1 - alpha) * dw², mean likewise of dw;
-    velocity = momentum * velocity + dw / (sqrt(squares - mean²) + epsilon);  w -= rate * velocity."""
+    velocity = momentum * velocity + dw / (sqrt(squares - mean²) + epsilon);
+    w -= rate * velocity."""
     xp = namespace(w)
     target, dw = ready(w, dw, master, weight_decay, maximize)
     squares *= alpha

@@ -1,0 +1,79 @@
+"""Fingerprint: what the bits of a training depend on beside its own state, to be compared by one
+that goes on. Equal runs have equal ones."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import backends
+from .backends import Backend
+from .device import Device
+
+PACKAGES = ("numpy", "ml_dtypes", "llvmlite")
+DEVICE_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend")
+
+
+def fingerprint(device: Device) -> dict[str, Any]:
+    """Versions, processor, BLAS, threads and device, as a JSON value."""
+    found = dict(_of_process())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found["threads"] = os.environ.get("AUTOGRAPH_THREADS") or str(cores)
+    known = (each for each in vars(backends).values() if isinstance(each, Backend))
+    kinds = sorted(
+        each.name for each in known if each.kind == device.kind and backends.enabled(each)
+    )
+    found["backends"] = " ".join(kinds)
+    if not device.is_host:
+        found["device"] = device.info().get("name", device.kind)
+        found |= _versions(DEVICE_PACKAGES)
+    return found
+
+
+def compared(here: dict[str, Any], there: dict[str, Any]) -> str:
+    """"exact" where the two are equal, else what differs: threads 4 -> 2."""
+    names = [*there, *(name for name in here if name not in there)]
+    changed = [
+        f"{name} {there.get(name, 'none')} -> {here.get(name, 'none')}"
+        for name in names
+        if here.get(name) != there.get(name)
+    ]
+    return "not exact: " + ", ".join(changed) if changed else "exact"
+
+
+@cache
+def _of_process() -> dict[str, str]:
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "blas": f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
+        **_versions(("autograph-nn", *PACKAGES)),
+    }
+
+
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    """The model, where the system tells it: BLAS chooses its kernels by it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

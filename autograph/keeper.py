@@ -1,0 +1,184 @@
+"""Keeper: what a training does between its steps: saving, looking for NaN, heeding signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from .checkpoint import Snapshot
+from .fingerprint import compared, fingerprint
+from .guard import EVERY, Guard
+from .reached import Progress
+from .runs import Folder
+
+Step = Callable[[Any], None]
+Batches = Callable[[int], Iterator[Any]]
+
+
+class Rewound(Exception):  # noqa: N818 - not an error: it leads from a pass back to its start
+    """Training goes on at another place of the epoch."""
+
+    def __init__(self, now: Progress) -> None:
+        super().__init__(now)
+        self.now = now
+
+
+class Stopped(BaseException):
+    """A signal came, and the step under way has ended."""
+
+
+class Keeper:
+    """Keeps a training in its run folder, if it has one, and in memory."""
+
+    def __init__(self, guard: Guard, folder: Folder | None) -> None:
+        self.guard, self.folder = guard, folder
+        self.now: Progress | None = None  # at the start of the pass
+        self.resumed = ""
+        self._signals: list[int] = []
+        self._told = 0  # batches left out that the log has
+
+    def resume(self, now: Progress, config: Mapping[str, Any]) -> Progress:
+        """Where the run in the folder stands, its state put into the model; else `now`."""
+        if self.folder is None:
+            return now
+        self.folder.agree(config)
+        found = self.folder.newest()
+        if found is None:
+            self.folder.log("start", fingerprint=fingerprint(self.guard.model.device))
+            return now
+        with found:
+            stood = Progress(**{**found.progress, "epochs": now.epochs})
+            settings = self.guard.optimizer.describe()
+            found.restore(self.guard.model, self.guard.optimizer)
+        here = fingerprint(self.guard.model.device) | _flat(settings)
+        self.resumed = compared(here, found.fingerprint | _flat(found.optimizer or {}))
+        self.folder.log("resume", step=stood.step, epoch=stood.epoch, resumed=self.resumed)
+        return stood
+
+    # -- within a pass -----------------------------------------------------------------------
+
+    def begin(self, now: Progress) -> None:
+        """A pass begins here."""
+        self.now = now
+        self.guard.take_sums(now.sums)
+        self.guard.remember(now)
+        self._next_look = now.step + EVERY
+
+    def after_batch(self, done: int, step: Step, batches: Batches) -> None:
+        """So many batches of the epoch are done."""
+        assert self.now is not None
+        if self._signals:
+            raise Stopped
+        at = self.now.step + done - self.now.batch
+        if at >= self._next_look:
+            self._look(done, step, batches)
+            self._next_look = at + EVERY
+        if self.folder is not None:
+            self.folder.check()
+            if self.folder.is_due(at):
+                self._look(done, step, batches)
+                self._save(self.now.at(done, self.guard.sums()))
+
+    def end(self, done: int, step: Step, batches: Batches) -> None:
+        """The pass is through."""
+        self._look(done, step, batches)
+
+    def after_test_batch(self) -> None:
+        """A batch of the test is done."""
+        if self._signals:
+            raise Stopped
+
+    def _look(self, done: int, step: Step, batches: Batches) -> None:
+        assert self.now is not None
+        here = self.now.at(done)
+        found = self.guard.look(here, step, batches)
+        if self.folder is not None:
+            for words in self.guard.skipped[self._told :]:
+                self.folder.log("skip", what=words)
+        self._told = len(self.guard.skipped)
+        if found.batch != here.batch or found.step != here.step:
+            raise Rewound(found)
+
+    # -- saving ----------------------------------------------------------------------------
+
+    def after_epoch(self, now: Progress, best: bool, values: Mapping[str, Any]) -> None:
+        """An epoch is through, tested, and perhaps the best so far."""
+        self.now = now
+        if self.folder is not None:
+            self.folder.log("epoch", epoch=now.epoch, step=now.step, **values)
+            self._save(now, best=best)
+
+    def _save(self, now: Progress, *, best: bool = False) -> None:
+        assert self.folder is not None
+        state = Snapshot.of(self.guard.model, self.guard.optimizer, now.describe())
+        self.folder.save(state, now.step, best=best)
+
+    @contextmanager
+    def heeding(self) -> Iterator[None]:
+        """Within the block a signal waits for the step under way, the state is saved, and the
+        signal is heeded; on an error the last good state is saved."""
+        with _deferred(self._signals):
+            try:
+                yield
+            except Stopped:
+                self._save_last("interrupt")
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                self._save_last("error", error=f"{type(error).__name__}: {error}", to=error)
+                raise
+        if self._signals:
+            signal.raise_signal(self._signals.pop())
+
+    def _save_last(self, event: str, to: BaseException | None = None, **values: Any) -> None:
+        """Save what is remembered, where it is newer than what is saved. If that fails as well,
+        `to` is told so."""
+        state = self.guard.snapshot()
+        if self.folder is None or state is None:
+            return
+        try:
+            self.folder.log(event, **values)
+            self.folder.save(state, state.document["progress"]["step"])
+            self.folder.wait()
+        except Exception as error:
+            if to is None:
+                raise
+            to.add_note(f"  and the state could not be saved: {error}")
+
+    def close(self) -> None:
+        """The training is over, or left."""
+        if self.folder is not None:
+            self.folder.close()
+
+
+@contextmanager
+def _deferred(caught: list[int]) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM are put into the list; a second one acts at once.
+    Signals come to the main thread alone, and elsewhere nothing is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+        caught.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an optimizer, one name each."""
+    return {f"optimizer.{name}": value for name, value in description.items()}
