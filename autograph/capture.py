@@ -162,13 +162,11 @@ class Captured(Generic[P, T]):
             for leaf, gradient in watch.gradients:
                 leaf.grad = gradient
             if self.optimizer is not None:
-                self.optimizer.count = count
-                for clock in self.optimizer._clocks.values():
-                    clock.ticked = False
+                self.optimizer.counted(count)
             return self._give_up(_reason(error), args, kwargs)
         if not agrees:
             if self.optimizer is not None:
-                self.optimizer.count = count
+                self.optimizer.counted(count)
             return self._give_up("a replay differs from the eager step", args, kwargs)
         self._entries[key] = found
         found.fill(inputs)
@@ -217,8 +215,9 @@ class Captured(Generic[P, T]):
 
     def _lay_out(self) -> None:
         if self.optimizer is not None:
-            for clock in self.optimizer._clocks.values():
-                clock._lay_out(self.optimizer)
+            for each in (self.optimizer, *self.optimizer._groups.twins):
+                for clock in each._clocks.values():
+                    clock._lay_out(each)
 
     def _is_current(self, found: _Recording) -> bool:
         """Whether the tensors that were recorded are still those of the model and optimizer."""
@@ -243,7 +242,7 @@ class Captured(Generic[P, T]):
                 version_of(tensor).count += 1
         optimizer = self.optimizer
         if optimizer is not None:
-            optimizer.count += 1
+            optimizer.counted(optimizer.count + 1)
             for path in optimizer._versions:
                 w = optimizer._owned[path]()
                 if w is not None:

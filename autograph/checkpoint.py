@@ -18,6 +18,7 @@ import numpy as np
 from .device import HOST, Device
 from .errors import AutographError, CheckpointError, SettingsError
 from .files import File, read, write
+from .fingerprint import fingerprint
 from .layers import Layer
 from .layers.stored import (
     PREFIX,
@@ -54,9 +55,9 @@ class Snapshot:
         progress: Mapping[str, Any] | None = None,
     ) -> Snapshot:
         """Copy the state as it is now."""
-        arrays, document = _state(model, optimizer, progress)
+        arrays = training_arrays(model, optimizer)
         copies = {name: np.array(each, order="C") for name, each in arrays.items()}
-        return cls(copies, copy.deepcopy(document))
+        return cls(copies, training_document(model, optimizer, progress))
 
     def write(self, path: str | Path) -> None:
         """Write it as a checkpoint."""
@@ -73,7 +74,7 @@ def save(
 
     The file that was there stays until the new one is whole and on the disk.
     """
-    write(path, *_state(model, optimizer, progress))
+    write(path, training_arrays(model, optimizer), training_document(model, optimizer, progress))
 
 
 def load(
@@ -93,16 +94,28 @@ def load(
         return build(file, layers=layers, device=device, scalar_type=scalar_type)
 
 
-def _state(
-    model: Layer, optimizer: Optimizer | None, progress: Mapping[str, Any] | None
-) -> tuple[dict[str, Array], dict[str, Any]]:
-    arrays, document = arrays_of(named_tensors(model)), document_of(model)
+def training_arrays(model: Layer, optimizer: Optimizer | None = None) -> dict[str, Array]:
+    """The values of a training state, by the names that files give them."""
+    arrays = arrays_of(named_tensors(model))
+    return arrays if optimizer is None else arrays | arrays_of(optimizer.tensors(), STATE)
+
+
+def training_document(
+    model: Layer,
+    optimizer: Optimizer | None = None,
+    progress: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What of a training state is not in its tensors, as a JSON value of its own."""
+    document = document_of(model)
     if optimizer is not None:
-        arrays |= arrays_of(optimizer.tensors(), STATE)
-        document |= {"optimizer": optimizer.describe(), "updates": optimizer.count}
+        document |= {
+            "optimizer": optimizer.describe(),
+            "updates": optimizer.count,
+            "fingerprint": fingerprint(model.device),
+        }
     if progress is not None:
         document["progress"] = dict(progress)
-    return arrays, document
+    return copy.deepcopy(document)
 
 
 class Checkpoint:
@@ -116,6 +129,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None  # the optimizer's
     updates: int  # that the optimizer had made
     seed: int  # the model's, of its random streams
+    fingerprint: dict[str, Any]  # of where it was saved
     progress: dict[str, Any]
 
     def __init__(self, file: File) -> None:
@@ -125,6 +139,7 @@ class Checkpoint:
         self.progress = _typed(file, "progress", dict, {})
         self.updates = _typed(file, "updates", int, 0)
         self.seed = _typed(file, "seed", int, 0)
+        self.fingerprint = _typed(file, "fingerprint", dict, {})
         self.optimizer = _typed(file, "optimizer", dict, {}) if "optimizer" in told else None
         known = (PREFIX,) if self.optimizer is None else (PREFIX, STATE)
         for name in file.entries:

@@ -3,6 +3,7 @@
 * AutographError
   + ShapeError        arrays do not fit together                    (ValueError)
   + ScalarTypeError   a scalar type that is not taken               (TypeError)
+  + NumericError      a division by zero, a singular matrix         (ArithmeticError)
   + IndexRangeError   an index, class or axis out of range          (IndexError)
   + DeviceError       tensors on different devices, or none there   (RuntimeError)
   + MemoryLimitError  a device or the host has no memory left       (MemoryError)
@@ -30,6 +31,10 @@ class ShapeError(AutographError, ValueError):
 
 class ScalarTypeError(AutographError, TypeError):
     """A scalar type that is not taken here."""
+
+
+class NumericError(AutographError, ArithmeticError):
+    """A result that mathematics does not give, where no NaN can stand for it."""
 
 
 class IndexRangeError(AutographError, IndexError):

@@ -30,14 +30,11 @@ def fingerprint(device: Device) -> dict[str, Any]:
         each.name for each in known if each.kind == device.kind and backends.enabled(each)
     )
     found["backends"] = " ".join(kinds)
-    if not device.is_host:
-        found["device"] = device.info().get("name", device.kind)
-        found |= _versions(DEVICE_PACKAGES)
-    return found
+    return found if device.is_host else found | _of_device(device)
 
 
 def compared(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """"exact" where the two are equal, else what differs: threads 4 -> 2."""
+    """ "exact" where the two are equal, else what differs: threads 4 -> 2."""
     names = [*there, *(name for name in here if name not in there)]
     changed = [
         f"{name} {there.get(name, 'none')} -> {here.get(name, 'none')}"
@@ -57,6 +54,11 @@ def _of_process() -> dict[str, str]:
         "blas": f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
         **_versions(("autograph-nn", *PACKAGES)),
     }
+
+
+@cache
+def _of_device(device: Device) -> dict[str, str]:
+    return {"device": device.info().get("name", device.kind), **_versions(DEVICE_PACKAGES)}
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:

@@ -34,7 +34,7 @@ class Version:
 # far (or None) as well, adds its part there and returns the whole. `values` are the node's own
 # tensors, where rules are differentiated again: while a rule runs they carry the node, and at no
 # other time, so that no cycle exists. (A plain tuple: millions of them are made.)
-Edge = tuple[tuple["Node | None", ...], Callable[..., Any], bool, Sequence[Any]]
+Edge = tuple[Sequence["Node | None"], Callable[..., Any], bool, Sequence[Any]]
 
 # A value that a rule holds on to: (its name, the version of its memory, the count it had then).
 Kept = tuple[str, Version, int]
@@ -65,7 +65,7 @@ class Node:
     __slots__ = ("age", "edges", "kept", "name")
 
     def __init__(
-        self, name: str, edges: Sequence[Edge], kept: tuple[Kept, ...] = ()
+        self, name: str, edges: Sequence[Edge], kept: Sequence[Kept] = ()
     ) -> None:
         self.age = next(_clock)
         self.name = name
@@ -99,28 +99,26 @@ def _nothing(dy: Gradient) -> None:
 
 def reachable(roots: Iterable[Node]) -> list[Node]:
     """Every node under `roots`, the youngest first; refused if any cannot be walked."""
-    seen: set[Node] = set()
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    order = list(dict.fromkeys(roots))
+    seen = set(order)
+    for node in order:  # it grows meanwhile
         if node.edges is None:
             raise spent(node)
-        for name, version, count in node.kept:
-            if version.count != count:
+        for name, version, then in node.kept:
+            if version.count != then:
                 raise GraphError(
                     f"backward: {name} of {node.name} was written after the forward that "
                     f"needs its old value\n"
-                    f"  version  {count} when recorded, {version.count} now\n"
+                    f"  version  {then} when recorded, {version.count} now\n"
                     f"  run forward again, or write into a copy: x = x.copy()"
                 )
-        for targets, _, _, _ in node.edges:
-            for target in targets:
+        for edge in node.edges:
+            for target in edge[0]:
                 if target is not None and target not in seen:
-                    stack.append(target)
-    return sorted(seen, key=_age, reverse=True)
+                    seen.add(target)
+                    order.append(target)
+    order.sort(key=_age, reverse=True)
+    return order
 
 
 def spent(node: Node) -> GraphError:
@@ -169,12 +167,13 @@ def backward(
         dy = gradients.pop(node, None)
         edges = node.edges
         assert edges is not None
-        if needed is None:
-            if isinstance(node, Leaf) and dy is not None:
+        if not edges and needed is None:  # a leaf
+            if dy is not None:
                 found[node] = dy
-        elif node in needed[0] and dy is not None:
+            continue
+        if needed is not None and node in needed[0] and dy is not None:
             found[node] = dy
-        if not retain_graph and not isinstance(node, Leaf):
+        if not retain_graph and edges:
             node.edges, node.kept = None, ()
         if dy is None:
             continue
@@ -192,21 +191,25 @@ def backward(
                 )
             if values:
                 rule = carrying(node, values, rule)
-            if into:
-                (target,) = targets
-                assert target is not None
-                have = gradients.get(target)
-                if add_into is not None and (have is None or target in own):
-                    gradients[target] = rule(dy, have)
-                    own.add(target)
-                else:
-                    gather(target, rule(dy, None))
-            elif len(targets) == 1:
-                gather(targets[0], rule(dy))  # type: ignore[arg-type]
-            else:
+            if len(targets) > 1:
                 for target, dx in zip(targets, rule(dy), strict=True):
                     if target is not None and dx is not None:
                         gather(target, dx)
+                continue
+            (target,) = targets
+            assert target is not None
+            if into and add_into is not None:
+                if target in gradients and target not in own:
+                    gather(target, rule(dy, None))
+                else:
+                    gradients[target] = rule(dy, gradients.get(target))
+                    own.add(target)
+            else:
+                dx = rule(dy, None) if into else rule(dy)
+                if target in gradients:
+                    gather(target, dx)
+                else:
+                    gradients[target] = dx
     return found
 
 

@@ -181,33 +181,36 @@ class Op:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The output for arrays; or for tensors, whose type says how to apply an op."""
-        chosen = _NOBODY
-        for each in inputs:
-            try:
-                found = _APPLIERS[type(each)]
-            except KeyError:
-                found = _applier_of(type(each))
-            if found[0] > chosen[0]:
-                chosen = found
-        if chosen is not _NOBODY:
-            return chosen[1](self, inputs, settings)
-        arrays = [np.asarray(each) if isinstance(each, np.generic) else each for each in inputs]
-        plan = self.plan([signature_of(each) for each in arrays], settings)
-        return self.own(plan, self.run(plan, arrays)[1])
+        kinds = tuple(map(type, inputs))
+        try:
+            apply = _APPLIERS[kinds]
+        except KeyError:
+            apply = _applier_of(kinds)
+        if apply is not None:
+            return apply(self, inputs, settings)
+        plan = self.plan(list(map(signature_of, inputs)), settings)
+        results = plan.kernel(*inputs) if plan.direct == len(inputs) else self.run(plan, inputs)[1]
+        return self.own(plan, results) if self.saves else results
 
     def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """How to run for inputs of these signatures."""
         key: Any = (limit(), *given)
         if settings:
-            key += tuple([(name, type(value), _exact(value)) for name, value in settings.items()])
+            values = settings.values()
+            kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
+            key += (*settings, *values, kinds)
+            if float in kinds:  # and so are 0.0 and -0.0
+                key += tuple([copysign(1.0, each) for each in values if type(each) is float])
         try:
             plan = self._plans.get(key)
         except TypeError:
             return self.plan(given, {name: _frozen(value) for name, value in settings.items()})
         if plan is None:
-            if len(given) < len(self.inputs) and not self.variable and len(given) >= self.required:
-                return self.plan([*given, *[None] * (len(self.inputs) - len(given))], settings)
-            plan = Plan(self, given, settings)
+            absent = 0 if self.variable else len(self.inputs) - len(given)
+            if absent > 0 and len(given) >= self.required:
+                plan = self.plan([*given, *[None] * absent], settings)
+            else:
+                plan = Plan(self, given, settings)
             if len(self._plans) >= PLANS:
                 self._plans.clear()
             self._plans[key] = plan
@@ -222,7 +225,7 @@ class Op:
                 array if step is None or array is None else step(array)
                 for step, array in zip(plan.prepare, arrays, strict=True)
             ]
-        return arrays, plan.kernel(*arrays, **plan.passed)
+        return arrays, plan.kernel(*arrays)
 
     def own(self, plan: Plan, results: Any) -> Any:
         """Of all that a kernel returns, what the caller gets."""
@@ -306,33 +309,42 @@ class Op:
         return f"Op({self.name!r})"
 
 
-_NOBODY: tuple[int, Any] = (-1, None)
-_APPLIERS: dict[type, tuple[int, Any]] = {}  # by type: the rank of its `__apply__`, and that
+Applier = Callable[[Op, Sequence[Any], Mapping[str, Any]], Any]
+_APPLIERS: dict[tuple[type, ...], Applier | None] = {}  # by the types of all inputs
 
 
-def _applier_of(kind: type) -> tuple[int, Any]:
-    """How inputs of a type want ops applied; tensors say so, arrays and numbers do not."""
-    apply = getattr(kind, "__apply__", None)
-    found = _NOBODY if apply is None else (kind.__apply_rank__, apply)  # type: ignore[attr-defined]
-    _APPLIERS[kind] = found
+def _applier_of(kinds: tuple[type, ...]) -> Applier | None:
+    """How inputs of these types want ops applied: as the type of the highest rank says, which
+    tensors do; None where all are arrays and numbers."""
+    able: list[Any] = [kind for kind in kinds if getattr(kind, "__apply__", None) is not None]
+    found = max(able, key=lambda kind: kind.__apply_rank__).__apply__ if able else None
+    if found is None and any(issubclass(kind, np.generic) for kind in kinds):
+        found = _apply_scalars
+    if len(_APPLIERS) >= PLANS:
+        _APPLIERS.clear()
+    _APPLIERS[kinds] = found
     return found
+
+
+def _apply_scalars(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """NumPy's scalars as arrays without axes."""
+    arrays = [np.asarray(each) if isinstance(each, np.generic) else each for each in inputs]
+    return op(*arrays, **settings)
+
+
+outline_of, ndarray = Outline.of, np.ndarray  # looked up once: these are asked of every array
 
 
 def signature_of(value: Any) -> Signature:
     """What a plan depends on of one input."""
     kind = type(value)
-    if kind is np.ndarray:
-        return Outline.of(value)
+    if kind is ndarray:
+        return outline_of(value)
     if value is None:
         return None
     if kind is float or kind is int or kind is bool:
         return kind
     return Outline.of(np.asarray(value) if isinstance(value, np.generic) else value)
-
-
-def _exact(value: Any) -> Any:
-    """A setting as a key that tells 0.0 from -0.0."""
-    return (value, copysign(1.0, value)) if type(value) is float else value
 
 
 def _frozen(value: Any) -> Any:

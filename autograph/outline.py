@@ -16,6 +16,7 @@ LIMIT = 4096  # outlines kept; beyond it the table starts anew, which costs time
 
 _OUTLINES: dict[tuple[Any, ...], Outline] = {}
 _OF_HOST: dict[tuple[Any, ...], Outline] = {}
+_OF_DEVICES: dict[tuple[Any, ...], Outline] = {}
 
 
 class Outline:
@@ -67,7 +68,15 @@ class Outline:
                 )
             return outline
         device = Device.of(array)  # refuses what is no array
-        return Outline(array.shape, ScalarType.of(array), device, layout_of(array))
+        key = (array.shape, array.dtype, array.strides, device.name)
+        outline = _OF_DEVICES.get(key)
+        if outline is None:
+            if len(_OF_DEVICES) >= LIMIT:
+                _OF_DEVICES.clear()
+            outline = _OF_DEVICES[key] = Outline(
+                array.shape, ScalarType.of(array), device, layout_of(array)
+            )
+        return outline
 
     def like(
         self, shape: tuple[int, ...] | None = None, scalar_type: ScalarType | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +25,12 @@ class Plan:
 
     __slots__ = (
         "casts",
+        "direct",
         "inputs",
-        "keeps",
         "kernel",
         "outputs",
-        "passed",
         "prepare",
+        "recipes",
         "results",
         "settings",
         "settled",
@@ -38,18 +39,18 @@ class Plan:
     inputs: tuple[Outline | None, ...]  # after preparation; a number is a 0-d outline
     outputs: tuple[Outline, ...]  # the op's own, then what it saves for its gradients
     settings: dict[str, Any]
-    passed: dict[str, Any]  # the settings that the kernel still wants
     prepare: tuple[Callable[[Any], Any] | None, ...] | None
     casts: tuple[ScalarType | None, ...] | None  # what inputs were, where some are changed
-    kernel: Callable[..., Any]
-    keeps: dict[int, list[tuple[int, str]]]  # by gradient rule, the inputs and outputs it keeps
+    kernel: Callable[..., Any]  # of prepared arrays; it has the settings already
+    direct: int  # how many inputs the kernel takes as they are; -1 where they are prepared
+    recipes: dict[tuple[bool, ...], Any]  # how it is recorded, by which inputs are
     settled: bool  # whether equal signatures give results that lie alike in memory
     results: list[Outline] | None  # how they lie, once seen
 
     def __init__(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> None:
         names = op.names_of(given)
         device = _device_of(op, names, given)
-        self.keeps, self.results = {}, None
+        self.recipes, self.results = {}, None
         self.settings = op.complete(settings)
         self.inputs, casts = promoted(op, given, device)
         self.casts = casts if any(casts) else None
@@ -61,13 +62,15 @@ class Plan:
         around = getattr(device.platform, "around", None)  # the host has none
         if around is not None:
             self.kernel = around(self.kernel, device.index)
-        self.passed = {} if found.made else self.settings
         self.prepare = _preparation(op, names, given, self.inputs, found)
+        self.direct = len(self.inputs) if self.prepare is None else -1
         self.settled = not op.dynamic and all(
             not isinstance(each, Outline) or each.layout != STRIDED for each in given
         )
         if self.outputs and not op.writes and all(each.size == 0 for each in self.outputs):
             self.kernel = _empty(self.outputs)
+        elif self.settings and not found.made:
+            self.kernel = partial(self.kernel, **self.settings)
 
 
 def promoted(
@@ -261,7 +264,7 @@ def _with_memory(function: Callable[..., Any], outline: Outline) -> Callable[...
 
 
 def _empty(outputs: Sequence[Outline]) -> Callable[..., Any]:
-    def empty(*arrays: Any, **settings: Any) -> Any:
+    def empty(*arrays: Any) -> Any:
         made = tuple(each.device.empty(each.shape, each.scalar_type.dtype) for each in outputs)
         return made[0] if len(made) == 1 else made
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -15,26 +16,11 @@ from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
 from .optim import Optimizer, Schedule
+from .runs import Folder, Guard, Keeper, NanPolicy, Progress, Rewound, Run
 from .tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[str, int, int], None]  # "train" or "test", batches done, batches in all
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come, and what decides the rest of it: all that resuming needs beside
-    the model and the optimizer."""
-
-    epochs: int  # the horizon
-    batch_size: int
-    seed: int
-    epoch: int = 0  # epochs done
-    step: int = 0  # updates done
-
-    def describe(self) -> dict[str, int]:
-        """As a JSON value, which `Progress(**value)` reads back."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -47,6 +33,7 @@ class Report:
     seconds: float
     rate: float  # training samples a second
     progress: Progress
+    resumed: str = ""  # of the first report of a run that went on: "exact", or why it is not
 
     def __str__(self) -> str:
         tested = "" if self.test is None else f"  test {self.test}"
@@ -54,6 +41,7 @@ class Report:
         return (
             f"[{self.epoch:>{epochs}}/{self.progress.epochs}] train {self.train}{tested}"
             f"  {self.seconds:.2f} s  {self.rate:,.0f}/s"
+            f"{self.resumed and f'  resumed, {self.resumed}'}"
         )
 
 
@@ -75,12 +63,20 @@ def fit(
     seed: int = 0,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    run: Run | str | Path | None = None,
+    nan_policy: NanPolicy = "stop",
 ) -> Iterator[Report]:
     """Train a model, yielding a report after each epoch; stop by leaving the loop.
 
     `epochs` is the horizon of schedules that have none of their own. With the `progress` of an
     earlier report (or of a checkpoint) training goes on from there, bit for bit as if it had
     never stopped; it says epochs, batch size and seed then. `watch` is called after each batch.
+
+    With a `run`, a folder, training keeps its checkpoints there (after each epoch, every ten
+    minutes, on an interrupt and on an error; see `Run`), and goes on with the run that is there.
+    `nan_policy` says what follows a loss that is not finite: "stop" raises NonFiniteError, which
+    names step, batch, layer and op, and leaves the model as it was before that step; "skip"
+    leaves the batch out; "ignore" does not look.
 
         for report in fit(model, optimizer, train, test, epochs=10):
             print(report)
@@ -89,6 +85,8 @@ def fit(
     """
     train = as_dataset(train)
     test = None if test is None else as_dataset(test)
+    if run is not None and progress is not None:
+        raise SettingsError("fit: a run knows its progress\n  leave out  progress, or the run")
     now = progress or Progress(epochs, batch_size, seed)
     if min(now.epochs, now.batch_size, test_batch_size) < 1:
         raise SettingsError(
@@ -98,12 +96,14 @@ def fit(
     steps = -(-len(train) // now.batch_size)
     if isinstance(optimizer.learning_rate, Schedule):
         optimizer.learning_rate = optimizer.learning_rate.over(now.epochs * steps)
-    return _epochs(model, optimizer, train, test, test_batch_size, loss, now, watch)
+    guard = Guard(model, optimizer, Meter(model.device), nan_policy)
+    run = Run(run) if isinstance(run, str | Path) else run
+    return _epochs(guard, run, train, test, test_batch_size, loss, now, watch)
 
 
 def _epochs(
-    model: Layer,
-    optimizer: Optimizer,
+    guard: Guard,
+    run: Run | None,
     train: Dataset,
     test: Dataset | None,
     test_batch_size: int,
@@ -111,8 +111,9 @@ def _epochs(
     now: Progress,
     watch: Watch | None,
 ) -> Iterator[Report]:
+    model, optimizer, meter = guard.model, guard.optimizer, guard.meter
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
-    meter = Meter(model.device)
+    keeper = Keeper(guard, None if run is None else Folder(run))
 
     def train_step(batch: Batch) -> None:
         scores = model(batch.inputs)
@@ -131,25 +132,93 @@ def _epochs(
     if test is not None:
         test_pass = _pass_of("test", test, test_batch_size, test_step, place, None)
 
-    for epoch in range(now.epoch + 1, now.epochs + 1):
-        start = perf_counter()
-        order = train.order(now.seed, epoch)
-        count = -(-len(train) // now.batch_size)
-        meter.reset()
-        train_pass(order, watch)
-        trained = meter.read()
-        seconds = perf_counter() - start
-        tested = None
-        if test_pass is not None:
-            meter.reset()
-            test_pass(None, watch)
-            tested = meter.read()
-        now = replace(now, epoch=epoch, step=now.step + count)
-        rate = len(train) / seconds
-        yield Report(epoch, trained, tested, perf_counter() - start, rate, now)
+    def trained_epoch(now: Progress) -> Progress:
+        order = train.order(now.seed, now.epoch + 1)
+
+        def batches(first: int) -> Iterator[Batch]:
+            return train.batches(now.batch_size, order=order, start=first, **place)
+
+        def told(name: str, done: int, count: int) -> None:
+            keeper.after_batch(done, train_step, batches)
+            if watch is not None:
+                watch(name, done, count)
+
+        while True:
+            keeper.begin(now)
+            try:
+                train_pass(order, watch if keeper.is_idle else told, now.batch)
+                return keeper.end(count, train_step, batches)
+            except Rewound as rewound:
+                now = rewound.now
+
+    def told_test(name: str, done: int, count: int) -> None:
+        keeper.after_test_batch()
+        if watch is not None:
+            watch(name, done, count)
+
+    count = -(-len(train) // now.batch_size)
+    try:
+        if run is not None:
+            now = keeper.resume(now, _config(guard, train, test, test_batch_size, now))
+        while now.epoch < now.epochs:
+            start, samples = perf_counter(), len(train) - now.batch * now.batch_size
+            with keeper.heeding():
+                now = trained_epoch(now)
+                trained, tested = meter.read(), None
+                seconds = perf_counter() - start
+                if test_pass is not None:
+                    meter.reset()
+                    test_pass(None, watch if keeper.is_idle else told_test, 0)
+                    tested = meter.read()
+                score = _score(tested or trained)
+                best = now.best is None or score > now.best
+                now = now.after_epoch(score if best else now.best)
+                keeper.after_epoch(now, best, _told(trained, tested))
+            rate = samples / seconds
+            resumed, keeper.resumed = keeper.resumed, ""
+            taken = perf_counter() - start
+            yield Report(now.epoch, trained, tested, taken, rate, now, resumed)
+    finally:
+        keeper.close()
 
 
-Pass = Callable[[Any, Watch | None], None]  # over a data set in an order (None: as it stands)
+def _score(stats: Stats) -> float:
+    """What makes an epoch the best: accuracy where there are classes, else a low loss."""
+    return -stats.loss if stats.accuracy is None else stats.accuracy
+
+
+def _told(trained: Stats, tested: Stats | None) -> dict[str, Any]:
+    """Two passes for a log."""
+    passes = {"train": trained, "test": tested}
+    return {
+        name: {"loss": each.loss, "accuracy": each.accuracy}
+        for name, each in passes.items()
+        if each is not None
+    }
+
+
+def _config(
+    guard: Guard, train: Dataset, test: Dataset | None, test_batch_size: int, now: Progress
+) -> dict[str, Any]:
+    """What is asked of a run, as a JSON value."""
+    data = {
+        name: {"samples": len(each), "hash": each.hash()}
+        for name, each in (("train", train), ("test", test))
+        if each is not None
+    }
+    return {
+        "model": guard.model.describe(),
+        "optimizer": guard.optimizer.describe(),
+        "epochs": now.epochs,
+        "batch_size": now.batch_size,
+        "test_batch_size": test_batch_size,
+        "seed": now.seed,
+        "data": data,
+    }
+
+
+# Over a data set in an order (None: as it stands), from a batch on.
+Pass = Callable[[Any, Watch | None, int], None]
 
 
 def _pass_of(
@@ -171,8 +240,9 @@ def _pass_of(
     if device.is_host or not data.lives_on(device):
         captured = capture(step, optimizer=optimizer)
 
-        def moved(order: Any, watch: Watch | None) -> None:
-            for done, batch in enumerate(data.batches(size, order=order, **place), 1):
+        def moved(order: Any, watch: Watch | None, first: int) -> None:
+            batches = data.batches(size, order=order, start=first, **place)
+            for done, batch in enumerate(batches, first + 1):
                 captured(batch)
                 tell(watch, done)
 
@@ -180,9 +250,9 @@ def _pass_of(
     feed = Feed(data, size, **place)
     drawn = capture(lambda count: step(feed.draw(count)), optimizer=optimizer)
 
-    def fed(order: Any, watch: Watch | None) -> None:
-        feed.start(order)
-        for done, each in enumerate(feed.sizes, 1):
+    def fed(order: Any, watch: Watch | None, first: int) -> None:
+        feed.start(order, first)
+        for done, each in enumerate(feed.sizes[first:], first + 1):
             drawn(each)
             tell(watch, done)
 

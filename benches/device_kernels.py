@@ -27,6 +27,7 @@ from autograph.ops.loss.cuda_kernels import cross_entropy_loss_cuda, cross_entro
 from autograph.ops.pool2.cuda_kernels import max_pool2_cuda, max_pool2_dx_cuda
 from autograph.ops.reduce.cuda_kernels import reduce_cuda
 from autograph.ops.update.cuda_kernels import adam_update_cuda, sgd_update_cuda
+from autograph.outline import Outline
 
 F32, BF16 = np.dtype("f4"), np.dtype(ml_dtypes.bfloat16)
 PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
@@ -37,6 +38,13 @@ rng = np.random.default_rng(0)
 
 def normal(*shape, dtype=F32):
     return cupy.asarray(rng.standard_normal(shape, np.float32).astype(dtype))
+
+
+def bound(kernel, *arrays, **settings):
+    """A run of a kernel that is made for a signature."""
+    outlines = [None if each is None else Outline.of(each) for each in arrays]
+    made = kernel(outlines, (), **settings)
+    return lambda: made(*arrays)
 
 
 def device_time(run, stream):
@@ -116,7 +124,7 @@ def sgd(size, dtype):
     master = None if dtype == F32 else normal(size)
     step, rate = cupy.zeros((), "i8"), cupy.full((), 1e-9)
     settings = {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0}
-    return lambda: sgd_update_cuda(w, dw, step, rate, v, master, **settings, maximize=False)
+    return bound(sgd_update_cuda, w, dw, step, rate, v, master, **settings, maximize=False)
 
 
 def large(dtype):
@@ -149,8 +157,8 @@ def large(dtype):
     moved = (16 + 2 * 2 * size + (0 if master is None else 8)) - size  # dw is only read
     yield (
         "adam",
-        lambda: adam_update_cuda(w, dw, step, rate, first, second, None, master, **settings,
-                                 decoupled=False, maximize=False),
+        bound(adam_update_cuda, w, dw, step, rate, first, second, None, master, **settings,
+              decoupled=False, maximize=False),
         moved * many // 2, 0,
     )  # fmt: skip
     image, weight = normal(128, 64, 32, 32, dtype=dtype), normal(64, 64, 3, 3, dtype=dtype)

@@ -76,7 +76,7 @@ def values(*trained: Any) -> dict[str, bytes]:
     return {name: each.tobytes() for name, each in Snapshot.of(*trained).arrays.items()}
 
 
-def trained(optimizer: Optimizer, scalar_type: str = "f32") -> Layer:
+def trained(optimizer: Any, scalar_type: str = "f32") -> Layer:
     """A net after an epoch."""
     model = Net.build(seed=1, scalar_type=scalar_type)
     next(fit(model, optimizer, (IMAGES, CLASSES), epochs=2, batch_size=20))
@@ -524,7 +524,7 @@ def test_a_forged_checkpoint_is_refused_and_changes_nothing(case: str, tmp_path:
         assert before == values(target, optimizer)
 
 
-ODD = [None, 0, -1, 2, 10**9, 2**64, 0.5, "", "Relu", "Sequential", [], {}, [1], True]
+ODD: list[Any] = [None, 0, -1, 2, 10**9, 2**64, 0.5, "", "Relu", "Sequential", [], {}, [1], True]
 
 
 def mutated(rng: random.Random, told: Any) -> Any:
@@ -541,7 +541,7 @@ def mutated(rng: random.Random, told: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_document_makes_anything_but_a_model_or_an_error(seed: int, tmp_path: Path) -> None:
-    rng, held = random.Random(seed), {}
+    rng, held = random.Random(seed), dict[str, Any]()
     forged(tmp_path / "f", lambda d, a: held.update(document=d, arrays=a))
     for _ in range(100):
         document = mutated(rng, held["document"])

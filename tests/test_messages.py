@@ -388,14 +388,6 @@ assign: y does not fit the part of x
   y     (2,)""",
     ),
     (
-        "assignment by indices",
-        lambda: T(2, 3).__setitem__([0], 1.0),
-        GraphError,
-        """\
-assign: a key of indices is not taken
-  write  ag.ops.where(mask, y, x)""",
-    ),
-    (
         "assignment in a graph",
         lambda: (T(2, leaf=True) * 1.0).__setitem__(0, 1.0),
         GraphError,

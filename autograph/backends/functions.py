@@ -46,7 +46,11 @@ def functions_of(module: Any) -> Mapping[str, Callable[..., Any]]:
             "fmod": _refusing_zero("fmod", np.fmod),
         }
     else:
-        own |= {"erf": _cupy_function("erf"), "erfc": _cupy_function("erfc")}
+        own |= {
+            "erf": _cupy_function("erf"),
+            "erfc": _cupy_function("erfc"),
+            "where": lambda c, a, b: module.where(module.asarray(c), a, b),  # also of one number
+        }
     return {
         name: own.get(name) or getattr(module, _OTHER_NAMES.get(name, name)) for name in FUNCTIONS
     }

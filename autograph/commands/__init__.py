@@ -1,15 +1,10 @@
-"""Commands of the command line, one module each, which has `arguments(parser)` and `run(options)`."""
+"""Commands of the command line: a module each, with `arguments(parser)` and `run(options)`."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-
-from ..errors import SettingsError
 
 COMMANDS = {
     "doctor": "what this machine can do, what is missing, and a check that training works",
@@ -31,39 +26,6 @@ def in_one_line(error: BaseException) -> str:
     text = "\n".join([str(error), *getattr(error, "__notes__", ())])
     parts = [" ".join(line.split()).rstrip(",") for line in text.splitlines() if line.strip()]
     return "; ".join(parts)
-
-
-def class_of(place: str) -> Any:
-    """The class that MODULE:CLASS or FILE.py:CLASS names, found from the current folder."""
-    module, colon, name = place.rpartition(":")
-    if not colon or not module or not name:
-        raise SettingsError(
-            f"{place!r} names no class\n  write MODULE:CLASS, as in examples.mnist.lenet5:LeNet5"
-        )
-    folder = Path.cwd()
-    if module.endswith(".py"):
-        path = Path(module).resolve()
-        if not path.exists():
-            raise FileNotFoundError(2, "no such file", module)
-        folder, module = path.parent, path.stem
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise SettingsError(f"{module} imports {error.name}, which is not installed") from None
-        raise SettingsError(
-            f"there is no module {module}\n  run this in the folder that holds it, {folder} does not"
-        ) from None
-    if not isinstance(getattr(found, name, None), type):
-        from ..layers import Layer
-
-        known = [n for n, v in vars(found).items() if isinstance(v, type) and issubclass(v, Layer)]
-        raise SettingsError(
-            f"{module} has no class {name}\n  its layers are {', '.join(known) or 'none'}"
-        )
-    return getattr(found, name)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], right: str = "") -> str:

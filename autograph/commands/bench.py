@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     if folder is None:
         raise SettingsError(
-            "there are no benchmarks here\n  run this in a clone of the repository, which has benches/"
+            "there are no benchmarks here\n  run this in a clone of the repository"
         )
     known = {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
     if options.name is None:

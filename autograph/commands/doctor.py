@@ -84,7 +84,8 @@ def host() -> Section:
     """The processor, its threads, and whether kernels are compiled for it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     free, total = Device.host().memory()
-    told: Section = {"cores": str(cores), "memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"}
+    memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    told: Section = {"cores": str(cores), "memory": memory}
     if not NATIVE.available:
         off = os.environ.get("AUTOGRAPH_JIT") == "0"
         told["kernels"] = "NumPy's alone: " + (

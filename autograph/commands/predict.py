@@ -16,8 +16,9 @@ from ..checkpoint import load
 from ..data.choose import choose, class_names
 from ..errors import DataError
 from ..layers import Layer
+from ..locate import class_of
 from ..tensor import Tensor, no_grad
-from . import class_of, print_json, table
+from . import print_json, table
 
 Array = np.ndarray[Any, Any]
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from ..errors import DeclarationError
 from ..layers import Layer, summary
-from . import class_of, print_json
+from ..locate import class_of
+from . import print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("model", metavar="MODULE:CLASS", help="or FILE.py:CLASS, a declared layer")
     parser.add_argument(
-        "--input", type=sizes, metavar="1,28,28", help="shape of one sample, as declared unless said"
+        "--input", type=sizes, metavar="1,28,28", help="shape of a sample, as declared unless said"
     )
     parser.add_argument("--scalar-type", default="f32", help="f32 unless said")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the chain as well")

@@ -14,10 +14,10 @@ import numpy as np
 from ..backends import NATIVE, enabled, using
 from ..errors import AutographError, DeclarationError
 from ..layers import Layer
+from ..locate import class_of
 from ..optim import SGD, Adam
 from ..scalar_type import ScalarType
 from ..tensor import Tensor, no_grad
-from . import class_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -33,11 +33,13 @@ class Feed:
         self._window = Tensor(np.arange(self.sizes[0]), device=device)
         self._first = Tensor(np.arange(self.sizes[0]), device=device)
 
-    def start(self, order: np.ndarray[Any, Any] | None = None) -> None:
-        """Begin again, in another order if one is given."""
+    def start(self, order: np.ndarray[Any, Any] | None = None, batch: int = 0) -> None:
+        """Begin again, at a batch, in another order if one is given."""
         if order is not None:
             self._order[...] = Tensor.borrow(order).to(self._order.device)
         self._window[...] = self._first
+        if batch:
+            ops.accumulate(self._window, batch * self.sizes[0])
 
     def draw(self, size: int) -> Batch:
         """The next `size` samples, one of `sizes`."""

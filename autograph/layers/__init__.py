@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .activation import ReluBuilder as ReluBuilder
     from .activation import Selu as Selu
     from .activation import SeluBuilder as SeluBuilder
+    from .attention import MultiheadAttention as MultiheadAttention
+    from .attention import MultiheadAttentionBuilder as MultiheadAttentionBuilder
+    from .attention import PositionalEncoding as PositionalEncoding
+    from .attention import PositionalEncodingBuilder as PositionalEncodingBuilder
     from .base import Layer as Layer
     from .batch_norm import BatchNorm1 as BatchNorm1
     from .batch_norm import BatchNorm1Builder as BatchNorm1Builder
@@ -39,10 +43,28 @@ if TYPE_CHECKING:
     from .builders import Builder as Builder
     from .builders import BuilderOf as BuilderOf
     from .builders import builder as builder
+    from .combine import Choice as Choice
+    from .combine import ChoiceBuilder as ChoiceBuilder
+    from .combine import Optional as Optional
+    from .combine import OptionalBuilder as OptionalBuilder
+    from .combine import Parallel as Parallel
+    from .combine import ParallelBuilder as ParallelBuilder
+    from .combine import Repeat as Repeat
+    from .combine import RepeatBuilder as RepeatBuilder
+    from .combine import Residual as Residual
+    from .combine import ResidualBuilder as ResidualBuilder
     from .conv import Conv1 as Conv1
     from .conv import Conv1Builder as Conv1Builder
     from .conv import Conv2 as Conv2
     from .conv import Conv2Builder as Conv2Builder
+    from .conv3 import Conv3 as Conv3
+    from .conv3 import Conv3Builder as Conv3Builder
+    from .conv_transposed import ConvTransposed1 as ConvTransposed1
+    from .conv_transposed import ConvTransposed1Builder as ConvTransposed1Builder
+    from .conv_transposed import ConvTransposed2 as ConvTransposed2
+    from .conv_transposed import ConvTransposed2Builder as ConvTransposed2Builder
+    from .conv_transposed import ConvTransposed3 as ConvTransposed3
+    from .conv_transposed import ConvTransposed3Builder as ConvTransposed3Builder
     from .declare import layer as layer
     from .declare import sequential as sequential
     from .dense import Dense as Dense
@@ -52,6 +74,15 @@ if TYPE_CHECKING:
     from .dropout import DropoutBuilder as DropoutBuilder
     from .embedding import Embedding as Embedding
     from .embedding import EmbeddingBuilder as EmbeddingBuilder
+    from .initialise import Fill as Fill
+    from .initialise import Glorot as Glorot
+    from .initialise import He as He
+    from .initialise import Initialiser as Initialiser
+    from .initialise import Normal as Normal
+    from .initialise import Orthogonal as Orthogonal
+    from .initialise import TruncatedNormal as TruncatedNormal
+    from .initialise import Uniform as Uniform
+    from .initialise import Zeros as Zeros
     from .norm import GroupNorm as GroupNorm
     from .norm import GroupNormBuilder as GroupNormBuilder
     from .norm import InstanceNorm as InstanceNorm
@@ -64,6 +95,32 @@ if TYPE_CHECKING:
     from .pool import MaxPool2Builder as MaxPool2Builder
     from .pool import MeanPool2 as MeanPool2
     from .pool import MeanPool2Builder as MeanPool2Builder
+    from .pool_other import AdaptiveMaxPool as AdaptiveMaxPool
+    from .pool_other import AdaptiveMaxPoolBuilder as AdaptiveMaxPoolBuilder
+    from .pool_other import AdaptiveMeanPool as AdaptiveMeanPool
+    from .pool_other import AdaptiveMeanPoolBuilder as AdaptiveMeanPoolBuilder
+    from .pool_other import GlobalMaxPool as GlobalMaxPool
+    from .pool_other import GlobalMaxPoolBuilder as GlobalMaxPoolBuilder
+    from .pool_other import GlobalMeanPool as GlobalMeanPool
+    from .pool_other import GlobalMeanPoolBuilder as GlobalMeanPoolBuilder
+    from .pool_other import MaxPool1 as MaxPool1
+    from .pool_other import MaxPool1Builder as MaxPool1Builder
+    from .pool_other import MaxPool3 as MaxPool3
+    from .pool_other import MaxPool3Builder as MaxPool3Builder
+    from .pool_other import MeanPool1 as MeanPool1
+    from .pool_other import MeanPool1Builder as MeanPool1Builder
+    from .pool_other import MeanPool3 as MeanPool3
+    from .pool_other import MeanPool3Builder as MeanPool3Builder
+    from .recurrent import GRU as GRU
+    from .recurrent import LSTM as LSTM
+    from .recurrent import GRUBuilder as GRUBuilder
+    from .recurrent import LSTMBuilder as LSTMBuilder
+    from .resample import PixelShuffle as PixelShuffle
+    from .resample import PixelShuffleBuilder as PixelShuffleBuilder
+    from .resample import Unfold as Unfold
+    from .resample import UnfoldBuilder as UnfoldBuilder
+    from .resample import Upsample as Upsample
+    from .resample import UpsampleBuilder as UpsampleBuilder
     from .shape import Flatten as Flatten
     from .shape import FlattenBuilder as FlattenBuilder
     from .shape import Identity as Identity
@@ -91,34 +148,56 @@ if TYPE_CHECKING:
     from .summarize import summary as summary
 
 KINDS = {
+    "AdaptiveMaxPool": "pool_other",
+    "AdaptiveMeanPool": "pool_other",
     "BatchNorm1": "batch_norm",
     "BatchNorm2": "batch_norm",
     "BatchNorm3": "batch_norm",
     "Celu": "activation",
+    "Choice": "combine",
     "Conv1": "conv",
     "Conv2": "conv",
+    "Conv3": "conv3",
+    "ConvTransposed1": "conv_transposed",
+    "ConvTransposed2": "conv_transposed",
+    "ConvTransposed3": "conv_transposed",
     "Dense": "dense",
     "Dropout": "dropout",
     "Elu": "activation",
     "Embedding": "embedding",
     "Flatten": "shape",
+    "GRU": "recurrent",
     "Gelu": "sigmoidal",
+    "GlobalMaxPool": "pool_other",
+    "GlobalMeanPool": "pool_other",
     "GroupNorm": "norm",
     "Hardsigmoid": "activation",
     "Hardswish": "activation",
     "Hardtanh": "activation",
     "Identity": "shape",
     "InstanceNorm": "norm",
+    "LSTM": "recurrent",
     "LayerNorm": "norm",
     "LeakyRelu": "activation",
     "LogSoftmax": "sigmoidal",
+    "MaxPool1": "pool_other",
     "MaxPool2": "pool",
+    "MaxPool3": "pool_other",
+    "MeanPool1": "pool_other",
     "MeanPool2": "pool",
+    "MeanPool3": "pool_other",
     "Mish": "sigmoidal",
+    "MultiheadAttention": "attention",
+    "Optional": "combine",
+    "Parallel": "combine",
+    "PixelShuffle": "resample",
+    "PositionalEncoding": "attention",
     "Prelu": "activation",
     "RMSNorm": "norm",
     "Relu": "activation",
     "Relu6": "activation",
+    "Repeat": "combine",
+    "Residual": "combine",
     "Selu": "activation",
     "Sigmoid": "sigmoidal",
     "Silu": "sigmoidal",
@@ -126,13 +205,24 @@ KINDS = {
     "Softplus": "sigmoidal",
     "Softsign": "sigmoidal",
     "Tanh": "sigmoidal",
+    "Unfold": "resample",
+    "Upsample": "resample",
 }
 _TOOLS = {
     "Builder": "builders",
     "BuilderOf": "builders",
+    "Fill": "initialise",
+    "Glorot": "initialise",
+    "He": "initialise",
+    "Initialiser": "initialise",
     "Layer": "base",
+    "Normal": "initialise",
+    "Orthogonal": "initialise",
     "Site": "site",
     "Summary": "summarize",
+    "TruncatedNormal": "initialise",
+    "Uniform": "initialise",
+    "Zeros": "initialise",
     "builder": "builders",
     "from_description": "describe",
     "layer": "declare",

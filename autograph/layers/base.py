@@ -57,7 +57,7 @@ class Layer:
         """What the layer computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
+    def __call__(self, *inputs: Tensor, **settings: Any) -> Tensor:
         try:
             y: Tensor = self.forward(*inputs, **settings)
             return y

@@ -10,9 +10,9 @@ from pydantic import PositiveInt
 from .. import ops
 from ..errors import SettingsError
 from ..tensor import Parameter, Tensor
+from .base import Layer
 from .builders import Builder, BuilderOf, NonNegativeInt, Padding2, Size2, builder, pair
 from .dense import known_inputs
-from .base import Layer
 from .site import Site
 
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, over
 
 from ..errors import AutographError, DeclarationError, SettingsError, ShapeError
 from ..tensor import Tensor
-from .builders import Builder, shaped
 from .base import Layer
+from .builders import Builder, shaped
 from .site import Site
 
 C = TypeVar("C")

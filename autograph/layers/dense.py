@@ -11,8 +11,8 @@ from .. import ops
 from ..errors import SettingsError
 from ..outline import Outline
 from ..tensor import Parameter, Tensor
-from .builders import Builder, BuilderOf, builder
 from .base import Layer
+from .builders import Builder, BuilderOf, builder
 from .site import Site
 
 

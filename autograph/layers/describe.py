@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import CheckpointError, SettingsError
 from . import KINDS
+from .base import Layer
 from .builders import Builder
 from .declare import Declared
-from .base import Layer
 
 DEPTH = 64  # of nested layers; deeper is no model
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from .. import ops
 from ..tensor import Tensor
-from .builders import Builder, BuilderOf, Padding2, Size2, builder, pair
 from .base import Layer
+from .builders import Builder, BuilderOf, Padding2, Size2, builder, pair
 from .site import Site
 
 

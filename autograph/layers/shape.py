@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tensor import Tensor
-from .builders import Builder, BuilderOf, builder
 from .base import Layer
+from .builders import Builder, BuilderOf, builder
 from .site import Site
 
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 from ..errors import DeclarationError
 from ..scalar_type import F32, ScalarType
 from ..tensor.blank import counting
+from .base import Layer
 from .builders import Builder, shaped
 from .declare import Declared
-from .base import Layer
 from .site import Site
 
 

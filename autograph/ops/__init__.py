@@ -36,6 +36,7 @@ from .arrange import (
     unbind,
     unflatten,
 )
+from .attention import scaled_dot_product_attention
 from .broadcast import broadcast_to, sum_to
 from .cast import cast, scaled_cast
 from .comparison import (
@@ -66,6 +67,8 @@ from .conv2.pooled import (
     conv2_relu_max_pool2_back,
     conv2_relu_max_pool2_dweight,
 )
+from .conv3 import conv3
+from .conv_transpose import conv_transpose1, conv_transpose2, conv_transpose3
 from .counting import bincount, histogram, nonzero, nonzero_flat, one_hot, unique, unique_all
 from .dropout import dropout
 from .elementwise import (
@@ -100,7 +103,7 @@ from .embedding import embedding
 from .gather import gather_rows
 from .index import assign, frozen_key, index, index_accumulate
 from .likelihood import cross_entropy, negative_likelihood, nll_loss
-from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve, svd, svdvals
+from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve
 from .linear import linear
 from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
 from .loss import cross_entropy_loss, tally, tally_loss
@@ -126,17 +129,34 @@ from .losses import (
 from .matmul import matmul
 from .norm import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
 from .pad import pad, pad_constant
+from .pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from .pointwise import Pointwise, pointwise
+from .pool import (
+    adaptive_max_pool,
+    adaptive_mean_pool,
+    global_max_pool,
+    global_mean_pool,
+    max_pool1,
+    max_pool3,
+    mean_pool1,
+    mean_pool3,
+)
 from .pool2 import max_pool2, mean_pool2
+from .positions import positional_encoding
 from .products import dot, einsum, outer, tensordot, vecdot
 from .random import advance, random_words
-from .reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, sum
+from .recurrent import gru_steps, lstm_steps
+from .reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, sum
+from .reduce.product import prod
+from .resample import resample, resample_dx, upsample
 from .rounding import ceil, floor, nan_to_num, replace_non_finite, round, trunc
 from .scan import cummax, cummin, cumprod, cumsum
 from .scatter import gather, scatter, scatter_add, take_along_axis, take_along_axis_dx
 from .shape import concat, copy, permute_dims, reshape
+from .softmax import log_softmax, softmax
 from .sort import argsort, searchsorted, sort, topk
-from .statistics import euclidean_norm, log_softmax, logsumexp, norm, power_norm, softmax, std, var
+from .statistics import euclidean_norm, logsumexp, norm, power_norm, std, var
+from .svd import svd, svdvals
 from .take import assign_at, flat_index, index_add, index_at, take
 from .transcendental import (
     acos,
@@ -178,6 +198,7 @@ from .update.muon import muon_update
 from .update.nadam import nadam_update
 from .update.radam import radam_update
 from .update.rmsprop import rmsprop_update
+from .windows import fold, from_windows, unfold, windows
 
 __all__ = sorted(
     name for name, each in list(globals().items()) if isinstance(each, Op) or isfunction(each)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import Device
 from ..errors import SettingsError, ShapeError
 from .axes import axes_of, axis_of
 from .broadcast import broadcast_to
@@ -200,7 +201,8 @@ def repeat(x: Any, repeats: int | Sequence[int], *, axis: int | None = None) -> 
             )
         places = [i for i, times in enumerate(repeats) for _ in range(times)]
         indices = np.array(places, np.int64)
-        return take(x, indices if isinstance(x, np.ndarray) else x.device.put(indices), axis=at)
+        device = x.device if hasattr(x, "outline") else Device.of(x)
+        return take(x, device.put(indices), axis=at)
     wide = (*x.shape[: at + 1], repeats, *x.shape[at + 1 :])
     repeated = broadcast_to(expand_dims(x, axis=at + 1), shape=wide)
     return reshape(repeated, shape=(*x.shape[:at], size * repeats, *x.shape[at + 1 :]))

@@ -7,6 +7,7 @@ import numpy as np
 from ..backends import CUDA, CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
+from .summation import summed
 
 broadcast_to = Op("broadcast_to", "x", view=True)
 sum_to = Op("sum_to", "x")
@@ -56,7 +57,7 @@ def sum_to_arrays(x, *, shape):
         i + extra for i, size in enumerate(shape) if size == 1 and x.shape[i + extra] != 1
     ]
     axes = (*range(extra), *stretched)
-    return x.sum(axis=axes, dtype=x.dtype).reshape(shape) if axes else x.copy()
+    return summed(x, axes).reshape(shape) if axes else x.copy()
 
 
 @sum_to.gradient("x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
@@ -13,7 +15,7 @@ from ..scalar_type import ScalarType
 index = Op("index", "x", view=True)
 index_dx = Op("index_dx", "dy")
 index_accumulate = Op("index_accumulate", "x dy", writes="x", outputs="")
-assign = Op("assign", "x y?", writes="x", outputs="", promotes="")
+assign = Op("assign", "x y", writes="x", outputs="", promotes="")
 
 # -- index: ints, slices, newaxis, ellipsis ------------------------------------------
 
@@ -26,7 +28,7 @@ def index_settings(*, key):
 
 def frozen_key(key):
     """A key in a form that compares and hashes: ("int", 3), ("slice", a, b, c), ..."""
-    frozen: list[tuple] = []
+    frozen: list[tuple[Any, ...]] = []
     for each in key if isinstance(key, tuple) else (key,):
         if each is None:
             frozen.append(("new",))
@@ -47,7 +49,9 @@ def _plain_int(value):
 
 def thawed_key(key):
     """The key as NumPy takes it."""
-    words: dict = {"new": lambda: None, "rest": lambda: Ellipsis, "slice": slice, "int": int}
+    words: dict[str, Any] = {
+        "new": lambda: None, "rest": lambda: Ellipsis, "slice": slice, "int": int,
+    }  # fmt: skip
     return tuple(words[word](*values) for word, *values in key)
 
 
@@ -161,14 +165,13 @@ def index_accumulate_samples(rng):
 
 
 @assign.settings_by
-def assign_settings(*, key=(), value=None):
-    return {**index_settings(key=key), "value": value}
+def assign_settings(*, key=()):
+    return index_settings(key=key)
 
 
 @assign.outlined_by
-def assign_outline(x, y, *, key, value):
-    if y is not None:
-        refuse_part("assign", x, _indexed_shape(x.shape, key), y)
+def assign_outline(x, y, *, key):
+    refuse_part("assign", x, _indexed_shape(x.shape, key), y)
     return ()
 
 
@@ -186,8 +189,8 @@ def refuse_part(op, x, part, y):
 
 
 @assign.kernel(NUMPY, CUPY, halves=True)
-def assign_arrays(x, y, *, key, value):
-    write(x, thawed_key(key), value if y is None else y)
+def assign_arrays(x, y, *, key):
+    write(x, thawed_key(key), y)
 
 
 def write(x, key, y):

@@ -20,7 +20,7 @@ from .loss import cross_entropy_loss
 from .losses import check_reduction, reduce_loss
 from .reduce import sum
 from .shape import reshape
-from .statistics import log_softmax
+from .softmax import log_softmax
 from .summation import summed
 from .take import take
 

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
-from ..device import Device
-from ..errors import SettingsError, ShapeError
+from ..errors import NumericError, SettingsError, ShapeError
 from ..op import Op
 from .arrange import moveaxis, swapaxes
 from .axes import axis_of
 from .broadcast import sum_to
 from .elementwise import abs as absolute
-from .elementwise import add, divide, multiply, negative, subtract, where
+from .elementwise import add, multiply, negative
 from .matmul import matmul
 from .reduce import max, min, sum
 from .shape import reshape
 from .statistics import norm
+from .svd import svdvals
 from .triangle import tril
 
 solve = Op("solve", "a b", floats=True)
@@ -26,8 +26,6 @@ inv = Op("inv", "x", floats=True)
 det = Op("det", "x", floats=True)
 cofactor = Op("cofactor", "x", floats=True)
 cholesky = Op("cholesky", "x", floats=True)
-svd = Op("svd", "x", outputs="u s vt", floats=True)
-svdvals = Op("svdvals", "x", floats=True)
 
 
 def _square(op, x):
@@ -45,7 +43,7 @@ def _trying(op, function, *arrays, because):
     try:
         return function(*arrays)
     except np.linalg.LinAlgError:
-        raise np.linalg.LinAlgError(f"{op}: {because}\n  x  {arrays[0].shape}") from None
+        raise NumericError(f"{op}: {because}\n  x  {arrays[0].shape}") from None
 
 
 def _well_conditioned(rng, *shape):
@@ -71,9 +69,15 @@ def solve_outline(a, b):
 
 @solve.kernel(NUMPY, CUPY)
 def solve_arrays(a, b):
-    solved = namespace(a).linalg.solve
-    if b.ndim == 1 and a.ndim > 2:
-        return _trying("solve", solved, a, b[:, None], because="a is singular")[..., 0]
+    xp = namespace(a)
+    solved, vector = xp.linalg.solve, b.ndim == 1 and a.ndim > 2
+    if vector:
+        b = b[:, None]
+    if xp is not np and b.ndim > 1:  # CuPy broadcasts no batch
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = (xp.broadcast_to(each, (*batch, *each.shape[-2:])) for each in (a, b))
+    if vector:
+        return _trying("solve", solved, a, b, because="a is singular")[..., 0]
     return _trying("solve", solved, a, b, because="a is singular")
 
 
@@ -225,93 +229,6 @@ def cholesky_samples(rng):
         a = _well_conditioned(rng, *shape)
         yield (a @ a.swapaxes(-1, -2),), {}
         yield (a @ a.swapaxes(-1, -2),), {"upper": True}
-
-
-# -- singular values -------------------------------------------------------------------
-
-
-@svd.outlined_by
-def svd_outline(x):
-    """x = u @ diag(s) @ vt: (..., N, M) -> (..., N, K), (..., K), (..., K, M), K the smaller
-    of N and M; the largest singular value first."""
-    if x.ndim < 2:
-        raise ShapeError(f"svd: x is no matrix\n  x  {x.shape}")
-    *batch, rows, columns = x.shape
-    least = rows if rows < columns else columns
-    shapes = (*batch, rows, least), (*batch, least), (*batch, least, columns)
-    return tuple(x.like(shape=shape) for shape in shapes)
-
-
-@svd.kernel(NUMPY, CUPY)
-def svd_arrays(x):
-    return tuple(namespace(x).linalg.svd(x, full_matrices=False))
-
-
-@svd.gradient("x")
-def svd_dx(y, x):
-    """J. Townsend, Differentiating the singular value decomposition, 2016. Of u and v it is
-    defined where no two singular values are equal."""
-
-    def rule(dy):
-        (u, s, vt), (du, ds, dvt) = y, dy
-        ut, v = _swapped(u), _swapped(vt)
-        columns, rows = (reshape(s, shape=(*s.shape[:-1], *at)) for at in ((1, -1), (-1, 1)))
-        apart = multiply(subtract(columns, rows), add(columns, rows))
-        same = _eye_like(x, s.shape[-1])
-        share = where(same, 0, divide(1, where(same, 1, apart)))
-        inner = multiply(same, 0) if ds is None else multiply(
-            same, reshape(ds, shape=(*ds.shape, 1))
-        )
-        if du is not None:
-            turn = matmul(ut, du)
-            inner = add(inner, multiply(multiply(share, subtract(turn, _swapped(turn))), columns))
-        if dvt is not None:
-            turn = matmul(vt, _swapped(dvt))
-            inner = add(inner, multiply(rows, multiply(share, subtract(turn, _swapped(turn)))))
-        dx = matmul(matmul(u, inner), vt)
-        if du is not None and x.shape[-2] > s.shape[-1]:
-            rest = subtract(du, matmul(u, matmul(ut, du)))
-            dx = add(dx, matmul(divide(rest, columns), vt))
-        if dvt is not None and x.shape[-1] > s.shape[-1]:
-            rest = subtract(dvt, matmul(matmul(dvt, v), vt))
-            dx = add(dx, matmul(u, divide(rest, rows)))
-        return dx
-
-    return rule
-
-
-def _eye_like(x, size):
-    """The identity as a mask, where x is."""
-    same = np.eye(size, dtype=bool)
-    return (x.device if hasattr(x, "outline") else Device.of(x)).put(same)
-
-
-@svdvals.outlined_by
-def svdvals_outline(x):
-    """The singular values, the largest first: (..., N, M) -> (..., K)."""
-    return svd_outline(x)[1]
-
-
-@svdvals.kernel(NUMPY, CUPY)
-def svdvals_arrays(x):
-    return namespace(x).linalg.svd(x, compute_uv=False)
-
-
-@svdvals.gradient("x")
-def svdvals_dx(y, x):
-    def rule(dy):
-        u, _, vt = svd(x)
-        return matmul(multiply(u, reshape(dy, shape=(*dy.shape[:-1], 1, -1))), vt)
-
-    return rule
-
-
-@svd.sampled_by
-@svdvals.sampled_by
-def svd_samples(rng):
-    for shape in ((3, 3), (2, 4, 2), (2, 5)):
-        u, _, vt = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
-        yield ((u * np.arange(u.shape[-1], 0, -1.0)) @ vt,), {}
 
 
 # -- norms -----------------------------------------------------------------------------

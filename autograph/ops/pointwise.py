@@ -71,7 +71,7 @@ class Pointwise(Op):
         shape = outputs[0].shape  # the value alone would not have it, or would be an input
 
         def run_broadcast(*arrays: Any) -> Any:
-            return module.broadcast_to(run(*arrays), shape).copy()
+            return module.broadcast_to(module.asarray(run(*arrays)), shape).copy()
 
         return run_broadcast
 

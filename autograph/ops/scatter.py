@@ -138,6 +138,10 @@ def _add_along(x, indices, y, axis):
         flat = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape).ravel()
         weights = np.broadcast_to(y, indices.shape).ravel()
         x += np.bincount(flat, weights, minlength=x.size).reshape(x.shape).astype(x.dtype)
+    elif xp is not np and x.dtype.itemsize < 4 and x.dtype.kind != "f":
+        total = x.astype("int64")  # CuPy adds no small integers
+        xp.add.at(total, key, y)
+        x[...] = total
     else:
         xp.add.at(x, key, y)
     return x

@@ -1,4 +1,4 @@
-"""Variance, deviation, norms and logsumexp over axes, and softmax along one."""
+"""Variance, deviation, norms and logsumexp over axes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import ScalarTypeError
 from ..op import Op
-from ..scalar_type import F32
-from .axes import axes_of, axis_of
+from ..scalar_type import ScalarType
+from .axes import axes_of
 from .comparison import equal
 from .elementwise import abs as absolute
 from .elementwise import divide, multiply, power, sign, subtract, where
 from .reduce import axes_in, kept_shape, max, mean, min, reduced, sum
 from .shape import reshape
 from .summation import summed
-from .transcendental import exp, log
+from .transcendental import exp
 
 Axis = int | tuple[int, ...] | None
 
@@ -26,10 +26,6 @@ std = Op("std", "x", floats=True)
 euclidean_norm = Op("euclidean_norm", "x", floats=True)
 power_norm = Op("power_norm", "x", floats=True)
 logsumexp = Op("logsumexp", "x", floats=True)
-softmax = Op("softmax", "x", floats=True)
-log_softmax = Op("log_softmax", "x", floats=True)
-softmax_dx = Op("softmax_dx", "dy y")
-log_softmax_dx = Op("log_softmax_dx", "dy y")
 
 
 def _sampled(rng):
@@ -195,9 +191,7 @@ def norm(x: Any, *, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
 
 
 def _is_float(x: Any) -> bool:
-    return getattr(x, "scalar_type", F32).is_float if hasattr(x, "scalar_type") else (
-        x.dtype.kind in "fV"
-    )
+    return (x.scalar_type if hasattr(x, "scalar_type") else ScalarType.of(x)).is_float
 
 
 # -- logsumexp -------------------------------------------------------------------------
@@ -233,100 +227,3 @@ def logsumexp_samples(rng):
     for (x,), settings in _sampled(rng):
         yield (x,), settings
         yield (30 * x,), settings
-
-
-# -- softmax ---------------------------------------------------------------------------
-
-
-def _softmax_outline(op):
-    def outline(x, *, axis=-1):
-        axis_of(op.name, x.ndim, axis)
-        return x.like()
-
-    return outline
-
-
-@softmax.kernel(NUMPY, CUPY)
-def softmax_arrays(x, *, axis):
-    """exp(x) / sum(exp(x)) along the axis, with the largest x taken out of exp."""
-    xp, axes = namespace(x), axes_in(x, axis)
-    y = xp.asarray(x - x.max(axis=axes, keepdims=True))
-    xp.exp(y, out=y)
-    y /= summed(y, axes, keepdims=True)
-    return y
-
-
-@log_softmax.kernel(NUMPY, CUPY)
-def log_softmax_arrays(x, *, axis):
-    """x - log(sum(exp(x))) along the axis."""
-    xp, axes = namespace(x), axes_in(x, axis)
-    y = x - x.max(axis=axes, keepdims=True)
-    y -= xp.log(summed(xp.exp(y), axes, keepdims=True))
-    return y
-
-
-@softmax.gradient("x")
-def softmax_gradient(y, x, *, axis):
-    return lambda dy: softmax_dx(dy, y, axis=axis)
-
-
-@log_softmax.gradient("x")
-def log_softmax_gradient(y, x, *, axis):
-    return lambda dy: log_softmax_dx(dy, y, axis=axis)
-
-
-def _shifted(x, axis):
-    largest = max(x.detach() if hasattr(x, "detach") else x, axis=axis, keepdims=True)
-    return subtract(x, largest)
-
-
-@softmax.composed_by
-def softmax_parts(x, *, axis):
-    y = exp(_shifted(x, axis))
-    return divide(y, sum(y, axis=axis, keepdims=True))
-
-
-@log_softmax.composed_by
-def log_softmax_parts(x, *, axis):
-    y = _shifted(x, axis)
-    return subtract(y, log(sum(exp(y), axis=axis, keepdims=True)))
-
-
-def _softmax_dx_outline(dy, y, *, axis):
-    return y.like()
-
-
-@softmax_dx.kernel(NUMPY, CUPY)
-def softmax_dx_arrays(dy, y, *, axis):
-    """y * (dy - sum(dy * y))."""
-    dx = dy * y
-    dx -= y * summed(dx, axes_in(y, axis), keepdims=True)
-    return dx
-
-
-@log_softmax_dx.kernel(NUMPY, CUPY)
-def log_softmax_dx_arrays(dy, y, *, axis):
-    """dy - exp(y) * sum(dy)."""
-    dx = namespace(y).exp(y)
-    dx *= -summed(dy, axes_in(y, axis), keepdims=True)
-    dx += dy
-    return dx
-
-
-def _softmax_samples(rng):
-    for shape, axis in (((3, 4), -1), ((2, 3, 4), 1), ((5,), 0), ((), 0), ((0, 3), 1)):
-        yield (rng.normal(size=shape),), {"axis": axis}
-    yield (np.array([[1e4, -1e4, 0.0]]),), {}
-
-
-def _softmax_dx_samples(rng):
-    for (x,), settings in _softmax_samples(rng):
-        yield (rng.normal(size=x.shape), np.abs(np.clip(x, -1, 1))), {"axis": -1, **settings}
-
-
-for _op in (softmax, log_softmax):
-    _op.outlined_by(_softmax_outline(_op))
-    _op.sampled_by(_softmax_samples)
-for _op in (softmax_dx, log_softmax_dx):
-    _op.outlined_by(_softmax_dx_outline)
-    _op.sampled_by(_softmax_dx_samples)

@@ -27,9 +27,10 @@ def added_rows(size, indices, rows):
     """(size, ...) with each row added at its index; repeated indices add up in their order."""
     xp, shape = namespace(rows), (size, *rows.shape[1:])
     if xp is not np or rows.dtype.kind != "f":
-        total = xp.zeros(shape, rows.dtype)
+        small = xp is not np and rows.dtype.itemsize < 4 and rows.dtype.kind != "f"
+        total = xp.zeros(shape, np.int64 if small else rows.dtype)  # CuPy adds no small integers
         xp.add.at(total, indices, rows)
-        return total
+        return total.astype(rows.dtype, copy=False)
     indices = np.where(indices < 0, indices + size, indices).astype(np.int64, copy=False)
     if rows.ndim == 1:
         return np.bincount(indices, rows, minlength=size).astype(rows.dtype)

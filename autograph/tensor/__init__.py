@@ -1,6 +1,6 @@
 """Tensors: device-tagged arrays that record how they were made."""
 
-from .creation import arange, full, ones, random_normal, random_uniform, zeros
+from .creation import arange, eye, full, ones, random_normal, random_uniform, zeros
 from .state import enable_grad, higher_order, is_recording, is_training, no_grad, training
 from .tensor import Buffer, Parameter, Tensor
 from .walk import grad
@@ -11,6 +11,7 @@ __all__ = [
     "Tensor",
     "arange",
     "enable_grad",
+    "eye",
     "full",
     "grad",
     "higher_order",

@@ -36,6 +36,19 @@ def full(
     return _make(Device(device).put(array))
 
 
+def eye(
+    rows: int,
+    columns: int | None = None,
+    k: int = 0,
+    *,
+    device: Where = HOST,
+    scalar_type: Type = F32,
+) -> Tensor:
+    """Ones on the k-th diagonal, zeros elsewhere."""
+    array = np.eye(rows, columns, k).astype(ScalarType(scalar_type).dtype)
+    return _make(Device(device).put(array))
+
+
 def arange(
     start: float,
     stop: float | None = None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,35 +29,38 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     """Run `op` on tensors and record how to undo it: the one way into the graph."""
     given: list[Any] = []
     arrays: Any = []
-    recorded = False
+    nodes: list[Node | None] = []
     for each in inputs:
         kind = type(each)
         if kind in TENSORS:
             given.append(each.outline)
             arrays.append(each._array)
-            if each.node is not None:
-                recorded = True
+            nodes.append(each.node)
         elif kind in _NUMBERS:
             given.append(None if each is None else kind)
             arrays.append(each)
+            nodes.append(None)
         else:
             return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
     plan = op.plan(given, settings)
-    recorded = recorded and state.recording
+    recorded = any(nodes) and state.recording
     if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
-    arrays, results = op.run(plan, arrays)
+    if plan.direct == len(arrays):
+        results = plan.kernel(*arrays)
+    else:
+        arrays, results = op.run(plan, arrays)
     if op.writes:
         _written(op, inputs)
         if not op.outputs:
             return None
-    own = op.own(plan, results) if op.saves else results
+    own, saved = results, {}
+    if op.saves:
+        own = op.own(plan, results)
+        saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True))
     tensors = _tensors(op, plan, inputs, own)
     if recorded and op.gradients:
-        saved = {}
-        if op.saves:
-            saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True))
-        _record(op, plan, inputs, arrays, own, saved, tensors)
+        _record(op, plan, inputs, nodes, arrays, own, saved, tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
@@ -122,73 +126,94 @@ def version_of(tensor: Tensor) -> Version:
 
 def _written(op: Op, inputs: Sequence[Any]) -> None:
     """Raise the version of the tensors that the op has written."""
+    writes = op.writes
     for name, each in zip(op.inputs, inputs, strict=False):
-        if name in op.writes and each is not None:
-            version_of(each).count += 1
+        if name in writes and each is not None:
+            version = each.version
+            if version is None:
+                version = each.version = Version()
+            version.count += 1
 
 
-def _nodes(inputs: Sequence[Any], count: int) -> list[Node | None]:
-    nodes = [getattr(each, "node", None) for each in inputs]
-    for node in nodes:
-        if node is not None and node.edges is None:
-            raise spent(node)
-    return nodes + [None] * (count - len(nodes))
+class Recipe(NamedTuple):
+    """How one gradient rule is recorded, for one signature and certain inputs that are."""
+
+    places: tuple[int, ...]  # the inputs whose gradients it computes
+    rule: Callable[..., Any]  # it has its settings already
+    finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None
+    into: bool
+
+
+def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
+    """What to record of `op` where these inputs are recorded."""
+    made = []
+    for positions, rule, into, asks in op.gradients:
+        places = tuple(range(len(recorded))) if positions is None else positions
+        needs = tuple([recorded[at] for at in places])
+        if not any(needs):
+            continue
+        settings = {**plan.settings, "needs": needs} if asks else plan.settings
+        finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        if plan.casts is not None:
+            finish = partial(_cast_back, before=[plan.casts[at] for at in places])
+        elif positions is None and len(places) == 1:
+            finish = _alone
+        made.append(Recipe(places, partial(rule, **settings) if settings else rule, finish, into))
+    return made
 
 
 def _record(
     op: Op,
     plan: Plan,
     inputs: Sequence[Any],
+    nodes: list[Node | None],
     arrays: Sequence[Any],
     own: Any,
     saved: Mapping[str, Any],
     tensors: list[Tensor],
 ) -> None:
     """Give the outputs their nodes."""
-    nodes = _nodes(inputs, len(arrays))
+    for each in nodes:
+        if each is not None and each.edges is None:
+            raise spent(each)
+    if len(nodes) < len(arrays):
+        nodes = nodes + [None] * (len(arrays) - len(nodes))
+    recorded = tuple(map(bool, nodes))
+    recipes, keeps = plan.recipes.get(recorded) or (_recipes(op, plan, recorded), None)
+    if not recipes:
+        return
     edges: list[Edge] = []
+    closures = []
+    for places, rule, finish, into in recipes:
+        closure = rule(own, *arrays, **saved)
+        if keeps is None:
+            closures.append(closure)
+        if finish is not None:
+            closure = finish(closure)
+        targets = [nodes[at] for at in places] if len(places) > 1 else (nodes[places[0]],)
+        edges.append((targets, closure, into, ()))
+    if keeps is None:
+        keeps = _kept_places(op, closures, inputs, arrays, own)
+        plan.recipes[recorded] = recipes, keeps
     kept: list[Kept] = []
-    for i, (positions, rule, into, asks) in enumerate(op.gradients):
-        if positions is None:
-            targets = tuple(nodes)
-        elif len(positions) == 1:
-            targets = (nodes[positions[0]],)
-        else:
-            targets = tuple([nodes[at] for at in positions])
-        if not any(targets):
-            continue
-        asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
-        closure = rule(own, *arrays, **saved, **asked, **plan.settings)
-        places = plan.keeps.get(i)
-        if places is None:
-            places = plan.keeps[i] = _kept_places(op, closure, arrays, own)
-        for at, name in places:
-            if at < 0:
-                value = tensors[-1 - at]
-            else:
-                value = inputs[at]
-                if arrays[at] is not value._array:
-                    continue  # a copy was prepared, which nobody else can write
-            version = version_of(value)
-            kept.append((name, version, version.count))
-        if plan.casts is not None:
-            where = range(len(arrays)) if positions is None else positions
-            closure = _cast_back(closure, [plan.casts[at] for at in where])
-        edges.append((targets, _alone(closure, positions, targets), into, ()))
-    if edges:
-        _attach(op, edges, tuple(kept), tensors)
+    for at, name in keeps:
+        value = inputs[at] if at >= 0 else tensors[-1 - at]
+        version = value.version
+        if version is None:
+            version = value.version = Version()
+        kept.append((name, version, version.count))
+    if len(tensors) == 1:
+        tensors[0].node = Node(op.name, edges, kept)
+    else:
+        _attach(op, edges, kept, tensors)
 
 
-def _alone(
-    closure: Callable[..., Any], positions: tuple[int, ...] | None, targets: Sequence[Any]
-) -> Callable[..., Any]:
+def _alone(closure: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of a variable number of inputs answers a list, also where it is of one."""
-    if positions is None and len(targets) == 1:
-        return lambda dy: closure(dy)[0]
-    return closure
+    return lambda dy: closure(dy)[0]
 
 
-def _attach(op: Op, edges: list[Edge], kept: tuple[Kept, ...], tensors: list[Tensor]) -> None:
+def _attach(op: Op, edges: list[Edge], kept: Sequence[Kept], tensors: list[Tensor]) -> None:
     """Hang a node with these edges on the outputs."""
     node = Node(op.name, edges, kept)
     if len(tensors) == 1:
@@ -200,16 +225,26 @@ def _attach(op: Op, edges: list[Edge], kept: tuple[Kept, ...], tensors: list[Ten
 
 
 def _kept_places(
-    op: Op, closure: Callable[..., Any], arrays: Sequence[Any], own: Any
+    op: Op,
+    closures: Sequence[Callable[..., Any]],
+    inputs: Sequence[Any],
+    arrays: Sequence[Any],
+    own: Any,
 ) -> list[tuple[int, str]]:
-    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) a gradient function closes over, with
-    their names."""
+    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) gradient functions close over, with
+    their names; of an input that was prepared it is a copy, which nobody else can write."""
     outputs = own if isinstance(own, tuple) else (own,)
     names = op.names_of(arrays)
-    places = {id(each): (i, names[i]) for i, each in enumerate(arrays) if hasattr(each, "shape")}
+    places = {
+        id(array): (i, names[i])
+        for i, (each, array) in enumerate(zip(inputs, arrays, strict=False))
+        if array is not None and getattr(each, "_array", None) is array
+    }
     places |= {id(each): (-1 - i, op.outputs[i]) for i, each in enumerate(outputs)}
     found = set()
-    stack: list[Any] = [cell.cell_contents for cell in closure.__closure__ or ()]
+    stack: list[Any] = [
+        cell.cell_contents for closure in closures for cell in closure.__closure__ or ()
+    ]
     while stack:
         value = stack.pop()
         if id(value) in places:
@@ -264,7 +299,11 @@ def _apply_higher(
     arrays = [each._array if isinstance(each, Tensor) else each for each in inputs]
     arrays, results = op.run(plan, arrays)  # type: ignore[assignment]
     tensors = _tensors(op, plan, inputs, op.own(plan, results))
-    nodes = _nodes(inputs, len(arrays))
+    nodes = [getattr(each, "node", None) for each in inputs]
+    nodes += [None] * (len(arrays) - len(nodes))
+    for node in nodes:
+        if node is not None and node.edges is None:
+            raise spent(node)
     padded = [*inputs, *[None] * (len(arrays) - len(inputs))]
     twins = [_make(tensor._array) for tensor in tensors]
     for twin, tensor in zip(twins, tensors, strict=True):
@@ -282,16 +321,14 @@ def _apply_higher(
             )
     own = twins[0] if len(twins) == 1 else tuple(twins)
     edges: list[Edge] = []
-    for positions, rule, into, asks in op.gradients:
-        targets = tuple(nodes if positions is None else [nodes[at] for at in positions])
-        if any(targets):
-            asked = {"needs": tuple([each is not None for each in targets])} if asks else {}
-            closure = rule(own, *padded, **saved, **asked, **plan.settings)
-            edges.append((targets, _alone(closure, positions, targets), into, twins))
+    for places, rule, finish, into in _recipes(op, plan, list(map(bool, nodes))):
+        closure = rule(own, *padded, **saved)
+        if finish is not None:
+            closure = finish(closure)
+        edges.append(([nodes[at] for at in places], closure, into, twins))
     if edges:
         versions = [(each.node.name, version_of(each)) for each in inputs if _is_recorded(each)]
-        kept = tuple([(name, version, version.count) for name, version in versions])
-        _attach(op, edges, kept, tensors)
+        _attach(op, edges, [(name, version, version.count) for name, version in versions], tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 

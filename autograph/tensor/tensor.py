@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..device import HOST, Device
-from ..errors import DeviceError, GraphError, ShapeError
+from ..errors import GraphError, ShapeError
 from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
 from ..scalar_type import ScalarType
 from .methods import Methods
 from .staircase import apply, install, version_of
-from .state import state
 
-_NATURAL: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "u": np.dtype(np.int64)}
+_NATURAL: dict[str, np.dtype[Any]] = {
+    "f": np.dtype(np.float32),
+    "i": np.dtype(np.int64),
+    "u": np.dtype(np.int64),
+}
 
 
 class Tensor(Methods):
@@ -235,29 +237,9 @@ class Tensor(Methods):
         refused while recording; write under `no_grad`, or build the value with `where` or
         `concat`.
         """
-        if state.recording:
-            computed = self.node is not None and not isinstance(self.node, Leaf)
-            if computed or (isinstance(value, Tensor) and value.node is not None):
-                raise GraphError(
-                    "assign: writing into a tensor is not recorded\n"
-                    "  write  ag.ops.where(mask, y, x), or write under  with ag.no_grad():"
-                )
-        if isinstance(key, Tensor | np.ndarray | list):
-            raise GraphError(
-                "assign: a key of indices is not taken\n  write  ag.ops.where(mask, y, x)"
-            )
-        frozen = ops.frozen_key(key)
-        if isinstance(value, bool | int | float):
-            ops.assign(self, None, key=frozen, value=value)
-            return
-        if not isinstance(value, Tensor):
-            value = Tensor(value, device=self.device)
-        if value.device is not self.device:
-            raise DeviceError(
-                f"assign: the value is on another device\n"
-                f"  x      {self.device}\n  value  {value.device}\n  write  value.to(x.device)"
-            )
-        ops.assign(self, value.cast(self.scalar_type).detach(), key=frozen)
+        from .indexing import put
+
+        put(self, key, value)
 
     # -- copying -----------------------------------------------------------------------
 

@@ -105,7 +105,8 @@ def cases_of(op: Op, arrays: Sequence[Any]) -> Iterator[Case]:
 def _converted(array: np.ndarray[Any, Any], scalar_type: ScalarType) -> np.ndarray[Any, Any]:
     if scalar_type.is_float:
         return array.astype(scalar_type.dtype)
-    return np.abs(np.rint(np.clip(4 * array, -100, 100))).astype(scalar_type.dtype)
+    whole = np.abs(np.rint(np.clip(4 * array, -100, 100)))
+    return np.asarray(whole).astype(scalar_type.dtype)
 
 
 def _strided(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

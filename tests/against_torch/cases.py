@@ -15,7 +15,7 @@ from autograph.scalar_type import ScalarType
 TOLERANCES = {
     "f64": (1e-7, 1e-7),
     "f32": (1.3e-6, 1e-5),
-    "f16": (1e-3, 1e-5),
+    "f16": (1e-3, 1e-3),
     "bf16": (1.6e-2, 1e-5),
 }
 FLOATS = tuple(TOLERANCES)
@@ -177,7 +177,9 @@ class Case(NamedTuple):
             place = f"output {i} of {self}"
             if answer is None or want is None:
                 value = want if answer is None else answer.numpy()
-                assert value is None or not np.any(np.asarray(value)), f"a gradient is missing: {place}"
+                assert value is None or not np.any(np.asarray(value)), (
+                    f"a gradient is missing: {place}"
+                )
                 continue
             expected = array_of(want)
             found = answer.numpy()
@@ -186,7 +188,10 @@ class Case(NamedTuple):
             with np.errstate(all="ignore"):
                 wide = found.astype(np.float64)
                 error = np.abs(wide - expected)
-                close = (error <= atol + rtol * np.abs(expected)) | (wide == expected)
+                size = np.abs(expected)
+                if answer.scalar_type.is_half:  # what is left of a sum of larger, rounded ones
+                    size = np.nanmax(np.where(np.isfinite(size), size, 0), initial=0.0)
+                close = (error <= atol + rtol * size) | (wide == expected)
                 close |= np.isnan(wide) & np.isnan(expected)
                 if not close.all() and floating:
                     same = self.theirs(self.scalar_type) if same is None else same

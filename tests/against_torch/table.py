@@ -109,15 +109,19 @@ def reducing(function: Callable[..., Any]) -> Callable[..., Any]:
         dims = tuple(range(x.ndim)) if axis is None else axis
         if isinstance(dims, int):
             dims = (dims,)
-        return function(x, dim=dims, keepdim=keepdims, **settings) if x.ndim else function(
-            x.reshape(1), dim=0, keepdim=False, **settings
+        return (
+            function(x, dim=dims, keepdim=keepdims, **settings)
+            if x.ndim
+            else function(x.reshape(1), dim=0, keepdim=False, **settings)
         )
 
     return theirs
 
 
 def product(x: Any, *, dim: Any, keepdim: bool) -> Any:
-    for each in sorted((d % x.ndim for d in ((dim,) if isinstance(dim, int) else dim)), reverse=True):
+    for each in sorted(
+        (d % x.ndim for d in ((dim,) if isinstance(dim, int) else dim)), reverse=True
+    ):
         x = x.prod(each, keepdim=keepdim)
     return x
 
@@ -150,7 +154,9 @@ def shown(result: Any) -> Any:
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, theirs: Callable[..., Any], draw: Any, ours: Any = None, **settings: Any) -> None:
+def row(
+    name: str, theirs: Callable[..., Any], draw: Any, ours: Any = None, **settings: Any
+) -> None:
     ROWS[name] = Row(getattr(ops, name, None) if ours is None else ours, theirs, draw, **settings)
 
 
@@ -171,13 +177,25 @@ row("lerp", torch.lerp, lambda rng: ([*two(numbers=False)(rng)[0], float(rng.uni
 row("clip_both", torch.clamp, _bounded)
 row("clip_low", lambda x, low: torch.clamp(x, min=low), two())
 row("clip_high", lambda x, high: torch.clamp(x, max=high), two())
-row("where", lambda c, a, b: torch.where(c, a, b),
-    lambda rng: ([(arrays := [normal(rng, s) for s in broadcast_shapes(rng, 3)])[0] > 0, *arrays[1:]], {}),
-    types=NUMBERS)  # fmt: skip
+row(
+    "where",
+    lambda c, a, b: torch.where(c, a, b),
+    lambda rng: (
+        [(arrays := [normal(rng, s) for s in broadcast_shapes(rng, 3)])[0] > 0, *arrays[1:]],
+        {},
+    ),
+    types=NUMBERS,
+)
 
 for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
     _torch = {"equal": "eq"}.get(_name, _name)
-    row(_name, getattr(torch, _torch), whole(2, -3, 3), types=(*FLOATS, "i8", "i32", "i64"), values=True)
+    row(
+        _name,
+        getattr(torch, _torch),
+        whole(2, -3, 3),
+        types=(*FLOATS, "i8", "i32", "i64"),
+        values=True,
+    )
 for _name in ("logical_and", "logical_or", "logical_xor"):
     row(_name, getattr(torch, _name), whole(2, -1, 2), types=(*FLOATS, "i32"), values=True)
 row("logical_not", torch.logical_not, whole(1, -1, 2), types=(*FLOATS, "i32"), values=True)
@@ -189,8 +207,22 @@ for _name in ("bitwise_left_shift", "bitwise_right_shift"):
     row(_name, getattr(torch, _name), whole(2, 0, 7), types=WHOLE, values=True)
 row("bitwise_invert", torch.bitwise_not, whole(1, 0, 127), types=WHOLE, values=True)
 
-for _name in ("exp", "exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "asinh",
-              "erf", "erfc", "sigmoid"):  # fmt: skip
+for _name in (
+    "exp",
+    "exp2",
+    "expm1",
+    "sin",
+    "cos",
+    "tan",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "erf",
+    "erfc",
+    "sigmoid",
+):
     row(_name, getattr(torch, _name), one(-1.5, 1.5) if _name == "tan" else one())
 for _name in ("sqrt", "rsqrt", "log", "log2", "log10", "log1p"):
     row(_name, getattr(torch, _name), one(0.1, 9.0))
@@ -213,16 +245,28 @@ row("prod", reducing(product), over_axes(1.0), types=WIDE)
 row("any", reducing(torch.any), over_axes(0.3), types=("f32", "bf16", "i32"), values=True)
 row("all", reducing(torch.all), over_axes(0.3), types=("f32", "bf16", "i32"), values=True)
 for _name in ("argmax", "argmin"):
-    row(_name, arg(_name), along(empty=False, none=True, keepdims=lambda rng: rng.random() < 0.5),
-        ours=plain_arg(_name), types=WIDE, values=True)  # fmt: skip
+    row(
+        _name,
+        arg(_name),
+        along(empty=False, none=True, keepdims=lambda rng: rng.random() < 0.5),
+        ours=plain_arg(_name),
+        types=WIDE,
+        values=True,
+    )
 for _name in ("var", "std"):
-    row(_name, reducing(getattr(torch, _name)),
-        over_axes(empty=False, correction=lambda rng: int(rng.integers(0, 2))))  # fmt: skip
+    row(
+        _name,
+        reducing(getattr(torch, _name)),
+        over_axes(empty=False, correction=lambda rng: int(rng.integers(0, 2))),
+    )
 row("logsumexp", reducing(torch.logsumexp), over_axes(empty=False))
 row("euclidean_norm", reducing(torch.linalg.vector_norm), over_axes(empty=False))
-row("power_norm", reducing(torch.linalg.vector_norm),
+row(
+    "power_norm",
+    reducing(torch.linalg.vector_norm),
     over_axes(empty=False, ord=lambda rng: float(rng.choice([1.5, 3.0, -1.0]))),
-    types=("f64", "f32", "bf16"))  # in f16 its gradient is rounded at each of its steps # fmt: skip
+    types=("f64", "f32", "bf16"),
+)  # in f16 its gradient is rounded at each of its steps
 row("softmax", lambda x, axis: torch.softmax(x, axis), along())
 row("log_softmax", lambda x, axis: torch.log_softmax(x, axis), along())
 
@@ -231,12 +275,19 @@ row("cumsum", lambda x, axis: torch.cumsum(x, axis), along(), types=(*FLOATS, "i
 row("cumprod", lambda x, axis: torch.cumprod(x, axis), along(), types=(*WIDE, "i64"))
 row("cummax", lambda x, axis: shown(torch.cummax(x, axis)), along(empty=False), types=NUMBERS)
 row("cummin", lambda x, axis: shown(torch.cummin(x, axis)), along(empty=False), types=NUMBERS)
-row("argsort",
+row(
+    "argsort",
     lambda x, axis, descending: torch.argsort(x, dim=axis, descending=descending, stable=True),
-    along(descending=lambda rng: bool(rng.random() < 0.5)), types=NUMBERS, values=True)  # fmt: skip
-row("sort",
+    along(descending=lambda rng: bool(rng.random() < 0.5)),
+    types=NUMBERS,
+    values=True,
+)
+row(
+    "sort",
     lambda x, axis, descending: torch.sort(x, dim=axis, descending=descending, stable=True)[0],
-    along(descending=lambda rng: bool(rng.random() < 0.5)), types=NUMBERS)  # fmt: skip
+    along(descending=lambda rng: bool(rng.random() < 0.5)),
+    types=NUMBERS,
+)
 
 
 def _topk(rng: Rng) -> Any:
@@ -256,19 +307,48 @@ def _searched(rng: Rng) -> Any:
 
 
 row("searchsorted", torch.searchsorted, _searched, types=WIDE, values=True)
-row("unique_all",
+row(
+    "unique_all",
     lambda x: torch.unique(x, return_inverse=True, return_counts=True),
-    lambda rng: ([np.round(normal(rng, shape_of(rng)))], {}), types=NUMBERS, values=True)  # fmt: skip
-row("nonzero_flat", lambda x: torch.nonzero(x.reshape(-1)).reshape(-1),
-    lambda rng: ([np.round(normal(rng, shape_of(rng), 0.5))], {}), types=NUMBERS, values=True)  # fmt: skip
-row("bincount", lambda x, weights, minlength: torch.bincount(x, weights, minlength),
-    lambda rng: ([indices(rng, 5, (7,)), normal(rng, (7,))], {"minlength": int(rng.integers(0, 9))}),
-    types=WIDE, values=True)  # PyTorch gives weights no gradient # fmt: skip
-row("histogram", lambda x, bins, range: torch.histogram(x, bins, range=range),
-    lambda rng: ([normal(rng, shape_of(rng))], {"bins": int(rng.integers(1, 9)), "range": (-3.0, 3.0)}),
-    types=WIDE, values=True, other_type=True)  # counts are i64 here # fmt: skip
-row("one_hot", lambda x, classes: functional.one_hot(x, classes),
-    lambda rng: ([indices(rng, 5, shape_of(rng))], {"classes": 5}), types=("f32",), values=True)  # fmt: skip
+    lambda rng: ([np.round(normal(rng, shape_of(rng)))], {}),
+    types=NUMBERS,
+    values=True,
+)
+row(
+    "nonzero_flat",
+    lambda x: torch.nonzero(x.reshape(-1)).reshape(-1),
+    lambda rng: ([np.round(normal(rng, shape_of(rng), 0.5))], {}),
+    types=NUMBERS,
+    values=True,
+)
+row(
+    "bincount",
+    lambda x, weights, minlength: torch.bincount(x, weights, minlength),
+    lambda rng: (
+        [indices(rng, 5, (7,)), normal(rng, (7,))],
+        {"minlength": int(rng.integers(0, 9))},
+    ),
+    types=WIDE,
+    values=True,
+)  # PyTorch gives weights no gradient
+row(
+    "histogram",
+    lambda x, bins, range: torch.histogram(x, bins, range=range),
+    lambda rng: (
+        [normal(rng, shape_of(rng))],
+        {"bins": int(rng.integers(1, 9)), "range": (-3.0, 3.0)},
+    ),
+    types=WIDE,
+    values=True,
+    other_type=True,
+)  # counts are i64 here
+row(
+    "one_hot",
+    lambda x, classes: functional.one_hot(x, classes),
+    lambda rng: ([indices(rng, 5, shape_of(rng))], {"classes": 5}),
+    types=("f32",),
+    values=True,
+)
 
 # indices
 
@@ -317,8 +397,12 @@ row("take_along_axis", lambda x, i, axis: torch.take_along_dim(x, i, axis), _reo
 row("scatter", lambda x, i, y, axis: torch.scatter(x, axis, i, y), _scattered_once, types=NUMBERS)
 row("scatter_add", lambda x, i, y, axis: torch.scatter_add(x, axis, i, y), _scattered)
 row("index_add", lambda x, i, y, axis: torch.index_add(x, axis, i, y), _sliced)
-row("masked_fill", lambda x, mask, value: torch.masked_fill(x, mask, value),
-    lambda rng: ([(x := normal(rng, shape_of(rng))), x > 0, 2.0], {}), types=NUMBERS)  # fmt: skip
+row(
+    "masked_fill",
+    lambda x, mask, value: torch.masked_fill(x, mask, value),
+    lambda rng: ([(x := normal(rng, shape_of(rng))), x > 0, 2.0], {}),
+    types=NUMBERS,
+)
 
 # shapes
 
@@ -349,38 +433,80 @@ def _joined(rng: Rng) -> Any:
     return parts, {"axis": axis}
 
 
-row("reshape", lambda x, shape: x.reshape(shape),
-    lambda rng: ([(x := normal(rng, shape_of(rng)))], {"shape": x.shape[::-1]}), types=NUMBERS)  # fmt: skip
+row(
+    "reshape",
+    lambda x, shape: x.reshape(shape),
+    lambda rng: ([(x := normal(rng, shape_of(rng)))], {"shape": x.shape[::-1]}),
+    types=NUMBERS,
+)
 row("permute_dims", lambda x, axes: x.permute(axes), _axes, types=NUMBERS)
 row("broadcast_to", lambda x, shape: x.broadcast_to(shape), _wider, types=NUMBERS)
 row("sum_to", lambda x, shape: x.sum_to_size(shape), _narrower)
 row("concat", lambda *xs, axis: torch.cat(xs, axis), _joined, types=NUMBERS)
 row("copy", torch.clone, one(), types=NUMBERS)
-row("index", lambda x, key: x[key],
-    lambda rng: ([filled(rng, 2)], {"key": (slice(0, None, 2), None, ..., 0)}), types=NUMBERS)  # fmt: skip
+row(
+    "index",
+    lambda x, key: x[key],
+    lambda rng: ([filled(rng, 2)], {"key": (slice(0, None, 2), None, ..., 0)}),
+    types=NUMBERS,
+)
 row("flip", lambda x, axis: x.flip(axis), along(), types=NUMBERS)
-row("roll", lambda x, shift, axis: x.roll(shift, axis),
+row(
+    "roll",
+    lambda x, shift, axis: x.roll(shift, axis),
     along(shift=lambda rng: int(rng.integers(-7, 7))),
-    ours=lambda x, shift, axis: ops.roll(x, shift, axis=axis))  # fmt: skip
-row("tile", lambda x, repeats: x.tile(repeats),
-    lambda rng: ([normal(rng, shape_of(rng))], {"repeats": (2, 1, 3)}))  # fmt: skip
-row("repeat", lambda x, repeats, axis: x.repeat_interleave(repeats, axis),
+    ours=lambda x, shift, axis: ops.roll(x, shift, axis=axis),
+)
+row(
+    "tile",
+    lambda x, repeats: x.tile(repeats),
+    lambda rng: ([normal(rng, shape_of(rng))], {"repeats": (2, 1, 3)}),
+)
+row(
+    "repeat",
+    lambda x, repeats, axis: x.repeat_interleave(repeats, axis),
     along(repeats=lambda rng: int(rng.integers(0, 4))),
-    ours=lambda x, repeats, axis: ops.repeat(x, repeats, axis=axis))  # fmt: skip
-row("stack", lambda *xs, axis: torch.stack(xs, axis),
+    ours=lambda x, repeats, axis: ops.repeat(x, repeats, axis=axis),
+)
+row(
+    "stack",
+    lambda *xs, axis: torch.stack(xs, axis),
     lambda rng: ([normal(rng, s) for s in [shape_of(rng)] * 3], {"axis": int(rng.choice([0, -1]))}),
-    ours=lambda *xs, axis: ops.stack(xs, axis=axis))  # fmt: skip
-row("split", lambda x, axis: shown(x.tensor_split([1, 3], axis)), along(),
-    ours=lambda x, axis: ops.split(x, [1, 3], axis=axis))  # fmt: skip
-row("chunk", lambda x, axis: shown(x.chunk(2, axis)), along(empty=False),
-    ours=lambda x, axis: ops.chunk(x, 2, axis=axis))  # fmt: skip
+    ours=lambda *xs, axis: ops.stack(xs, axis=axis),
+)
+row(
+    "split",
+    lambda x, axis: shown(x.tensor_split([1, 3], axis)),
+    along(),
+    ours=lambda x, axis: ops.split(x, [1, 3], axis=axis),
+)
+row(
+    "chunk",
+    lambda x, axis: shown(x.chunk(2, axis)),
+    along(empty=False),
+    ours=lambda x, axis: ops.chunk(x, 2, axis=axis),
+)
 row("unbind", lambda x, axis: x.unbind(axis), along(empty=False))
-row("meshgrid", lambda *xs: torch.meshgrid(*xs, indexing="xy"),
-    lambda rng: ([normal(rng, (int(rng.integers(1, 4)),)) for _ in range(2)], {}))  # fmt: skip
-row("tril", lambda x, k: x.tril(k), lambda rng: ([normal(rng, shape_of(rng, 2))], {"k": int(rng.integers(-2, 3))}))
-row("triu", lambda x, k: x.triu(k), lambda rng: ([normal(rng, shape_of(rng, 2))], {"k": int(rng.integers(-2, 3))}))
-row("diagonal", lambda x, offset: x.diagonal(offset),
-    lambda rng: ([normal(rng, shape_of(rng, 2))], {"offset": int(rng.integers(-2, 3))}))  # fmt: skip
+row(
+    "meshgrid",
+    lambda *xs: torch.meshgrid(*xs, indexing="xy"),
+    lambda rng: ([normal(rng, (int(rng.integers(1, 4)),)) for _ in range(2)], {}),
+)
+row(
+    "tril",
+    lambda x, k: x.tril(k),
+    lambda rng: ([normal(rng, shape_of(rng, 2))], {"k": int(rng.integers(-2, 3))}),
+)
+row(
+    "triu",
+    lambda x, k: x.triu(k),
+    lambda rng: ([normal(rng, shape_of(rng, 2))], {"k": int(rng.integers(-2, 3))}),
+)
+row(
+    "diagonal",
+    lambda x, offset: x.diagonal(offset),
+    lambda rng: ([normal(rng, shape_of(rng, 2))], {"offset": int(rng.integers(-2, 3))}),
+)
 
 
 def _padded(x: Any, widths: Any, mode: str) -> Any:
@@ -390,13 +516,25 @@ def _padded(x: Any, widths: Any, mode: str) -> Any:
     return functional.pad(x[None, None], flat, mode=mode)[0, 0]
 
 
-row("pad", _padded,
-    lambda rng: ([normal(rng, (4, 5))], {
-        "widths": tuple((int(a), int(b)) for a, b in rng.integers(0, 4, size=(2, 2))),
-        "mode": str(rng.choice(["constant", "reflect", "replicate", "circular"])),
-    }), ours=lambda x, widths, mode: ops.pad(x, widths, mode=mode, value=1.5), types=WIDE)  # fmt: skip
-row("pad_constant", lambda x, widths, value: functional.pad(x, (1, 2, 0, 1), value=value),
-    lambda rng: ([normal(rng, (3, 4))], {"widths": ((0, 1), (1, 2)), "value": 1.5}), types=NUMBERS)  # fmt: skip
+row(
+    "pad",
+    _padded,
+    lambda rng: (
+        [normal(rng, (4, 5))],
+        {
+            "widths": tuple((int(a), int(b)) for a, b in rng.integers(0, 4, size=(2, 2))),
+            "mode": str(rng.choice(["constant", "reflect", "replicate", "circular"])),
+        },
+    ),
+    ours=lambda x, widths, mode: ops.pad(x, widths, mode=mode, value=1.5),
+    types=WIDE,
+)
+row(
+    "pad_constant",
+    lambda x, widths, value: functional.pad(x, (1, 2, 0, 1), value=value),
+    lambda rng: ([normal(rng, (3, 4))], {"widths": ((0, 1), (1, 2)), "value": 1.5}),
+    types=NUMBERS,
+)
 
 # products and linear algebra
 
@@ -417,37 +555,92 @@ def _square(rng: Rng, positive: bool = False) -> np.ndarray[Any, Any]:
 
 def _einsum(rng: Rng) -> Any:
     sizes = {letter: int(rng.integers(1, 5)) for letter in "abcdij"}
-    equation = str(rng.choice([
-        "ij,jk->ik", "bij,bjk->bik", "ij->ji", "ii->i", "ii", "i,j->ij", "ij,ij->", "abc,cd,da->b",
-        "...ij,...jk->...ik", "ab,ac->bc", "abi,abi->ab", "ab,ab->ab", "ab->", "iij->j", "a,a->", "ab,b,bc",
-    ]))  # fmt: skip
+    equation = str(
+        rng.choice(
+            [
+                "ij,jk->ik",
+                "bij,bjk->bik",
+                "ij->ji",
+                "ii->i",
+                "ii",
+                "i,j->ij",
+                "ij,ij->",
+                "abc,cd,da->b",
+                "...ij,...jk->...ik",
+                "ab,ac->bc",
+                "abi,abi->ab",
+                "ab,ab->ab",
+                "ab->",
+                "iij->j",
+                "a,a->",
+                "ab,b,bc",
+            ]
+        )
+    )
     sizes |= {"k": 3}
     terms = equation.split("->")[0].replace("...", "d").split(",")
-    return [normal(rng, tuple(sizes[c] for c in term), 1.0) for term in terms], {"equation": equation}
+    return [normal(rng, tuple(sizes[c] for c in term), 1.0) for term in terms], {
+        "equation": equation
+    }
 
 
 row("matmul", torch.matmul, _matrices)
 row("outer", torch.outer, lambda rng: ([normal(rng, (3,)), normal(rng, (4,))], {}))
 row("dot", torch.dot, lambda rng: ([normal(rng, (4,), 1.0), normal(rng, (4,), 1.0)], {}))
-row("tensordot", lambda a, b, axes: torch.tensordot(a, b, dims=axes),
-    lambda rng: ([normal(rng, (2, 3, 4), 1.0), normal(rng, (4, 3, 5), 1.0)], {"axes": ((1, 2), (1, 0))}))  # fmt: skip
-row("einsum", lambda *xs, equation: torch.einsum(equation, *xs), _einsum,
-    ours=lambda *xs, equation: ops.einsum(equation, *xs), types=WIDE)  # fmt: skip
-row("solve", torch.linalg.solve,
-    lambda rng: ([(a := _square(rng)), normal(rng, (*a.shape[:-1], 3), 1.0)], {}), types=WIDE)  # fmt: skip
+row(
+    "tensordot",
+    lambda a, b, axes: torch.tensordot(a, b, dims=axes),
+    lambda rng: (
+        [normal(rng, (2, 3, 4), 1.0), normal(rng, (4, 3, 5), 1.0)],
+        {"axes": ((1, 2), (1, 0))},
+    ),
+)
+row(
+    "einsum",
+    lambda *xs, equation: torch.einsum(equation, *xs),
+    _einsum,
+    ours=lambda *xs, equation: ops.einsum(equation, *xs),
+    types=WIDE,
+)
+row(
+    "solve",
+    torch.linalg.solve,
+    lambda rng: ([(a := _square(rng)), normal(rng, (*a.shape[:-1], 3), 1.0)], {}),
+    types=WIDE,
+)
 row("inv", torch.linalg.inv, lambda rng: ([_square(rng)], {}), types=WIDE)
 row("det", torch.linalg.det, lambda rng: ([_square(rng)], {}), types=WIDE)
-row("cholesky", lambda x, upper: torch.linalg.cholesky(x, upper=upper),
-    lambda rng: ([_square(rng, positive=True)], {"upper": bool(rng.random() < 0.5)}), types=WIDE)  # fmt: skip
+row(
+    "cholesky",
+    lambda x, upper: torch.linalg.cholesky(x, upper=upper),
+    lambda rng: ([_square(rng, positive=True)], {"upper": bool(rng.random() < 0.5)}),
+    types=WIDE,
+)
 row("svdvals", torch.linalg.svdvals, lambda rng: ([normal(rng, (2, 3, 4))], {}), types=WIDE)
-row("matrix_norm", lambda x, ord: torch.linalg.matrix_norm(x, ord),
-    lambda rng: ([normal(rng, (2, 3, 4))], {"ord": [
-        "fro", "nuc", 1, -1, 2, -2, float("inf"), -float("inf")][rng.integers(0, 8)]}), types=WIDE)  # fmt: skip
-row("cross_entropy_loss", functional.cross_entropy,
-    lambda rng: ([normal(rng, (n := int(rng.integers(1, 6)), 4)), indices(rng, 4, (n,))], {}))  # fmt: skip
-row("linear", lambda x, w, b: functional.linear(x, w.T, b),
-    lambda rng: ([normal(rng, (2, 3), 1.0), normal(rng, (3, 4), 1.0), normal(rng, (4,), 1.0)], {}))  # fmt: skip
-row("cast", lambda x, scalar_type: x.to(torch.float64), lambda rng: ([normal(rng, (2, 3))], {"scalar_type": "f64"}))
+row(
+    "matrix_norm",
+    lambda x, ord: torch.linalg.matrix_norm(x, ord),
+    lambda rng: (
+        [normal(rng, (2, 3, 4))],
+        {"ord": ["fro", "nuc", 1, -1, 2, -2, float("inf"), -float("inf")][rng.integers(0, 8)]},
+    ),
+    types=WIDE,
+)
+row(
+    "cross_entropy_loss",
+    functional.cross_entropy,
+    lambda rng: ([normal(rng, (n := int(rng.integers(1, 6)), 4)), indices(rng, 4, (n,))], {}),
+)
+row(
+    "linear",
+    lambda x, w, b: functional.linear(x, w.T, b),
+    lambda rng: ([normal(rng, (2, 3), 1.0), normal(rng, (3, 4), 1.0), normal(rng, (4,), 1.0)], {}),
+)
+row(
+    "cast",
+    lambda x, scalar_type: x.to(torch.float64),
+    lambda rng: ([normal(rng, (2, 3))], {"scalar_type": "f64"}),
+)
 
 # Ops that no row names, and why.
 ELSEWHERE = {

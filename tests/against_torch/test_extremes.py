@@ -13,16 +13,21 @@ from autograph import Tensor, ops  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-VALUES = [0.0, -0.0, 1.0, -1.0, 2.5, -3.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 1e-30, 1e4, -88.0, 1e-42]
-UNARY = (
-    "abs sign square reciprocal sqrt rsqrt exp exp2 expm1 log log1p log2 log10 sin cos tan asin "
-    "acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid logsigmoid relu floor ceil round "
-    "trunc negative isnan isinf isfinite"
-).split()
-BINARY = (
-    "add subtract multiply divide floor_divide remainder power maximum minimum hypot atan2 "
-    "logaddexp equal not_equal less less_equal greater greater_equal logical_and logical_or"
-).split()
+VALUES = [
+    0.0, -0.0, 1.0, -1.0, 2.5, -3.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 1e-30, 1e4, -88.0,
+    1e-42,
+]  # fmt: skip
+UNARY = [
+    "abs", "sign", "square", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log1p",
+    "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
+    "acosh", "atanh", "erf", "erfc", "sigmoid", "logsigmoid", "relu", "floor", "ceil", "round",
+    "trunc", "negative", "isnan", "isinf", "isfinite",
+]  # fmt: skip
+BINARY = [
+    "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "maximum",
+    "minimum", "hypot", "atan2", "logaddexp", "equal", "not_equal", "less", "less_equal", "greater",
+    "greater_equal", "logical_and", "logical_or",
+]  # fmt: skip
 # What is ours on purpose: values, and gradients.
 OWN_VALUES = {
     "sign": "of NaN is NaN, which PyTorch hides behind 0",
@@ -44,7 +49,9 @@ def compare(name: str, expected: Any, found: Tensor, absolute: float = 1e-37) ->
     with np.errstate(all="ignore"):
         close = (np.abs(got - want) <= tolerance * np.abs(want) + absolute) | (got == want)
     close |= np.isnan(got) & np.isnan(want)
-    assert close.all(), f"{name}: {got[~close][:5]} is not {want[~close][:5]} at {np.argwhere(~close)[:5].T}"
+    assert close.all(), (
+        f"{name}: {got[~close][:5]} is not {want[~close][:5]} at {np.argwhere(~close)[:5].T}"
+    )
 
 
 def torch_function(name: str) -> Any:

@@ -31,7 +31,11 @@ def test_iris_has_the_means_that_fisher_printed() -> None:
     assert (150, 4) == data.inputs.shape
     assert [50, 50, 50] == np.bincount(data.targets).tolist()
     # Table I of 1936, in the order of the file.
-    expected = [[5.006, 3.428, 1.462, 0.246], [5.936, 2.770, 4.260, 1.326], [6.588, 2.974, 5.552, 2.026]]  # fmt: skip
+    expected = [
+        [5.006, 3.428, 1.462, 0.246],
+        [5.936, 2.770, 4.260, 1.326],
+        [6.588, 2.974, 5.552, 2.026],
+    ]
     means = [data.inputs[data.targets == each].mean(0) for each in range(3)]
     np.testing.assert_allclose(means, expected, atol=5e-4)
 

@@ -29,6 +29,14 @@ def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -
     return x, x.astype("f8")
 
 
+def called(kernel: Any, *arrays: Any, **settings: Any) -> Any:
+    """Run a kernel that is made for a signature."""
+    from autograph.outline import Outline
+
+    outlines = [None if each is None else Outline.of(each) for each in arrays]
+    return kernel(outlines, (), **settings)(*arrays)
+
+
 # -- Convolution ---------------------------------------------------------------------------
 
 CONVOLUTIONS = [  # x, outputs, filter, stride, padding, dilation, groups
@@ -333,7 +341,7 @@ def updates(xp, dtype):
             velocity = xp.asarray(v8.astype(state)) if given["momentum"] else None
             for count in range(3):
                 dw, dw8 = numbers(rng, (size,), dtype)
-                sgd_update_cuda(w, xp.asarray(dw), step, pace, velocity, master, **given)
+                called(sgd_update_cuda, w, xp.asarray(dw), step, pace, velocity, master, **given)
                 sgd_reference(w8, dw8, v8, rate, count, **given)
             name = f"sgd {size} {settings}"
             yield name, w if master is None else master, w8, near
@@ -349,9 +357,9 @@ def updates(xp, dtype):
             largest = top if has_largest else None
             for count in range(3):
                 dw, dw8 = numbers(rng, (size,), dtype)
-                adam_update_cuda(
-                    w, xp.asarray(dw), step, pace, first, second, largest, master, beta1=0.9,
-                    beta2=0.999, epsilon=1e-8, **given,
+                called(
+                    adam_update_cuda, w, xp.asarray(dw), step, pace, first, second, largest,
+                    master, beta1=0.9, beta2=0.999, epsilon=1e-8, **given,
                 )  # fmt: skip
                 adam_reference(w8, dw8, m8, rate, count + 1, has_largest, **given)
             name = f"adam {size} {settings}"

@@ -49,7 +49,7 @@ def run(kind, scalar_type, *, captured, steps=12):
 
     call = capture(step, optimizer=optimizer) if captured else step
     losses = [call(*rows(i, 8 if i % 3 else 5)).item() for i in range(steps)]
-    if captured:
+    if captured and kind != "forever":
         assert sum(isinstance(each, _Recording) for each in call._entries.values()) == 2
     state = {name: each.numpy() for name, each in optimizer.tensors().items()}
     weights = {name: each.numpy() for name, each in model.named_parameters().items()}

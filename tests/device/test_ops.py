@@ -11,12 +11,15 @@ from autograph import Tensor, ops
 from autograph.backends import CUDA, CUPY
 from autograph.device import Device
 from autograph.errors import IndexRangeError, MemoryLimitError
+from autograph.op import REGISTRY
+from autograph.outline import Outline
 from autograph.testing import all_ops, compare_kernels
 
 pytestmark = pytest.mark.device
 
 
-OPS = [op for op in all_ops() if op.samples and op.name != "transfer"]  # that leaves the device
+# transfer leaves the device; the signs of singular vectors are the library's
+OPS = [op for op in all_ops() if op.samples and op.name not in ("transfer", "svd")]
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -30,6 +33,49 @@ def test_an_op_agrees_with_numpy(op, monkeypatch):
 
     monkeypatch.setattr(op, "samples", placed)
     compare_kernels(op, backends=[CUPY, CUDA])
+
+
+POOLED = [  # x, weight, settings: LeNet5's, more samples than blocks, and odd ones
+    ((100, 1, 28, 28), (6, 1, 5, 5), {"filter": 2}),
+    ((300, 6, 12, 12), (16, 6, 5, 5), {"filter": 2}),
+    ((7, 3, 10, 11), (5, 3, 3, 2), {"filter": (3, 2), "padding": 1}),
+    ((3, 2, 9, 9), (9, 2, 3, 3), {"filter": 2, "padding": (2, 1)}),
+    ((2, 8, 6, 6), (8, 8, 3, 3), {"filter": (2, 3), "padding": 1}),
+]
+
+
+@pytest.mark.parametrize("shapes", POOLED, ids=str)
+@pytest.mark.parametrize("name", ["", "_back", "_dweight"])
+def test_a_pooled_convolution_in_one_launch(shapes, name, monkeypatch):
+    op, (x, weight, settings) = REGISTRY[f"conv2_relu_max_pool2{name}"], shapes
+
+    def samples(rng):
+        given = rng.normal(size=x), rng.normal(size=weight), rng.normal(size=weight[0])
+        if not name:
+            yield given, settings
+            yield (*given[:2], None), settings
+        else:
+            plan = REGISTRY["conv2_relu_max_pool2"].plan([Outline.of(a) for a in given], settings)
+            y, index = REGISTRY["conv2_relu_max_pool2"].run(plan, list(given))[1]
+            yield (rng.normal(size=y.shape), index, *given[:2]), settings
+
+    monkeypatch.setattr(op, "samples", samples)
+    assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
+
+
+@pytest.mark.parametrize("sizes", [(100, 256, 128), (100, 128, 84), (1000, 33, 10), (3, 300, 70)])
+@pytest.mark.parametrize("name", ["", "_back", "_dweight"])
+def test_a_dense_layer_with_relu_in_one_launch(sizes, name, monkeypatch):
+    op, (n, i, o) = REGISTRY[f"linear_relu{name}"], sizes
+
+    def samples(rng):
+        x, weight, bias = rng.normal(size=(n, i)), rng.normal(size=(i, o)), rng.normal(size=o)
+        y = np.maximum(x @ weight, 0)
+        given = (rng.normal(size=y.shape), y, x, weight) if name else (x, weight, bias)
+        yield given, {}
+
+    monkeypatch.setattr(op, "samples", samples)
+    assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
 
 
 def test_a_thread_of_its_own_computes_on_the_same_stream():

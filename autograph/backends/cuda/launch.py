@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from . import stream
 from .compile import Constant, compile_kernel
-from .stream import current_device
 
 NULL = np.uint64(0)  # no array: CuPy would follow None
 
@@ -40,7 +40,7 @@ class Kernel:
         self._functions: dict[int, Any] = {}  # by device
 
     def __call__(self, blocks: int | tuple[int, ...], *arguments: Any) -> None:
-        device = current_device()
+        device = stream.current_device()
         function = self._functions.get(device)
         if function is None:
             function = self._functions[device] = self._load(device)

@@ -24,16 +24,15 @@ _recording: dict[int, int] = {}  # devices whose stream records, and the thread 
 _finished = threading.Condition()
 
 
-def current_device() -> int:
-    """The index of this thread's device."""
-    return _get_device_id()()
-
-
-@cache
-def _get_device_id() -> Callable[[], int]:
+def _ask_first() -> int:
+    global current_device
     from cupy.cuda.device import get_device_id
 
-    return get_device_id
+    current_device = get_device_id
+    return get_device_id()
+
+
+current_device: Callable[[], int] = _ask_first  # the index of this thread's device
 
 
 @cache

@@ -28,9 +28,75 @@ struct Tile {
     static __device__ int first_column() { return threadIdx.x % 32; }
 };
 
+// The same for tiles of one number a thread, where waiting for memory is what takes the time: the
+// block loads a long piece of the sum at once, each warp adds up its share of it for the whole tile,
+// and the shares meet at the end.
+template <class Tile, class View>
+__device__ void multiply_thin(const View& view, int m0, int n0, int k0, int k1,
+                              typename Tile::Number& sum) {
+    using Number = typename Tile::Number;
+    constexpr int depth = 512 / sizeof(Number), share = depth / 8, loads = depth / 8;
+    constexpr int a_stride = 12, b_stride = Tile::b_along_k ? 33 : 32;
+    alignas(16) __shared__ Number a_shared[depth * a_stride];
+    alignas(16) __shared__ Number b_shared[depth * b_stride];
+    const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+    Number sums[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) sums[i] = 0;
+    for (int k = k0; k < k1; k += depth) {
+        Number a_next[loads / 4], b_next[loads];
+#pragma unroll
+        for (int i = 0; i < loads / 4; i++) {
+            const int at = thread + i * 256;
+            const int m = Tile::a_along_k ? at / depth : at % 8;
+            const int inner = k + (Tile::a_along_k ? at % depth : at / 8);
+            a_next[i] = inner < k1 ? view.a(view.row(m0 + m), view.depth(inner)) : Number(0);
+        }
+#pragma unroll
+        for (int i = 0; i < loads; i++) {
+            const int at = thread + i * 256;
+            const int n = Tile::b_along_k ? at / depth : at % 32;
+            const int inner = k + (Tile::b_along_k ? at % depth : at / 32);
+            b_next[i] = inner < k1 ? view.b(view.depth(inner), view.column(n0 + n)) : Number(0);
+        }
+        __syncthreads();  // the piece before has been read
+#pragma unroll
+        for (int i = 0; i < loads / 4; i++) {
+            const int at = thread + i * 256;
+            const int m = Tile::a_along_k ? at / depth : at % 8;
+            a_shared[(Tile::a_along_k ? at % depth : at / 8) * a_stride + m] = a_next[i];
+        }
+#pragma unroll
+        for (int i = 0; i < loads; i++) {
+            const int at = thread + i * 256;
+            const int n = Tile::b_along_k ? at / depth : at % 32;
+            b_shared[(Tile::b_along_k ? at % depth : at / 32) * b_stride + n] = b_next[i];
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < share; i++) {
+            const int at = warp * share + i;
+            const auto low = load_pack<4>(a_shared + at * a_stride);
+            const auto high = load_pack<4>(a_shared + at * a_stride + 4);
+            const Number b = b_shared[at * b_stride + lane];
+#pragma unroll
+            for (int m = 0; m < 4; m++) sums[m] += low[m] * b, sums[m + 4] += high[m] * b;
+        }
+    }
+    __syncthreads();
+    static_assert(depth * b_stride >= 8 * 256, "the shares need room");
+    Number* parts = b_shared;
+#pragma unroll
+    for (int m = 0; m < 8; m++) parts[(warp * 8 + m) * 32 + lane] = sums[m];
+    __syncthreads();
+    sum = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum += parts[(i * 8 + warp) * 32 + lane];
+}
+
 // sums[i][j] is y[m0 + first_row() + i, n0 + first_column() + 32 * j] over k0 <= k < k1.
 template <class Tile, class View>
-__device__ void multiply_tile(const View& view, int m0, int n0, int k0, int k1,
+__device__ void multiply_wide(const View& view, int m0, int n0, int k0, int k1,
                               typename Tile::Number (&sums)[Tile::rows][Tile::columns]) {
     using Number = typename Tile::Number;
     constexpr int height = Tile::height, width = Tile::width, depth = Tile::depth;
@@ -97,4 +163,13 @@ __device__ void multiply_tile(const View& view, int m0, int n0, int k0, int k1,
                 for (int j = 0; j < Tile::columns; j++) sums[i][j] += a[i] * b[j];
         }
     }
+}
+
+template <class Tile, class View>
+__device__ void multiply_tile(const View& view, int m0, int n0, int k0, int k1,
+                              typename Tile::Number (&sums)[Tile::rows][Tile::columns]) {
+    if constexpr (Tile::rows == 1 && Tile::columns == 1)
+        multiply_thin<Tile>(view, m0, n0, k0, k1, sums[0][0]);
+    else
+        multiply_wide<Tile>(view, m0, n0, k0, k1, sums);
 }

@@ -29,3 +29,4 @@ def tile_of(rows: int, columns: int, batch: int = 1) -> tuple[int, int]:
 def shares_of(blocks: int, depth: int, least: int) -> int:
     """Into how many shares sums of `depth` are cut, each at least `least` long."""
     return max(1, min(divide_up(_BLOCKS, blocks), depth // least, 64))
+

@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 
 from ...errors import IndexRangeError
-from .stream import current_device
+from . import stream
 
 _NONE = np.uint64(2**64 - 1)  # what the fault word holds while nothing is wrong
 
@@ -51,7 +51,7 @@ _making = Lock()
 
 def words() -> Words:
     """Those of the current device."""
-    device = current_device()
+    device = stream.current_device()
     found = _words.get(device)
     if found is None:
         with _making:

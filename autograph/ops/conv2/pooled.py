@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backends import CUPY, NATIVE, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import SettingsError
 from ...op import Op
 from ...outline import Outline
@@ -43,6 +43,7 @@ conv2_relu_max_pool2_dweight = Op(
 
 for _op in (conv2_relu_max_pool2, conv2_relu_max_pool2_back, conv2_relu_max_pool2_dweight):
     _op.kernels_from(NATIVE, ".native_pooled")
+    _op.kernels_from(CUDA, ".cuda_pooled")
 
 
 @conv2_relu_max_pool2.settings_by

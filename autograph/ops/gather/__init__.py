@@ -7,8 +7,8 @@ import numpy as np
 from ...backends import CUDA, CUPY, NUMPY
 from ...op import Op
 from ...scalar_type import ScalarType
-from ..index import check_range
 from ..cast import scaled_cast_arrays
+from ..index import check_range
 
 gather_rows = Op("gather_rows", "x indices", promotes="")
 gather_rows.kernels_from(CUDA, ".cuda_kernels")

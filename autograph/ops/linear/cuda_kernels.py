@@ -47,13 +47,16 @@ def product_cuda(a, b, bias=None):
 
     `bias` (N,) is added to every row.
     """
-    *a_lead, m, k = a.shape
-    n = b.shape[-1]
-    if m * n * k > _SMALL:
+    m, k = a.shape[-2:]
+    if m * b.shape[-1] * k > _SMALL:
         y = lt.matmul(a, b, bias)
         if y is not None:
             return y
-    lead = np.broadcast_shapes(tuple(a_lead), b.shape[:-2])
+    if a.ndim == b.ndim == 2:
+        run = _matrices(a.shape, a.strides, b.shape, b.strides, a.dtype, bias is not None)
+        return run(a, b, bias)
+    n = b.shape[-1]
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     batch = prod(lead)
     a, a_batch = _batched(a, lead)
     b, b_batch = _batched(b, lead)
@@ -68,6 +71,28 @@ def product_cuda(a, b, bias=None):
     y = cupy.empty((*lead, m, n), a.dtype) if shares == 1 else cupy.empty(*partial)
     kernel(blocks, a, b, NULL if bias is None else bias, y, *sizes[:4], *strides, sizes[4])
     return y if shares == 1 else sum_shares(y, a.dtype).reshape(*lead, m, n)
+
+
+@cache
+def _matrices(a_shape, a_strides, b_shape, b_strides, dtype, has_bias):
+    """The launches of one product, as a function."""
+    (m, k), n, size = a_shape, b_shape[1], dtype.itemsize
+    (a_row, a_column), (b_row, b_column) = (
+        [each // size for each in strides] for strides in (a_strides, b_strides)
+    )
+    kernel, blocks, shares, partial, sizes = _product(
+        m, n, k, 1, dtype, a_column == 1 or a_row != 1, b_row == 1 and b_column != 1, has_bias
+    )
+    strides = [np.int64(each) for each in (a_row, a_column, 0, b_row, b_column, 0)]
+    place = ((m, n), dtype) if shares == 1 else partial
+    rest, empty = (*sizes[:4], *strides, sizes[4]), cupy.empty
+
+    def run(a, b, bias):
+        y = empty(*place)
+        kernel(blocks, a, b, NULL if bias is None else bias, y, *rest)
+        return y if shares == 1 else sum_shares(y, dtype).reshape(m, n)
+
+    return run
 
 
 def _batched(array, lead):
@@ -93,7 +118,7 @@ def _product(m, n, k, batch, dtype, a_along_k, b_along_k, has_bias):
     kernel = Kernel(_SOURCE, "product", {
         "Scalar": c_type(dtype), "Result": c_type(dtype if shares == 1 else wide),
         "rows": rows, "columns": columns, "a_along_k": a_along_k, "b_along_k": b_along_k,
-        "has_bias": has_bias,
+        "has_bias": has_bias, "has_relu": False,
     })  # fmt: skip
     partial = ((shares, batch * m * n), wide)
     sizes = tuple(number(each) for each in (m, n, k, batch, length))

@@ -1,7 +1,7 @@
 // A batch of matrix products over operands of any strides: y[m, n] = sum over k of a[m, k] * b[k, n].
 //
 // Spec holds Scalar, Result, the tile (rows, columns), a_along_k and b_along_k (along which index
-// neighbours in memory lie), and has_bias.
+// neighbours in memory lie), has_bias and has_relu.
 #include "tile.cuh"
 
 template <class Spec> struct Matrices {
@@ -53,6 +53,7 @@ product(const typename Spec::Scalar* __restrict__ a, const typename Spec::Scalar
             if (m >= M || n >= N) continue;
             Number value = sums[i][j];
             if (Spec::has_bias) value += widen(bias[n]);
+            if (Spec::has_relu && value <= 0) value = 0;
             y[(int64(matrix) * M + m) * N + n] = narrow<typename Spec::Result>(value);
         }
     }

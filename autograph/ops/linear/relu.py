@@ -5,7 +5,7 @@ Shapes: x (..., I), weight (I, O), bias (O,), y (..., O).
 
 from __future__ import annotations
 
-from ...backends import CUPY, NATIVE, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...op import Op
 from ..elementwise import relu
 from ..matmul import matmul
@@ -18,6 +18,7 @@ linear_relu_dweight = Op("linear_relu_dweight", "dy y x weight", outputs="dweigh
 
 for _op in (linear_relu, linear_relu_back, linear_relu_dweight):
     _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_relu")
 
 linear_relu.outlined_by(linear_outline)
 linear_relu.costed_by(linear_cost)

@@ -12,7 +12,7 @@ from ..elementwise import negative
 from ..reduce import mean
 from ..scatter import take_along_axis
 from ..shape import reshape
-from ..statistics import log_softmax
+from ..softmax import log_softmax
 
 cross_entropy_loss = Op(
     "cross_entropy_loss", "x target", saves="probability", promotes="x", floats=True

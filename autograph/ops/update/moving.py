@@ -49,7 +49,7 @@ def update_samples(*shapes, settings=({},), of=(3, 4)):
     def samples(rng):
         for count, chosen in enumerate(settings):
             remembered = [
-                None if each == "absent" else rng.uniform(0.5, 1.0, size=of if each is None else each)
+                None if each == "absent" else rng.uniform(0.5, 1.0, of if each is None else each)
                 for each in shapes
             ]
             counters = np.asarray(7 * count, I64.dtype), np.asarray(0.1, F64.dtype)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .device import Device
-from .errors import DeviceError
-from .layers import Layer
-from .op import Op
-from .plan import Plan
+from ..device import Device
+from ..errors import DeviceError
+from ..layers import Layer
+from ..op import Op
+from ..plan import Plan
 
 _patching = threading.Lock()
 
@@ -106,7 +106,9 @@ class _Watch:
             ready, results = run(op, plan, arrays)
             layer = self._layer_of(arrays)
             outputs = results if isinstance(results, tuple | list) else (results,)
-            written = [each for each, name in zip(arrays, before, strict=False) if name in op.writes]
+            written = [
+                each for each, name in zip(arrays, before, strict=False) if name in op.writes
+            ]
             if unsound or not all(map(is_finite, numbers)):
                 if any(id(arrays[i]) not in self.layers for i in unsound):
                     self.given.append(Finding(op.name, layer, before))
@@ -133,7 +135,9 @@ def _words(value: Any) -> str:
     sound = host[np.isfinite(host)]
     largest = f"largest {np.abs(sound).max():.3g}" if sound.size else "nothing finite"
     wrong = host.size - sound.size
-    return f"{value.dtype} {tuple(value.shape)} {largest}" + (f", {wrong} not finite" if wrong else "")
+    return f"{value.dtype} {tuple(value.shape)} {largest}" + (
+        f", {wrong} not finite" if wrong else ""
+    )
 
 
 def first_unsound(tensors: Mapping[str, Any]) -> str | None:

@@ -6,20 +6,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from .checkpoint import Snapshot
-from .fingerprint import compared, fingerprint
+from ..fingerprint import compared, fingerprint
+from .folder import Folder
 from .guard import EVERY, Guard
-from .reached import Progress
-from .runs import Folder
+from .progress import Progress
 
 Step = Callable[[Any], None]
 Batches = Callable[[int], Iterator[Any]]
 
 
-class Rewound(Exception):  # noqa: N818 - not an error: it leads from a pass back to its start
+class Rewound(Exception):
     """Training goes on at another place of the epoch."""
 
     def __init__(self, now: Progress) -> None:
@@ -40,6 +40,8 @@ class Keeper:
         self.resumed = ""
         self._signals: list[int] = []
         self._told = 0  # batches left out that the log has
+        self._next_look = 0
+        self.is_idle = folder is None and guard.policy == "ignore"
 
     def resume(self, now: Progress, config: Mapping[str, Any]) -> Progress:
         """Where the run in the folder stands, its state put into the model; else `now`."""
@@ -51,7 +53,7 @@ class Keeper:
             self.folder.log("start", fingerprint=fingerprint(self.guard.model.device))
             return now
         with found:
-            stood = Progress(**{**found.progress, "epochs": now.epochs})
+            stood = replace(Progress.read(found.progress), epochs=now.epochs)
             settings = self.guard.optimizer.describe()
             found.restore(self.guard.model, self.guard.optimizer)
         here = fingerprint(self.guard.model.device) | _flat(settings)
@@ -65,34 +67,41 @@ class Keeper:
         """A pass begins here."""
         self.now = now
         self.guard.take_sums(now.sums)
-        self.guard.remember(now)
+        if not self.is_idle:
+            self.guard.remember(now)
         self._next_look = now.step + EVERY
 
     def after_batch(self, done: int, step: Step, batches: Batches) -> None:
         """So many batches of the epoch are done."""
+        if self.is_idle:
+            return
         assert self.now is not None
         if self._signals:
+            self._look(done, step, batches)
             raise Stopped
         at = self.now.step + done - self.now.batch
-        if at >= self._next_look:
+        due = self.folder is not None and self.folder.is_due(at)
+        if at >= self._next_look or due:
             self._look(done, step, batches)
             self._next_look = at + EVERY
         if self.folder is not None:
             self.folder.check()
-            if self.folder.is_due(at):
-                self._look(done, step, batches)
-                self._save(self.now.at(done, self.guard.sums()))
+            if due:
+                self._save()
 
-    def end(self, done: int, step: Step, batches: Batches) -> None:
-        """The pass is through."""
-        self._look(done, step, batches)
+    def end(self, done: int, step: Step, batches: Batches) -> Progress:
+        """The pass is through: how far training has come."""
+        assert self.now is not None
+        if self.is_idle:
+            return self.now.at(done)
+        return self._look(done, step, batches)
 
     def after_test_batch(self) -> None:
         """A batch of the test is done."""
         if self._signals:
             raise Stopped
 
-    def _look(self, done: int, step: Step, batches: Batches) -> None:
+    def _look(self, done: int, step: Step, batches: Batches) -> Progress:
         assert self.now is not None
         here = self.now.at(done)
         found = self.guard.look(here, step, batches)
@@ -100,54 +109,49 @@ class Keeper:
             for words in self.guard.skipped[self._told :]:
                 self.folder.log("skip", what=words)
         self._told = len(self.guard.skipped)
-        if found.batch != here.batch or found.step != here.step:
+        if found.batch != here.batch:
             raise Rewound(found)
+        return found
 
     # -- saving ----------------------------------------------------------------------------
 
     def after_epoch(self, now: Progress, best: bool, values: Mapping[str, Any]) -> None:
         """An epoch is through, tested, and perhaps the best so far."""
-        self.now = now
         if self.folder is not None:
+            self.guard.remember(now)
             self.folder.log("epoch", epoch=now.epoch, step=now.step, **values)
-            self._save(now, best=best)
+            self._save(best=best)
 
-    def _save(self, now: Progress, *, best: bool = False) -> None:
-        assert self.folder is not None
-        state = Snapshot.of(self.guard.model, self.guard.optimizer, now.describe())
-        self.folder.save(state, now.step, best=best)
+    def _save(self, *, best: bool = False) -> None:
+        """Save what is remembered."""
+        state = self.guard.snapshot()
+        if self.folder is not None and state is not None:
+            self.folder.save(state, best=best)
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
         """Within the block a signal waits for the step under way, the state is saved, and the
         signal is heeded; on an error the last good state is saved."""
+        if self.folder is None:
+            yield
+            return
         with _deferred(self._signals):
             try:
                 yield
             except Stopped:
-                self._save_last("interrupt")
-            except GeneratorExit:
-                raise
+                self.folder.log("interrupt")
+                self._save()
+                self.folder.wait()
             except BaseException as error:
-                self._save_last("error", error=f"{type(error).__name__}: {error}", to=error)
+                try:
+                    self.folder.log("error", error=f"{type(error).__name__}: {error}")
+                    self._save()
+                    self.folder.wait()
+                except Exception as another:
+                    error.add_note(f"  and the last state could not be saved: {another}")
                 raise
         if self._signals:
             signal.raise_signal(self._signals.pop())
-
-    def _save_last(self, event: str, to: BaseException | None = None, **values: Any) -> None:
-        """Save what is remembered, where it is newer than what is saved. If that fails as well,
-        `to` is told so."""
-        state = self.guard.snapshot()
-        if self.folder is None or state is None:
-            return
-        try:
-            self.folder.log(event, **values)
-            self.folder.save(state, state.document["progress"]["step"])
-            self.folder.wait()
-        except Exception as error:
-            if to is None:
-                raise
-            to.add_note(f"  and the state could not be saved: {error}")
 
     def close(self) -> None:
         """The training is over, or left."""
@@ -170,7 +174,7 @@ def _deferred(caught: list[int]) -> Iterator[None]:
             signal.raise_signal(number)
         caught.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         before[number] = signal.signal(number, note)
     try:
         yield

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .errors import SettingsError
+from ..errors import CheckpointError, SettingsError
 
 Sums = tuple[float, float, float | None]  # of a Meter: samples, losses, right ones
 
@@ -19,7 +20,7 @@ class Progress:
     batch_size: int
     seed: int
     epoch: int = 0  # epochs done
-    step: int = 0  # updates done
+    step: int = 0  # batches done
     batch: int = 0  # batches done of the epoch under way
     sums: Sums = (0.0, 0.0, 0.0)  # over those batches
     best: float | None = None  # the best epoch so far, by what its run compares
@@ -30,6 +31,17 @@ class Progress:
         sound = all(type(each) is int and each >= 0 for each in counts) and type(self.seed) is int
         if not sound or len(self.sums) != 3 or not isinstance(self.best, float | int | None):
             raise SettingsError(f"Progress: this is none\n  given  {self}")
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Progress:
+        """What `describe` told, from a file."""
+        known = {each.name for each in fields(cls)}
+        if not {"epochs", "batch_size", "seed"} <= told.keys() <= known:
+            raise CheckpointError(
+                f"Progress: this is not how far a training came\n"
+                f"  file   {', '.join(told)}\n  takes  {', '.join(sorted(known))}"
+            )
+        return cls(**told)
 
     def describe(self) -> dict[str, Any]:
         """As a JSON value, which `Progress(**value)` reads back."""

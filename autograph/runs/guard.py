@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from .checkpoint import STATE, Snapshot
-from .errors import NonFiniteError, SettingsError
+from ..checkpoint import STATE, Snapshot, training_document
+from ..errors import NonFiniteError, SettingsError
+from ..layers import Layer
+from ..layers.stored import PREFIX, arrays_of, exchange, named_tensors
+from ..metrics import Meter
+from ..optim import Optimizer
+from ..tensor import Tensor
 from .finite import Finding, examined, first_unsound
-from .layers import Layer
-from .layers.stored import PREFIX, arrays_of, exchange, named_tensors
-from .metrics import Meter
-from .optim import Optimizer
-from .reached import Progress, Sums
-from .tensor import Tensor
+from .progress import Progress, Sums
 
 NanPolicy = Literal["stop", "skip", "ignore"]
 POLICIES = ("stop", "skip", "ignore")
@@ -38,9 +38,7 @@ class Guard:
     of the state. `policy` says what follows a sum that is not finite: "stop" raises, and leaves
     the state of before the step that did it; "skip" goes on without that batch."""
 
-    def __init__(
-        self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy
-    ) -> None:
+    def __init__(self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy) -> None:
         if policy not in POLICIES:
             raise SettingsError(
                 f"fit: there is no nan_policy {policy!r}\n  takes  {', '.join(POLICIES)}"
@@ -77,7 +75,7 @@ class Guard:
         if kept is None:
             return None
         arrays = arrays_of(kept.tensors, PREFIX) | arrays_of(kept.state, STATE)
-        document = Snapshot.of(self.model, self.optimizer, kept.now.describe()).document
+        document = training_document(self.model, self.optimizer, kept.now.describe())
         return Snapshot(arrays, {**document, "updates": kept.count})
 
     def recall(self) -> Progress:

@@ -1,9 +1,9 @@
 """Run: a folder that a training keeps: what was asked, what happened, and its checkpoints.
 
-    config.json                          what was asked, and of which data
-    log.jsonl                            what happened, an event a line
-    checkpoints/step-000000600.safetensors
-    checkpoints/best.safetensors
+config.json                          what was asked, and of which data
+log.jsonl                            what happened, an event a line
+checkpoints/step-000000600.safetensors
+checkpoints/best.safetensors
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atomic import lock, told, write_whole
-from .checkpoint import Checkpoint, Snapshot
-from .errors import CheckpointError, DataError, SettingsError
-from .files import read
-from .header import loads
+from ..atomic import lock, told, write_whole
+from ..checkpoint import Checkpoint, Snapshot
+from ..errors import CheckpointError, DataError, SettingsError
+from ..files import read
+from ..header import loads
 
 FORMAT = "autograph-run/1"
 CONFIG_LIMIT = 16 << 20  # bytes
@@ -56,7 +56,8 @@ class Folder:
         self.checkpoints = self.path / "checkpoints"
         self._writer: threading.Thread | None = None
         self._failed: BaseException | None = None
-        self._saved_step, self._saved_at = -1, time.monotonic()
+        self._saved: Any = None  # the progress of what was saved last
+        self._saved_at = time.monotonic()
         with told(self.path, "run"):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -100,7 +101,8 @@ class Folder:
     def log(self, event: str, **values: Any) -> None:
         """Add a line to the log."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        line = json.dumps({"event": event, "time": now, **values}, ensure_ascii=False)
+        told_values = json.loads(json.dumps(values), parse_constant=lambda _: None)
+        line = json.dumps({"event": event, "time": now, **told_values}, ensure_ascii=False)
         with told(self.path / "log.jsonl", "run"):
             descriptor = os.open(
                 self.path / "log.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666
@@ -143,16 +145,18 @@ class Folder:
         if self._writer is not None and self._writer.is_alive():
             return False
         every, minutes = self.run.every_steps, self.run.every_minutes
-        return (every is not None and step % every == 0 and step > self._saved_step) or (
-            minutes is not None and time.monotonic() - self._saved_at > minutes * 60
-        )
+        if every is not None and step % every == 0:
+            return True
+        return minutes is not None and time.monotonic() - self._saved_at > minutes * 60
 
-    def save(self, snapshot: Snapshot, step: int, *, best: bool = False) -> None:
+    def save(self, snapshot: Snapshot, *, best: bool = False) -> None:
         """Write a checkpoint in the background; what went wrong is raised by the next call."""
         self.wait()
-        if step <= self._saved_step and not best:
+        progress = snapshot.document["progress"]
+        if progress == self._saved:
             return
-        self._saved_step, self._saved_at = step, time.monotonic()
+        self._saved, self._saved_at = progress, time.monotonic()
+        step = progress["step"]
         self._writer = threading.Thread(
             target=self._write, args=(snapshot, step, best), name="autograph-save"
         )
@@ -173,7 +177,7 @@ class Folder:
         """Raise what went wrong in the background."""
         if self._failed is not None:
             error, self._failed = self._failed, None
-            self._saved_step = -1  # the next save is not left out
+            self._saved = None  # the next save is not left out
             raise error
 
     def wait(self) -> None:

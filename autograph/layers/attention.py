@@ -1,0 +1,122 @@
+"""Attention over sequences, and the encoding of places that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+from pydantic import PositiveFloat, PositiveInt
+
+from .. import ops
+from ..errors import SettingsError, ShapeError
+from ..outline import Outline
+from ..tensor import Parameter, Tensor
+from .base import Layer
+from .builders import Builder, BuilderOf, builder
+from .dense import known_inputs
+from .plain import Plain
+from .site import Site
+
+
+@builder
+class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
+    """Settings of `MultiheadAttention`; `inputs`, the features, is inferred."""
+
+    heads: PositiveInt
+    inputs: PositiveInt | None = None
+    causal: bool = False
+    bias: bool = False
+
+    def inputs_of(self, x: Outline) -> int:
+        return x.shape[-1]
+
+    def build_at(self, site: Site) -> MultiheadAttention:
+        size = known_inputs(self.inputs, site)
+        if size % self.heads:
+            raise SettingsError(
+                f"{site.name}: the features are not divided by the heads\n"
+                f"  inputs  {size}\n  heads   {self.heads}"
+            )
+        bound = sqrt(3 / size)  # keeps the variance of what goes through
+        names = ("query", "key", "value", "output")
+        weights = {name: site.uniform(name, (size, size), bound) for name in names}
+        biases = {
+            f"{name}_bias": site.constant(f"{name}_bias", (size,), 0.0) if self.bias else None
+            for name in names
+        }
+        return MultiheadAttention(**weights, **biases, heads=self.heads, causal=self.causal)
+
+
+@dataclass(eq=False, repr=False)
+class MultiheadAttention(Layer):
+    """Every place looks at others, in several ways at once: (N, L, E) -> (N, L, E).
+
+    `layer(x)` attends to x itself, `layer(x, context)` to a (N, S, E) of another length. `mask`
+    broadcasts to (N, heads, L, S): bools of what is seen, or floats added to the scores.
+    With `causal` no place sees a later one. Vaswani and others, 2017.
+
+    >>> attention = MultiheadAttention.builder(inputs=8, heads=2, causal=True).build()
+    >>> attention(Tensor(np.ones((3, 5, 8), np.float32))).shape
+    (3, 5, 8)
+    """
+
+    query: Parameter  # (E, E), as are the next three
+    key: Parameter
+    value: Parameter
+    output: Parameter
+    query_bias: Parameter | None  # (E,), as are the next three
+    key_bias: Parameter | None
+    value_bias: Parameter | None
+    output_bias: Parameter | None
+    heads: int
+    causal: bool
+
+    builder = BuilderOf(MultiheadAttentionBuilder)
+
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        if x.ndim != 3:
+            raise ShapeError(f"MultiheadAttention: x has 3 axes\n  x  {x.shape}  N L E")
+        seen = x if context is None else context
+        attended = ops.scaled_dot_product_attention(
+            self._by_head(ops.linear(x, self.query, self.query_bias)),
+            self._by_head(ops.linear(seen, self.key, self.key_bias)),
+            self._by_head(ops.linear(seen, self.value, self.value_bias)),
+            mask,
+            causal=self.causal,
+        )
+        together = attended.permute_dims(0, 2, 1, 3).reshape(x.shape)
+        y: Tensor = ops.linear(together, self.output, self.output_bias)
+        return y
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(N, L, E) -> (N, heads, L, E / heads)."""
+        n, length, size = x.shape
+        y: Tensor = x.reshape(n, length, self.heads, size // self.heads).permute_dims(0, 2, 1, 3)
+        return y
+
+
+@builder
+class PositionalEncodingBuilder(Plain["PositionalEncoding"]):
+    """Settings of `PositionalEncoding`."""
+
+    base: PositiveFloat = 10000.0
+
+
+@dataclass(eq=False, repr=False)
+class PositionalEncoding(Layer):
+    """x with sines and cosines of each place added to its features: (N, L, E) the same.
+
+    >>> encode = PositionalEncoding.builder().build()
+    >>> encode(Tensor(np.zeros((1, 2, 4), np.float32)))[0, 1]
+    Tensor(host f32 (4,) [0.8415, 0.5403, 0.01  , 0.9999])
+    """
+
+    base: float
+
+    builder = BuilderOf(PositionalEncodingBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = ops.positional_encoding(x, base=self.base)
+        return y

@@ -1,0 +1,335 @@
+"""Layers made of layers: beside a shortcut, side by side, repeated, left out, chosen.
+
+Their settings are builders. Each part is built under the combination's own path, and its sizes are
+inferred by running the combination on a tensor without values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import Field, NonNegativeInt, PlainValidator
+
+from .. import ops
+from ..errors import SettingsError, ShapeError
+from ..tensor import Tensor
+from .base import Layer
+from .builders import Builder, BuilderOf, builder
+from .shape import Identity
+from .site import Site
+
+L_co = TypeVar("L_co", covariant=True)
+
+
+def part_of(value: Any) -> Builder[Any]:
+    """A builder, also from its description."""
+    if isinstance(value, Builder):
+        return value
+    if isinstance(value, dict):
+        from .describe import from_description
+
+        return from_description(value)
+    raise ValueError("write a builder: Dense.builder(outputs=64)")
+
+
+if TYPE_CHECKING:
+    Part = Layer  # as which type checkers see a builder, in a field as here
+    Parts = tuple[Layer, ...]
+    Named = dict[str, Layer]
+else:
+    Part = Annotated[Builder, PlainValidator(part_of)]
+    Parts = Annotated[tuple[Part, ...], Field(min_length=1)]
+    Named = Annotated[dict[str, Part], Field(min_length=1)]
+
+
+class Combination(Builder[L_co]):
+    """Base class of builders that hold builders."""
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        """These settings with the sizes of every part filled in, and the output for x."""
+        raise NotImplementedError(f"{type(self).__name__} does not define infer")
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": self.kind} | {name: _told(getattr(self, name)) for name in self.names()}
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Builder):
+        return value.describe()
+    if isinstance(value, tuple | list):
+        return [_told(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _told(each) for name, each in value.items()}
+    return value
+
+
+def _changed(made: Any, **changes: Any) -> Any:
+    return replace(made, **changes)
+
+
+def _inferred(part: Any, x: Tensor) -> tuple[Any, Tensor]:
+    return cast("tuple[Any, Tensor]", part.infer(x))
+
+
+def _placed(part: Any, site: Site) -> Layer:
+    return cast(Layer, part.place(site))
+
+
+def _outputs(part: Any, inputs: int | None) -> int | None:
+    return cast("int | None", part.outputs_for(inputs))
+
+
+# -- Residual ----------------------------------------------------------------------------
+
+
+@builder
+class ResidualBuilder(Combination["Residual"]):
+    """Settings of `Residual`; the shortcut is x itself unless said."""
+
+    body: Part
+    shortcut: Part = Identity.builder()
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        shortcut, kept = _inferred(self.shortcut, x)
+        body, y = _inferred(self.body, x)
+        return _changed(self, body=body, shortcut=shortcut), _sum(self.kind, [kept, y])
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        return _outputs(self.body, inputs)
+
+    def build_at(self, site: Site) -> Residual:
+        return Residual(
+            body=_placed(self.body, site.child("body")),
+            shortcut=_placed(self.shortcut, site.child("shortcut")),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class Residual(Layer):
+    """shortcut(x) + body(x), of equal shapes (He, Zhang, Ren and Sun, 2016): as the body.
+
+    >>> from autograph.layers import Dense
+    >>> block = Residual.builder(body=Dense.builder(inputs=3, outputs=3)).build()
+    >>> block(Tensor(np.ones((2, 3), np.float32))).shape
+    (2, 3)
+    """
+
+    body: Layer
+    shortcut: Layer
+
+    builder = BuilderOf(ResidualBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _sum("Residual", [self.shortcut(x), self.body(x)])
+
+
+def _sum(kind: str, values: list[Tensor]) -> Tensor:
+    if len({each.shape for each in values}) > 1:
+        sides = "\n".join(f"  {each.shape}" for each in values)
+        raise ShapeError(f"{kind}: what is added has different shapes\n{sides}")
+    total = values[0]
+    for each in values[1:]:
+        total = total + each
+    return total
+
+
+# -- Parallel ----------------------------------------------------------------------------
+
+
+@builder
+class ParallelBuilder(Combination["Parallel"]):
+    """Settings of `Parallel`: its branches, and how their outputs are joined."""
+
+    branches: Parts
+    join: Literal["concat", "sum"] = "concat"
+    axis: int = 1
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        found = [_inferred(each, x) for each in self.branches]
+        made = _changed(self, branches=tuple(each for each, _ in found))
+        return made, _joined(self.join, self.axis, [y for _, y in found])
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        counts = [_outputs(each, inputs) for each in self.branches]
+        if self.join == "sum":
+            return counts[0]
+        known = [each for each in counts if each is not None]
+        return sum(known) if self.axis == 1 and len(known) == len(counts) else None
+
+    def build_at(self, site: Site) -> Parallel:
+        at = site.child("branches")
+        branches = [_placed(each, at.child(i)) for i, each in enumerate(self.branches)]
+        return Parallel(branches=branches, join=self.join, axis=self.axis)
+
+
+@dataclass(eq=False, repr=False)
+class Parallel(Layer):
+    """The outputs of all branches for one x, joined along an axis or added.
+
+    >>> from autograph.layers import Dense
+    >>> branches = (Dense.builder(inputs=3, outputs=2), Dense.builder(inputs=3, outputs=5))
+    >>> Parallel.builder(branches=branches).build()(Tensor(np.ones((4, 3), np.float32))).shape
+    (4, 7)
+    """
+
+    branches: list[Layer]
+    join: str
+    axis: int
+
+    builder = BuilderOf(ParallelBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _joined(self.join, self.axis, [each(x) for each in self.branches])
+
+
+def _joined(join: str, axis: int, values: list[Tensor]) -> Tensor:
+    if join == "sum":
+        return _sum("Parallel", values)
+    y: Tensor = ops.concat(*values, axis=axis)
+    return y
+
+
+# -- Repeat ------------------------------------------------------------------------------
+
+
+@builder
+class RepeatBuilder(Combination["Repeat"]):
+    """Settings of `Repeat`. Every copy has parameters of its own."""
+
+    body: Part
+    times: NonNegativeInt
+    resolved: Annotated[Parts, Field(min_length=0)] = ()  # the copies, once sizes are known
+
+    def parts(self) -> Iterator[Any]:
+        """The builder of each copy."""
+        yield from self.resolved or (self.body,) * self.times
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        found = []
+        for each in self.parts():
+            made, x = _inferred(each, x)
+            found.append(made)
+        return _changed(self, resolved=tuple(found)), x
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        for each in self.parts():
+            inputs = _outputs(each, inputs)
+        return inputs
+
+    def build_at(self, site: Site) -> Repeat:
+        if self.resolved and len(self.resolved) != self.times:
+            raise SettingsError(
+                f"{site.name}: resolved has {len(self.resolved)} copies, and times is {self.times}"
+            )
+        at = site.child("copies")
+        return Repeat(copies=[_placed(each, at.child(i)) for i, each in enumerate(self.parts())])
+
+
+@dataclass(eq=False, repr=False)
+class Repeat(Layer):
+    """A layer so many times, one after the other.
+
+    >>> from autograph.layers import Dense
+    >>> stack = Repeat.builder(body=Dense.builder(inputs=3, outputs=3), times=4).build()
+    >>> len(stack.parameters())
+    4
+    """
+
+    copies: list[Layer]
+
+    builder = BuilderOf(RepeatBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for each in self.copies:
+            x = each(x)
+        return x
+
+
+# -- Optional and Choice -----------------------------------------------------------------
+
+
+@builder
+class OptionalBuilder(Combination["Optional"]):
+    """Settings of `Optional`: a layer, and whether it is there."""
+
+    body: Part
+    present: bool = True
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        if not self.present:
+            return self, x
+        body, y = _inferred(self.body, x)
+        return _changed(self, body=body), y
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        return _outputs(self.body, inputs) if self.present else inputs
+
+    def build_at(self, site: Site) -> Optional:
+        return Optional(body=_placed(self.body, site.child("body")) if self.present else None)
+
+
+@dataclass(eq=False, repr=False)
+class Optional(Layer):
+    """A layer, or x itself.
+
+    >>> from autograph.layers import Dense
+    >>> Optional.builder(body=Dense.builder(outputs=9), present=False).build()(Tensor([1.0]))
+    Tensor(host f32 (1,) [1.])
+    """
+
+    body: Layer | None
+
+    builder = BuilderOf(OptionalBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x if self.body is None else self.body(x)
+        return y
+
+
+@builder
+class ChoiceBuilder(Combination["Choice"]):
+    """Settings of `Choice`: layers by name, and the name of the one that is built."""
+
+    options: Named
+    chosen: str
+
+    def option(self) -> Any:
+        """The builder that is chosen."""
+        found = self.options.get(self.chosen)
+        if found is None:
+            raise SettingsError(
+                f"Choice.builder: {self.chosen!r} is no option\n"
+                f"  options  {', '.join(self.options)}"
+            )
+        return found
+
+    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
+        made, y = _inferred(self.option(), x)
+        return _changed(self, options={**self.options, self.chosen: made}), y
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        return _outputs(self.option(), inputs)
+
+    def build_at(self, site: Site) -> Choice:
+        return Choice(body=_placed(self.option(), site.child("body")))
+
+
+@dataclass(eq=False, repr=False)
+class Choice(Layer):
+    """One of several layers, chosen by name where the model is declared.
+
+    >>> from autograph.layers import Relu
+    >>> options = {"relu": Relu.builder(), "none": Identity.builder()}
+    >>> Choice.builder(options=options, chosen="relu").build()(Tensor([-1.0]))
+    Tensor(host f32 (1,) [0.])
+    """
+
+    body: Layer
+
+    builder = BuilderOf(ChoiceBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y

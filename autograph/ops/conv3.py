@@ -1,0 +1,52 @@
+"""3-d convolution: a 2-d one whose channels are those of all slices that a filter meets in depth.
+
+Shapes: x (N, C, D, H, W), weight (O, C / groups, K, R, S), bias (O,), y (N, O, M, P, Q), each
+size as in `conv2`. So all gradients, and every kernel of `conv2`, serve here too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ShapeError
+from .conv2 import conv2
+from .shape import permute_dims, reshape
+from .windows import triple, windows
+
+
+def conv3(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """x (N, C, D, H, W), weight (O, C / groups, K, R, S), bias (O,) -> (N, O, M, P, Q)."""
+    if len(x.shape) != 5 or len(weight.shape) != 5:
+        raise ShapeError(
+            f"conv3: x and weight have 5 axes each\n"
+            f"  x       {x.shape}  N C D H W\n  weight  {weight.shape}  O C K R S"
+        )
+    (sd, *stride), (pd, *padding), (dd, *dilation) = (
+        triple("conv3", "stride", stride),
+        triple("conv3", "padding", padding, least=0),
+        triple("conv3", "dilation", dilation),
+    )
+    outputs, channels, k, r, s = weight.shape
+    met = windows(x, axis=2, filter=k, stride=sd, dilation=dd, padding=pd)  # (N, C, M, H, W, K)
+    n, c, m, h, w, _ = met.shape
+    slices = reshape(permute_dims(met, axes=(0, 2, 1, 5, 3, 4)), shape=(n * m, c * k, h, w))
+    y = conv2(
+        slices,
+        reshape(weight, shape=(outputs, channels * k, r, s)),
+        bias,
+        stride=tuple(stride),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        groups=groups,
+    )
+    y = reshape(y, shape=(n, m, outputs, *y.shape[2:]))
+    return permute_dims(y, axes=(0, 2, 1, 3, 4))

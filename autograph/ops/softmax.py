@@ -1,0 +1,112 @@
+"""Softmax and its logarithm along an axis, stable at any size of x."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import CUPY, NUMPY, namespace
+from ..op import Op
+from .axes import axis_of
+from .elementwise import divide, subtract
+from .reduce import axes_in, max, sum
+from .summation import summed
+from .transcendental import exp, log
+
+softmax = Op("softmax", "x", floats=True)
+log_softmax = Op("log_softmax", "x", floats=True)
+softmax_dx = Op("softmax_dx", "dy y")
+log_softmax_dx = Op("log_softmax_dx", "dy y")
+
+
+def _softmax_outline(op):
+    def outline(x, *, axis=-1):
+        axis_of(op.name, x.ndim, axis)
+        return x.like()
+
+    return outline
+
+
+@softmax.kernel(NUMPY, CUPY)
+def softmax_arrays(x, *, axis):
+    """exp(x) / sum(exp(x)) along the axis, with the largest x taken out of exp."""
+    xp, axes = namespace(x), axes_in(x, axis)
+    y = xp.asarray(x - x.max(axis=axes, keepdims=True))
+    xp.exp(y, out=y)
+    y /= summed(y, axes, keepdims=True)
+    return y
+
+
+@log_softmax.kernel(NUMPY, CUPY)
+def log_softmax_arrays(x, *, axis):
+    """x - log(sum(exp(x))) along the axis."""
+    xp, axes = namespace(x), axes_in(x, axis)
+    y = x - x.max(axis=axes, keepdims=True)
+    y -= xp.log(summed(xp.exp(y), axes, keepdims=True))
+    return y
+
+
+@softmax.gradient("x")
+def softmax_gradient(y, x, *, axis):
+    return lambda dy: softmax_dx(dy, y, axis=axis)
+
+
+@log_softmax.gradient("x")
+def log_softmax_gradient(y, x, *, axis):
+    return lambda dy: log_softmax_dx(dy, y, axis=axis)
+
+
+def _shifted(x, axis):
+    largest = max(x.detach() if hasattr(x, "detach") else x, axis=axis, keepdims=True)
+    return subtract(x, largest)
+
+
+@softmax.composed_by
+def softmax_parts(x, *, axis):
+    y = exp(_shifted(x, axis))
+    return divide(y, sum(y, axis=axis, keepdims=True))
+
+
+@log_softmax.composed_by
+def log_softmax_parts(x, *, axis):
+    y = _shifted(x, axis)
+    return subtract(y, log(sum(exp(y), axis=axis, keepdims=True)))
+
+
+def _softmax_dx_outline(dy, y, *, axis):
+    return y.like()
+
+
+@softmax_dx.kernel(NUMPY, CUPY)
+def softmax_dx_arrays(dy, y, *, axis):
+    """y * (dy - sum(dy * y))."""
+    dx = dy * y
+    dx -= y * summed(dx, axes_in(y, axis), keepdims=True)
+    return dx
+
+
+@log_softmax_dx.kernel(NUMPY, CUPY)
+def log_softmax_dx_arrays(dy, y, *, axis):
+    """dy - exp(y) * sum(dy)."""
+    dx = namespace(y).exp(y)
+    dx *= -summed(dy, axes_in(y, axis), keepdims=True)
+    dx += dy
+    return dx
+
+
+def _softmax_samples(rng):
+    for shape, axis in (((3, 4), -1), ((2, 3, 4), 1), ((5,), 0), ((), 0), ((0, 3), 1)):
+        yield (rng.normal(size=shape),), {"axis": axis}
+    yield (np.array([[1e4, -1e4, 0.0]]),), {}
+
+
+def _softmax_dx_samples(rng):
+    for (x,), settings in _softmax_samples(rng):
+        yield (rng.normal(size=x.shape), np.abs(np.clip(x, -1, 1))), {"axis": -1, **settings}
+
+
+for _op in (softmax, log_softmax):
+    _op.outlined_by(_softmax_outline(_op))
+    _op.sampled_by(_softmax_samples)
+for _op in (softmax_dx, log_softmax_dx):
+    _op.outlined_by(_softmax_dx_outline)
+    _op.sampled_by(_softmax_dx_samples)

@@ -1,0 +1,193 @@
+"""Faults: forks, threads, interrupts and lack of memory change no bits and leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autograph as ag
+from autograph.checkpoint import Snapshot
+from autograph.layers import BatchNorm2, Conv2, Dense, Flatten, Layer, MaxPool2, Relu, sequential
+from autograph.optim import AdamW, Cosine
+from autograph.runs import Run
+from autograph.train import fit
+
+rng = np.random.default_rng(0)
+DATA = (rng.normal(size=(64, 1, 8, 8)).astype(np.float32), rng.integers(0, 4, 64))
+
+
+@sequential(input=(1, 8, 8))
+class Net(Layer):
+    """Images (N, 1, 8, 8) -> class scores (N, 4)."""
+
+    conv1: Conv2 = Conv2.builder(outputs=3, filter=3, bias=True)
+    norm1: BatchNorm2
+    relu1: Relu
+    pool1: MaxPool2 = MaxPool2.builder(filter=2)
+    flatten: Flatten
+    dense1: Dense = Dense.builder(outputs=4, bias=True)
+
+
+def training(seed: int, epochs: int = 2, **more: Any) -> str:
+    """The digest of all that a short training ends in."""
+    model, optimizer = Net.build(seed=seed), AdamW(learning_rate=Cosine(peak=0.01))
+    for _ in fit(model, optimizer, DATA, epochs=epochs, batch_size=10, seed=seed, **more):
+        pass
+    digest = sha256()
+    for name, array in sorted(Snapshot.of(model, optimizer).arrays.items()):
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+# -- processes -------------------------------------------------------------------------
+
+
+def send(pipe: Any, seed: int) -> None:
+    pipe.send(training(seed))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads
+def test_a_child_process_trains_to_the_same_bits(method: str) -> None:
+    expected = training(3)  # the pool of threads is up now
+    context: Any = multiprocessing.get_context(method)
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=send, args=(there, 3))
+    child.start()
+    assert here.poll(60)
+
+    assert expected == here.recv()
+    child.join(60)
+    assert 0 == child.exitcode
+    assert expected == training(3)  # and the parent goes on as before
+
+
+# -- threads ---------------------------------------------------------------------------
+
+
+def test_trainings_on_several_threads_give_the_bits_of_serial_ones() -> None:
+    expected = {seed: training(seed) for seed in range(4)}
+    found: dict[int, str] = {}
+
+    def run(seed: int) -> None:
+        found[seed] = training(seed)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in expected]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert expected == found
+
+
+def test_a_thread_that_fails_leaves_the_others_recording() -> None:
+    def fails() -> None:
+        with pytest.raises(ZeroDivisionError), ag.no_grad():
+            raise ZeroDivisionError
+
+    thread = threading.Thread(target=fails)
+    with ag.no_grad():
+        thread.start()
+        thread.join()
+
+        assert not ag.is_recording()
+    assert ag.is_recording()
+
+
+# -- memory ----------------------------------------------------------------------------
+
+
+def grown(run: Callable[[int], Any], *, steps: int) -> tuple[int, int]:
+    """Bytes and objects that so many steps leave behind, without the collector. Python keeps
+    some 400 kB of freed tuples for later."""
+    tracemalloc.start()
+    try:
+        run(50)
+        gc.collect()
+        gc.disable()
+        size, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+        run(steps)
+        objects = len(gc.get_objects()) - objects
+        size = tracemalloc.get_traced_memory()[0] - size
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    return size, objects
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["sound", "failing"])
+def test_memory_is_flat_over_many_steps(fails: bool) -> None:
+    model, optimizer = Net.build(), AdamW(learning_rate=0.001)
+    x, t = ag.Tensor(DATA[0][:10]), ag.Tensor(DATA[1][:10])
+    wrong = ag.Tensor(np.zeros((10, 1, 12, 12), np.float32))
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            if fails:
+                with pytest.raises(ag.errors.ShapeError):
+                    model(wrong)
+            model(x).cross_entropy_loss(t).backward()
+            model.update(optimizer)
+
+    size, objects = grown(run, steps=500)
+
+    assert size < 600_000
+    assert objects < 100
+
+
+def test_memory_is_flat_over_runs_with_saves(tmp_path: Path) -> None:
+    run = Run(tmp_path, every_steps=1, keep=2)
+    data = (DATA[0][:40], DATA[1][:40])
+
+    def train(epochs: int) -> None:
+        model, optimizer = Net.build(), AdamW(learning_rate=0.001)
+        train.done += epochs  # type: ignore[attr-defined]
+        for _ in fit(model, optimizer, data, epochs=train.done, batch_size=10, run=run):  # type: ignore[attr-defined]
+            pass
+
+    train.done = 0  # type: ignore[attr-defined]
+    size, objects = grown(lambda steps: train(steps // 20), steps=200)
+
+    assert size < 1_000_000
+    assert objects < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems promise memory they lack")
+def test_no_memory_is_an_error_and_the_next_smaller_call_is_right() -> None:
+    with pytest.raises(MemoryError):
+        ag.ones((1 << 24, 1)) + ag.ones((1, 1 << 24))
+
+    assert 4.0 == (ag.ones((2, 1)) + ag.ones((1, 2))).mean().item() * 2
+    assert training(1) == training(1)
+
+
+# -- interrupts ------------------------------------------------------------------------
+
+
+def test_an_interrupt_in_any_batch_leaves_flags_and_handlers_as_they_were(tmp_path: Path) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def watch(name: str, done: int, count: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    for run in (None, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            training(1, watch=watch, run=run)
+
+        assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+        assert ag.is_recording()
+    assert training(1) == training(1, run=tmp_path)
