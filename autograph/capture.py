@@ -152,7 +152,7 @@ class Captured(Generic[P, T]):
             shape = _outlined(results, outputs)
             gc.collect()
             found = _Recording(
-                graphs[0], stream_of(device.index), memory, buffers, results, outputs, shape,
+                device, graphs[0], stream_of(device.index), memory, buffers, results, outputs, shape,
                 watch.held(buffers), watch.written(),
             )  # fmt: skip
             del given_args, given_kwargs
@@ -275,26 +275,37 @@ class _Recording:
     """A graph of launches, the memory that it works in, and what it reads and writes."""
 
     def __init__(
-        self, graph: Any, stream: Any, memory: Any, buffers: list[Tensor], results: Any,
+        self, device: Device, graph: Any, stream: Any, memory: Any, buffers: list[Tensor], results: Any,
         outputs: list[Tensor], shape: Any, held: Any, written: Any,
     ) -> None:  # fmt: skip
-        self.graph, self.stream, self.memory = graph, stream, memory
+        self.device, self.graph, self.stream, self.memory = device, graph, stream, memory
         self.buffers, self.results, self.outputs, self.shape = buffers, results, outputs, shape
         self.held: list[tuple[ref[Tensor], Any]] = held
         self.written: list[tuple[ref[Tensor], Any]] = written
 
     def fill(self, inputs: list[Tensor]) -> None:
         """Copy the arguments to where the recording reads them."""
+        from .backends.cuda.stream import enter
+
+        enter(self.device.index)
         for buffer, each in zip(self.buffers, inputs, strict=True):
-            ops.assign(buffer._array, each._array)
+            if each.outline.is_contiguous:
+                buffer._array.data.copy_from_device_async(each._array.data, each.nbytes)
+            else:
+                ops.assign(buffer._array, each._array)
 
     def run(self) -> Any:
         """Replay, and copy what came out, which the next replay writes over."""
         self.graph.launch(self.stream)
         if not self.outputs:
             return self.results
-        fresh = iter([Tensor.borrow(ops.copy(each._array)) for each in self.outputs])
-        return _replaced(self.results, fresh)
+        fresh = [_empty_like(each) for each in self.outputs]
+        for to, each in zip(fresh, self.outputs, strict=True):
+            if each.outline.is_contiguous:
+                to.data.copy_from_device_async(each._array.data, each.nbytes)
+            else:
+                ops.assign(to, each._array)
+        return _replaced(self.results, map(Tensor.borrow, fresh))
 
 
 def _mode() -> tuple[Any, ...]:
@@ -324,6 +335,10 @@ def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(value, dict):
         return {name: _replaced(each, tensors) for name, each in value.items()}
     return value
+
+
+def _empty_like(tensor: Tensor) -> Any:
+    return tensor.device.empty(tensor.shape, tensor.dtype)
 
 
 def _copies(values: Any) -> list[Any]:

@@ -72,7 +72,8 @@ class Op:
     ) -> None:
         if name in REGISTRY:
             raise SettingsError(
-                f"Op: there is an op {name!r} already\n  write another name, or use REGISTRY[{name!r}]"
+                f"Op: there is an op {name!r} already\n"
+                f"  write another name, or use REGISTRY[{name!r}]"
             )
         words = inputs.split()
         self.name = name
@@ -116,7 +117,8 @@ class Op:
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             for backend in backends:
-                self.kernels.append(FoundKernel(backend, function, when, strided, halves, out, made))
+                found = FoundKernel(backend, function, when, strided, halves, out, made)
+                self.kernels.append(found)
             self._plans.clear()
             return function
 

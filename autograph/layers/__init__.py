@@ -43,14 +43,8 @@ if TYPE_CHECKING:
     from .builders import Builder as Builder
     from .builders import BuilderOf as BuilderOf
     from .builders import builder as builder
-    from .combine import Choice as Choice
-    from .combine import ChoiceBuilder as ChoiceBuilder
-    from .combine import Optional as Optional
-    from .combine import OptionalBuilder as OptionalBuilder
     from .combine import Parallel as Parallel
     from .combine import ParallelBuilder as ParallelBuilder
-    from .combine import Repeat as Repeat
-    from .combine import RepeatBuilder as RepeatBuilder
     from .combine import Residual as Residual
     from .combine import ResidualBuilder as ResidualBuilder
     from .conv import Conv1 as Conv1
@@ -115,6 +109,12 @@ if TYPE_CHECKING:
     from .recurrent import LSTM as LSTM
     from .recurrent import GRUBuilder as GRUBuilder
     from .recurrent import LSTMBuilder as LSTMBuilder
+    from .repeat import Choice as Choice
+    from .repeat import ChoiceBuilder as ChoiceBuilder
+    from .repeat import Optional as Optional
+    from .repeat import OptionalBuilder as OptionalBuilder
+    from .repeat import Repeat as Repeat
+    from .repeat import RepeatBuilder as RepeatBuilder
     from .resample import PixelShuffle as PixelShuffle
     from .resample import PixelShuffleBuilder as PixelShuffleBuilder
     from .resample import Unfold as Unfold
@@ -154,7 +154,7 @@ KINDS = {
     "BatchNorm2": "batch_norm",
     "BatchNorm3": "batch_norm",
     "Celu": "activation",
-    "Choice": "combine",
+    "Choice": "repeat",
     "Conv1": "conv",
     "Conv2": "conv",
     "Conv3": "conv3",
@@ -188,7 +188,7 @@ KINDS = {
     "MeanPool3": "pool_other",
     "Mish": "sigmoidal",
     "MultiheadAttention": "attention",
-    "Optional": "combine",
+    "Optional": "repeat",
     "Parallel": "combine",
     "PixelShuffle": "resample",
     "PositionalEncoding": "attention",
@@ -196,7 +196,7 @@ KINDS = {
     "RMSNorm": "norm",
     "Relu": "activation",
     "Relu6": "activation",
-    "Repeat": "combine",
+    "Repeat": "repeat",
     "Residual": "combine",
     "Selu": "activation",
     "Sigmoid": "sigmoidal",

@@ -1,4 +1,4 @@
-"""Layers made of layers: beside a shortcut, side by side, repeated, left out, chosen.
+"""Layers made of layers: beside a shortcut, and side by side.
 
 Their settings are builders. Each part is built under the combination's own path, and its sizes are
 inferred by running the combination on a tensor without values.
@@ -6,14 +6,13 @@ inferred by running the combination on a tensor without values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, NonNegativeInt, PlainValidator
+from pydantic import Field, PlainValidator
 
 from .. import ops
-from ..errors import SettingsError, ShapeError
+from ..errors import ShapeError
 from ..tensor import Tensor
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
@@ -65,19 +64,23 @@ def _told(value: Any) -> Any:
     return value
 
 
-def _changed(made: Any, **changes: Any) -> Any:
+def changed(made: Any, **changes: Any) -> Any:
+    """The settings with some of them changed."""
     return replace(made, **changes)
 
 
-def _inferred(part: Any, x: Tensor) -> tuple[Any, Tensor]:
+def inferred(part: Any, x: Tensor) -> tuple[Any, Tensor]:
+    """`infer` of what type checkers see as a layer."""
     return cast("tuple[Any, Tensor]", part.infer(x))
 
 
-def _placed(part: Any, site: Site) -> Layer:
+def placed(part: Any, site: Site) -> Layer:
+    """The layer of a part at a site."""
     return cast(Layer, part.place(site))
 
 
-def _outputs(part: Any, inputs: int | None) -> int | None:
+def outputs_of(part: Any, inputs: int | None) -> int | None:
+    """The channels that come out of a part."""
     return cast("int | None", part.outputs_for(inputs))
 
 
@@ -92,17 +95,17 @@ class ResidualBuilder(Combination["Residual"]):
     shortcut: Part = Identity.builder()
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        shortcut, kept = _inferred(self.shortcut, x)
-        body, y = _inferred(self.body, x)
-        return _changed(self, body=body, shortcut=shortcut), _sum(self.kind, [kept, y])
+        shortcut, kept = inferred(self.shortcut, x)
+        body, y = inferred(self.body, x)
+        return changed(self, body=body, shortcut=shortcut), _sum(self.kind, [kept, y])
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        return _outputs(self.body, inputs)
+        return outputs_of(self.body, inputs)
 
     def build_at(self, site: Site) -> Residual:
         return Residual(
-            body=_placed(self.body, site.child("body")),
-            shortcut=_placed(self.shortcut, site.child("shortcut")),
+            body=placed(self.body, site.child("body")),
+            shortcut=placed(self.shortcut, site.child("shortcut")),
         )
 
 
@@ -147,12 +150,12 @@ class ParallelBuilder(Combination["Parallel"]):
     axis: int = 1
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        found = [_inferred(each, x) for each in self.branches]
-        made = _changed(self, branches=tuple(each for each, _ in found))
+        found = [inferred(each, x) for each in self.branches]
+        made = changed(self, branches=tuple(each for each, _ in found))
         return made, _joined(self.join, self.axis, [y for _, y in found])
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        counts = [_outputs(each, inputs) for each in self.branches]
+        counts = [outputs_of(each, inputs) for each in self.branches]
         if self.join == "sum":
             return counts[0]
         known = [each for each in counts if each is not None]
@@ -160,7 +163,7 @@ class ParallelBuilder(Combination["Parallel"]):
 
     def build_at(self, site: Site) -> Parallel:
         at = site.child("branches")
-        branches = [_placed(each, at.child(i)) for i, each in enumerate(self.branches)]
+        branches = [placed(each, at.child(i)) for i, each in enumerate(self.branches)]
         return Parallel(branches=branches, join=self.join, axis=self.axis)
 
 
@@ -189,147 +192,3 @@ def _joined(join: str, axis: int, values: list[Tensor]) -> Tensor:
         return _sum("Parallel", values)
     y: Tensor = ops.concat(*values, axis=axis)
     return y
-
-
-# -- Repeat ------------------------------------------------------------------------------
-
-
-@builder
-class RepeatBuilder(Combination["Repeat"]):
-    """Settings of `Repeat`. Every copy has parameters of its own."""
-
-    body: Part
-    times: NonNegativeInt
-    resolved: Annotated[Parts, Field(min_length=0)] = ()  # the copies, once sizes are known
-
-    def parts(self) -> Iterator[Any]:
-        """The builder of each copy."""
-        yield from self.resolved or (self.body,) * self.times
-
-    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        found = []
-        for each in self.parts():
-            made, x = _inferred(each, x)
-            found.append(made)
-        return _changed(self, resolved=tuple(found)), x
-
-    def outputs_for(self, inputs: int | None) -> int | None:
-        for each in self.parts():
-            inputs = _outputs(each, inputs)
-        return inputs
-
-    def build_at(self, site: Site) -> Repeat:
-        if self.resolved and len(self.resolved) != self.times:
-            raise SettingsError(
-                f"{site.name}: resolved has {len(self.resolved)} copies, and times is {self.times}"
-            )
-        at = site.child("copies")
-        return Repeat(copies=[_placed(each, at.child(i)) for i, each in enumerate(self.parts())])
-
-
-@dataclass(eq=False, repr=False)
-class Repeat(Layer):
-    """A layer so many times, one after the other.
-
-    >>> from autograph.layers import Dense
-    >>> stack = Repeat.builder(body=Dense.builder(inputs=3, outputs=3), times=4).build()
-    >>> len(stack.parameters())
-    4
-    """
-
-    copies: list[Layer]
-
-    builder = BuilderOf(RepeatBuilder)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for each in self.copies:
-            x = each(x)
-        return x
-
-
-# -- Optional and Choice -----------------------------------------------------------------
-
-
-@builder
-class OptionalBuilder(Combination["Optional"]):
-    """Settings of `Optional`: a layer, and whether it is there."""
-
-    body: Part
-    present: bool = True
-
-    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        if not self.present:
-            return self, x
-        body, y = _inferred(self.body, x)
-        return _changed(self, body=body), y
-
-    def outputs_for(self, inputs: int | None) -> int | None:
-        return _outputs(self.body, inputs) if self.present else inputs
-
-    def build_at(self, site: Site) -> Optional:
-        return Optional(body=_placed(self.body, site.child("body")) if self.present else None)
-
-
-@dataclass(eq=False, repr=False)
-class Optional(Layer):
-    """A layer, or x itself.
-
-    >>> from autograph.layers import Dense
-    >>> Optional.builder(body=Dense.builder(outputs=9), present=False).build()(Tensor([1.0]))
-    Tensor(host f32 (1,) [1.])
-    """
-
-    body: Layer | None
-
-    builder = BuilderOf(OptionalBuilder)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x if self.body is None else self.body(x)
-        return y
-
-
-@builder
-class ChoiceBuilder(Combination["Choice"]):
-    """Settings of `Choice`: layers by name, and the name of the one that is built."""
-
-    options: Named
-    chosen: str
-
-    def option(self) -> Any:
-        """The builder that is chosen."""
-        found = self.options.get(self.chosen)
-        if found is None:
-            raise SettingsError(
-                f"Choice.builder: {self.chosen!r} is no option\n"
-                f"  options  {', '.join(self.options)}"
-            )
-        return found
-
-    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        made, y = _inferred(self.option(), x)
-        return _changed(self, options={**self.options, self.chosen: made}), y
-
-    def outputs_for(self, inputs: int | None) -> int | None:
-        return _outputs(self.option(), inputs)
-
-    def build_at(self, site: Site) -> Choice:
-        return Choice(body=_placed(self.option(), site.child("body")))
-
-
-@dataclass(eq=False, repr=False)
-class Choice(Layer):
-    """One of several layers, chosen by name where the model is declared.
-
-    >>> from autograph.layers import Relu
-    >>> options = {"relu": Relu.builder(), "none": Identity.builder()}
-    >>> Choice.builder(options=options, chosen="relu").build()(Tensor([-1.0]))
-    Tensor(host f32 (1,) [0.])
-    """
-
-    body: Layer
-
-    builder = BuilderOf(ChoiceBuilder)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.body(x)
-        return y

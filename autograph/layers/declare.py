@@ -132,9 +132,8 @@ def runs_of(layer: Any) -> Sequence[Callable[[Any], Any]]:
     """What a sequential layer calls, one after the other: its fields, some of them fused."""
     fields = [layer.__dict__[name] for name in layer.__fields_declared__]
     known = layer.__dict__.get("_runs")
-    if known is not None and len(known[0]) == len(fields):
-        if all(a is b for a, b in zip(known[0], fields, strict=True)):
-            return cast(Sequence[Callable[[Any], Any]], known[1])
+    if known is not None and all(a is b for a, b in zip(known[0], fields, strict=False)):
+        return cast(Sequence[Callable[[Any], Any]], known[1])
     if not all(isinstance(each, Layer) for each in fields):
         return fields  # sizes are being inferred
     from .fusion import fused

@@ -68,7 +68,8 @@ def _declared_of(
     )
     if not sound:
         raise CheckpointError(f"description: {path or 'the model'} is not a declared layer")
-    assert isinstance(name, str) and isinstance(fields, dict)
+    assert isinstance(name, str)
+    assert isinstance(fields, dict)
     layer = own.get(name)
     if kind == "Layer" and layer is None:
         raise CheckpointError(

@@ -45,7 +45,11 @@ class Site:
 
     def uniform(self, name: str, shape: tuple[int, ...], bound: float) -> Parameter:
         """Values in (-bound, bound)."""
-        return self.parameter(name, shape, lambda key, count: uniforms(key, count) * 2 * bound - bound)
+
+        def values(key: tuple[int, int], count: int) -> Any:
+            return uniforms(key, count) * 2 * bound - bound
+
+        return self.parameter(name, shape, values)
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float) -> Parameter:
         """Normal values around 0."""

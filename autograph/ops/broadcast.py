@@ -21,7 +21,9 @@ def broadcast_to_outline(x, *, shape):
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"broadcast_to: the shape does not fit\n  x      {x.shape}\n  shape  {shape}")
+        raise ShapeError(
+            f"broadcast_to: the shape does not fit\n  x      {x.shape}\n  shape  {shape}"
+        )
     return x.like(shape=tuple(shape))
 
 

@@ -18,11 +18,17 @@ from .transcendental import tanh
 
 lstm_steps = Op("lstm_steps", "g h c weight", outputs="y last", saves="gates cells")
 lstm_steps_back = Op(
-    "lstm_steps_back", "dy? dlast? y gates cells h c weight", outputs="dg dh dc dweight"
+    "lstm_steps_back",
+    "dy? dlast? y gates cells h c weight",
+    outputs="dg dh dc dweight",
+    promotes="dy dlast y h c weight",
 )
 gru_steps = Op("gru_steps", "g h weight bias?", saves="gates")
 gru_steps_back = Op(
-    "gru_steps_back", "dy y gates h weight bias?", outputs="dg dh dweight dbias"
+    "gru_steps_back",
+    "dy y gates h weight bias?",
+    outputs="dg dh dweight dbias",
+    promotes="dy y h weight bias",
 )
 
 
@@ -95,7 +101,7 @@ def lstm_steps_gradient(outputs, g, h, c, weight, *, gates, cells):
 
 @lstm_steps_back.outlined_by
 def lstm_steps_back_outline(dy, dlast, y, gates, cells, h, c, weight):
-    return gates.like(), h.like(), c.like(), weight.like()
+    return y.like(shape=gates.shape), h.like(), c.like(), weight.like()
 
 
 @lstm_steps_back.kernel(NUMPY, CUPY)
@@ -182,7 +188,7 @@ def gru_steps_gradient(y, g, h, weight, bias, *, gates):
 
 @gru_steps_back.outlined_by
 def gru_steps_back_outline(dy, y, gates, h, weight, bias):
-    dg = gates.like(shape=(*gates.shape[:2], weight.shape[1]))
+    dg = y.like(shape=(*gates.shape[:2], weight.shape[1]))
     return dg, h.like(), weight.like(), weight.like(shape=weight.shape[1:])
 
 

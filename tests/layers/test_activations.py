@@ -47,7 +47,9 @@ def test_activations_are_torchs(
     special = np.array([[0.0, -3.0, 3.0, 6.0, -30.0, 30.0, 1e-4]])
     x = np.concatenate([rng.normal(size=(20, 7)) * 4, special, -special]).astype(dtype)
 
-    compare(getattr(layers, kind).builder(**settings).build(), getattr(torch.nn, theirs)(**words), x)
+    compare(
+        getattr(layers, kind).builder(**settings).build(), getattr(torch.nn, theirs)(**words), x
+    )
 
 
 @pytest.mark.parametrize(("kind", "settings", "theirs", "words"), CASES)

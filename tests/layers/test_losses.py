@@ -43,26 +43,48 @@ def cases() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[st
     yield "cross_entropy", (SCORES, CHANCES), {}, "cross_entropy", {}
     smooth = {"label_smoothing": 0.1}
     yield (
-        "cross_entropy", (SCORES, CHANCES, WEIGHT), smooth, "cross_entropy", {"weight": WEIGHT, **smooth},
-    )  # fmt: skip
+        "cross_entropy",
+        (SCORES, CHANCES, WEIGHT),
+        smooth,
+        "cross_entropy",
+        {"weight": WEIGHT, **smooth},
+    )
     yield "bce_loss", (CHANCES, CHANCES[::-1]), {}, "binary_cross_entropy", {}
-    yield "bce_loss", (CHANCES, CHANCES[::-1], WEIGHT), {}, "binary_cross_entropy", {"weight": WEIGHT}
+    yield (
+        "bce_loss",
+        (CHANCES, CHANCES[::-1], WEIGHT),
+        {},
+        "binary_cross_entropy",
+        {"weight": WEIGHT},
+    )
     yield "bce_with_logits_loss", (SCORES, CHANCES), {}, "binary_cross_entropy_with_logits", {}
     yield (
-        "bce_with_logits_loss", (SCORES, CHANCES, WEIGHT), {"positive_weight": WEIGHT},
-        "binary_cross_entropy_with_logits", {"weight": WEIGHT, "pos_weight": WEIGHT},
-    )  # fmt: skip
+        "bce_with_logits_loss",
+        (SCORES, CHANCES, WEIGHT),
+        {"positive_weight": WEIGHT},
+        "binary_cross_entropy_with_logits",
+        {"weight": WEIGHT, "pos_weight": WEIGHT},
+    )
     yield "mse_loss", (SCORES, CHANCES), {}, "mse_loss", {}
     yield "l1_loss", (SCORES, CHANCES), {}, "l1_loss", {}
     yield "huber_loss", (SCORES, CHANCES), {"delta": 0.7}, "huber_loss", {"delta": 0.7}
     yield "smooth_l1_loss", (SCORES, CHANCES), {"beta": 0.7}, "smooth_l1_loss", {"beta": 0.7}
     yield "smooth_l1_loss", (SCORES, CHANCES), {"beta": 0.0}, "smooth_l1_loss", {"beta": 0.0}
     yield "kl_loss", (LOGARITHMS, CHANCES), {}, "kl_div", {}
-    yield "kl_loss", (LOGARITHMS, LOGARITHMS[::-1]), {"log_target": True}, "kl_div", {"log_target": True}
     yield (
-        "cosine_loss", (SCORES, CHANCES, SIGNS[:, 0]), {"margin": 0.1},
-        "cosine_embedding_loss", {"margin": 0.1},
-    )  # fmt: skip
+        "kl_loss",
+        (LOGARITHMS, LOGARITHMS[::-1]),
+        {"log_target": True},
+        "kl_div",
+        {"log_target": True},
+    )
+    yield (
+        "cosine_loss",
+        (SCORES, CHANCES, SIGNS[:, 0]),
+        {"margin": 0.1},
+        "cosine_embedding_loss",
+        {"margin": 0.1},
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -136,7 +158,9 @@ def test_ignored_rows_do_not_count_whatever_they_hold() -> None:
     np.testing.assert_array_equal(x.grad.numpy(), [[0, -1], [0, 0]])
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss", "bce_loss", "kl_loss", "hinge_loss"])
+@pytest.mark.parametrize(
+    "name", ["mse_loss", "l1_loss", "huber_loss", "bce_loss", "kl_loss", "hinge_loss"]
+)
 def test_losses_never_broadcast(name: str) -> None:
     with pytest.raises(ShapeError, match=f"{name}: losses do not broadcast") as caught:
         getattr(ops, name)(ag.Tensor([[1.0], [2.0]]), ag.Tensor([1.0, 2.0]))

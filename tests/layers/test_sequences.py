@@ -191,9 +191,7 @@ def test_recurrent_layers_are_torchs(
     array, count = normal(2, 5, 3), layers * (2 if bidirectional else 1)
     states = [normal(2, 4) for _ in range(count * layer.states)]
     x, z = ag.Tensor(array, requires_grad=True), torch.tensor(array, requires_grad=True)
-    stacked = [
-        torch.tensor(np.stack(states[i : i + count])) for i in range(0, len(states), count)
-    ]
+    stacked = [torch.tensor(np.stack(states[i : i + count])) for i in range(0, len(states), count)]
     y, last = layer.run(x, [ag.Tensor(each) for each in states])
     expected, ends = module(z, tuple(stacked) if kind is LSTM else stacked[0])
     assert_close(y, expected)

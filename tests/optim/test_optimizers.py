@@ -29,22 +29,34 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("NAdam", {**ADAM, "weight_decay": 0.1}, "NAdam", {**BETAS}),
     ("NAdam", {"decoupled": True, "weight_decay": 0.1}, "NAdam", {"decoupled_weight_decay": True}),
     ("RAdam", {}, "RAdam", {}),
-    ("RAdam", {**ADAM, "decoupled": True, "weight_decay": 0.1}, "RAdam",
-     {**BETAS, "decoupled_weight_decay": True}),
+    (
+        "RAdam",
+        {**ADAM, "decoupled": True, "weight_decay": 0.1},
+        "RAdam",
+        {**BETAS, "decoupled_weight_decay": True},
+    ),
     ("RMSprop", {}, "RMSprop", {}),
     ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}, "RMSprop", {}),
     ("RMSprop", {"alpha": 0.9, "maximize": True}, "RMSprop", {}),
     ("Adagrad", {}, "Adagrad", {}),
-    ("Adagrad", {"rate_decay": 0.1, "initial": 0.5, "weight_decay": 0.1}, "Adagrad",
-     {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
+    (
+        "Adagrad",
+        {"rate_decay": 0.1, "initial": 0.5, "weight_decay": 0.1},
+        "Adagrad",
+        {"lr_decay": 0.1, "initial_accumulator_value": 0.5},
+    ),
     ("Adadelta", {}, "Adadelta", {}),
     ("Adadelta", {"rho": 0.8, "weight_decay": 0.1}, "Adadelta", {}),
     ("Adamax", {}, "Adamax", {}),
     ("Adamax", {**ADAM, "weight_decay": 0.1}, "Adamax", BETAS),
     ("Adafactor", {}, "Adafactor", {}),
-    ("Adafactor", {"clip": 1.2, "weight_decay": 0.1, "decay": -0.5}, "Adafactor",
-     {"d": 1.2, "beta2_decay": -0.5}),
-]  # fmt: skip
+    (
+        "Adafactor",
+        {"clip": 1.2, "weight_decay": 0.1, "decay": -0.5},
+        "Adafactor",
+        {"d": 1.2, "beta2_decay": -0.5},
+    ),
+]
 RENAMED = {
     "learning_rate": "lr", "beta1": None, "beta2": None, "decoupled": None, "rate_decay": None,
     "initial": None, "clip": None, "decay": None,
@@ -108,7 +120,9 @@ def test_muon_is_torchs_but_for_its_bf16() -> None:
     parameter = torch.nn.Parameter(torch.tensor(start.T.copy()))  # theirs is (outputs, inputs)
     other = torch.optim.Muon([parameter], lr=1e-2)
 
-    for ours, slope in zip(stepped(optim.Muon(learning_rate=1e-2), start, slopes), slopes, strict=True):
+    for ours, slope in zip(
+        stepped(optim.Muon(learning_rate=1e-2), start, slopes), slopes, strict=True
+    ):
         parameter.grad = torch.tensor(slope.T.copy())
         other.step()
         np.testing.assert_allclose(ours, parameter.detach().numpy().T, atol=2e-2)
@@ -222,7 +236,8 @@ def test_state_that_does_not_fit_is_refused() -> None:
 
 def named() -> dict[str, Parameter]:
     return {
-        name: Parameter(np.ones(2, np.float32)) for name in ("body.weight", "body.bias", "head.weight")
+        name: Parameter(np.ones(2, np.float32))
+        for name in ("body.weight", "body.bias", "head.weight")
     }
 
 

@@ -36,7 +36,10 @@ CASES = [
     (optim.Exponential(initial=0.1, factor=0.9), lambda m, o: m.ExponentialLR(o, 0.9)),
     (optim.Linear(initial=0.1, final=0.02, steps=50), lambda m, o: m.LinearLR(o, 1.0, 0.2, 50)),
     (optim.Polynomial(initial=0.1, power=2.0, steps=50), lambda m, o: m.PolynomialLR(o, 50, 2.0)),
-    (optim.Cosine(peak=0.1, floor=0.01, steps=STEPS), lambda m, o: m.CosineAnnealingLR(o, STEPS, 0.01)),
+    (
+        optim.Cosine(peak=0.1, floor=0.01, steps=STEPS),
+        lambda m, o: m.CosineAnnealingLR(o, STEPS, 0.01),
+    ),
     (
         optim.CosineRestarts(peak=0.1, every=5, factor=2, floor=0.01),
         lambda m, o: m.CosineAnnealingWarmRestarts(o, 5, 2, 0.01),
@@ -46,11 +49,16 @@ CASES = [
     (
         optim.OneCycle(peak=0.1, steps=61, share=0.5, start=10.0, end=100.0, form="linear"),
         lambda m, o: m.OneCycleLR(
-            o, 0.1, total_steps=61, pct_start=0.5, div_factor=10.0, final_div_factor=100.0,
+            o,
+            0.1,
+            total_steps=61,
+            pct_start=0.5,
+            div_factor=10.0,
+            final_div_factor=100.0,
             anneal_strategy="linear",
         ),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("schedule", "make"), CASES, ids=lambda each: getattr(each, "kind", ""))
@@ -63,7 +71,8 @@ def test_schedules_are_torchs(schedule: Any, make: Any) -> None:
 def test_a_warm_up_is_torchs_linear_then_what_comes_after() -> None:
     schedule = optim.Warmup(after=optim.Exponential(initial=0.1, factor=0.9), length=5, start=0.2)
     expected = torchs_rates(
-        lambda m, o: m.SequentialLR(o, [m.LinearLR(o, 0.2, 1.0, 5), m.ExponentialLR(o, 0.9)], [5]), 0.1
+        lambda m, o: m.SequentialLR(o, [m.LinearLR(o, 0.2, 1.0, 5), m.ExponentialLR(o, 0.9)], [5]),
+        0.1,
     )
 
     np.testing.assert_allclose(schedule.table(STEPS), expected, rtol=0, atol=1e-12)
@@ -75,8 +84,14 @@ def test_a_plateau_falls_as_torchs_does() -> None:
     reports += [0.5] * 30
     for settings, words in (
         ({}, {}),
-        ({"patience": 2, "cooldown": 3, "factor": 0.5}, {"patience": 2, "cooldown": 3, "factor": 0.5}),
-        ({"smallest": False, "patience": 4, "floor": 1e-3}, {"mode": "max", "patience": 4, "min_lr": 1e-3}),
+        (
+            {"patience": 2, "cooldown": 3, "factor": 0.5},
+            {"patience": 2, "cooldown": 3, "factor": 0.5},
+        ),
+        (
+            {"smallest": False, "patience": 4, "floor": 1e-3},
+            {"mode": "max", "patience": 4, "min_lr": 1e-3},
+        ),
     ):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **words)

@@ -58,7 +58,7 @@ def kills(chance: random.Random, folder: Path) -> str:
     last, killed = -1, 0
     run = folder / "run"
     while last < 60 and killed < 40:
-        process = test_runs.started(run, 1, chance.choice((0.0, 0.002, 0.01)))
+        process = test_runs.started(run, 1, chance.choice((0.004, 0.02)))
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(chance.random() * chance.choice((0.05, 0.5)))

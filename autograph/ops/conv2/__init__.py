@@ -180,4 +180,5 @@ def _backward_samples(rng):
         size = output_size(
             shape[2:], filter[2:], pairs["stride"], pairs["padding"], pairs["dilation"]
         )
-        yield shape, rng.normal(size=(shape[0], filter[0], *size)), rng.normal(size=filter), settings
+        dy = rng.normal(size=(shape[0], filter[0], *size))
+        yield shape, dy, rng.normal(size=filter), settings

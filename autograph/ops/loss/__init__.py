@@ -136,7 +136,8 @@ def tally_arrays(sums, loss, scores, target):
 
 @tally.sampled_by
 def tally_samples(rng):
-    yield (np.zeros(3), rng.normal(size=()), rng.normal(size=(4, 3)), rng.integers(0, 3, size=4)), {}
+    scores, target = rng.normal(size=(4, 3)), rng.integers(0, 3, size=4)
+    yield (np.zeros(3), rng.normal(size=()), scores, target), {}
 
 
 tally_loss = Op("tally_loss", "sums loss", writes="sums", outputs="", promotes="")

@@ -163,7 +163,8 @@ def pool2_samples(rng):
 
 def _backward(rng):
     for shape, settings in SETTINGS:
-        pairs = _pairs("pool2", settings["filter"], settings.get("stride"), settings.get("padding", 0))
+        stride, padding = settings.get("stride"), settings.get("padding", 0)
+        pairs = _pairs("pool2", settings["filter"], stride, padding)
         x = rng.permutation(int(np.prod(shape))).reshape(shape) * 0.1
         y, index = max_pool2.run(max_pool2.plan([Outline.of(x)], pairs), [x])[1]
         yield x, y, index, pairs

@@ -55,7 +55,7 @@ def max_pool2_arrays(x, *, filter, stride, padding):
 
 def _leave_border(xp, x, y, index, filter, stride, padding):
     """Where a window holds nothing above the lowest value, the first real position wins."""
-    (r, s), (sh, sw), (ph, pw) = filter, stride, padding
+    s, (sh, sw), (ph, pw) = filter[1], stride, padding
     p, q = y.shape[2:]
     top = xp.maximum(ph - xp.arange(p) * sh, 0)
     left = xp.maximum(pw - xp.arange(q) * sw, 0)

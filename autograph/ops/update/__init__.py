@@ -95,7 +95,8 @@ def sgd_update_samples(rng):
         (normal(), normal(), *_counters(3, 0.1), normal(), None),
         {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01},
     )
-    yield (normal(), normal(), *_counters(0, 0.1), normal(), None), {"momentum": 0.9, "nesterov": True}
+    first = (normal(), normal(), *_counters(0, 0.1), normal(), None)
+    yield first, {"momentum": 0.9, "nesterov": True}
     half, master = F32.dtype.type, normal().astype(F32.dtype)
     yield (normal().astype(half), normal().astype(half), *_counters(1, 0.1), None, master), {}
 
