@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
-from weakref import ref
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from . import ops
 from .backends import limit
 from .device import Device
 from .errors import CaptureError, MemoryLimitError
-from .op import Op
 from .optim import Optimizer
+from .recording import Recording, Trial, copies, outlined, reason, replaced, same_bits
 from .tensor import Tensor
 from .tensor.staircase import version_of
 from .tensor.state import state
@@ -52,7 +51,7 @@ class Captured(Generic[P, T]):
     def __init__(self, step: Callable[P, T], optimizer: Optimizer | None) -> None:
         self.step, self.optimizer = step, optimizer
         self.eager = False  # for good
-        self._entries: dict[Any, _Trial | _Recording | None] = {}
+        self._entries: dict[Any, Trial | Recording | None] = {}
         self._left = ATTEMPTS
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,12 +59,12 @@ class Captured(Generic[P, T]):
             return self.step(*args, **kwargs)
         inputs: list[Tensor] = []
         try:
-            key = _outlined((args, kwargs), inputs), *_mode()
+            key = outlined((args, kwargs), inputs), *_mode()
             entry = self._entries.get(key)
         except TypeError as error:
             why = f"an argument is neither a tensor nor hashable: {error}"
             return self._give_up(why, args, kwargs)
-        if isinstance(entry, _Recording):
+        if isinstance(entry, Recording):
             if self._is_current(entry):
                 return self._replayed(entry, inputs)
             self._left -= 1
@@ -73,14 +72,14 @@ class Captured(Generic[P, T]):
                 why = "tensors that it reads are replaced again and again"
                 return self._give_up(why, args, kwargs)
             entry = None
-        if isinstance(entry, _Trial):
+        if isinstance(entry, Trial):
             return self._record(key, entry, inputs, args, kwargs)
         if key not in self._entries:
             return self._first(key, args, kwargs)
         return self._try(key, inputs, args, kwargs)
 
     def __repr__(self) -> str:
-        kept = sum(isinstance(each, _Recording) for each in self._entries.values())
+        kept = sum(isinstance(each, Recording) for each in self._entries.values())
         return f"capture({self.step}): {'eager' if self.eager else f'{kept} recordings'}"
 
     # -- the calls before a recording ------------------------------------------------------
@@ -106,7 +105,7 @@ class Captured(Generic[P, T]):
         """An eager step, of which is kept what the replay of a recording has to give."""
         watch = Watch(before={})
         try:
-            given = _copies(inputs)
+            given = copies(inputs)
         except MemoryLimitError:
             given, watch = [], Watch()
         with watching(watch):
@@ -115,28 +114,29 @@ class Captured(Generic[P, T]):
             written = [each for each in watch.before if each.tensor() is not None]
             outputs: list[Tensor] = []
             try:
-                _outlined(results, outputs)
-                self._entries[key] = _Trial(
-                    given, written, _copies(each.array for each in written), _copies(outputs)
+                outlined(results, outputs)
+                self._entries[key] = Trial(
+                    given, written, copies(each.array for each in written), copies(outputs)
                 )
                 return results
             except MemoryLimitError:
                 pass
             except TypeError:
-                return self._warn("it returns what is no tensor and cannot be compared") or results
+                self._warn("it returns what is no tensor and cannot be compared")
+                return results
         warnings.warn(
             "capture: there is no memory to check the first replay against an eager step",
             stacklevel=3,
         )
-        self._entries[key] = _Trial([], [], [], None)
+        self._entries[key] = Trial([], [], [], None)
         return results
 
     # -- recording ---------------------------------------------------------------------------
 
     def _record(
-        self, key: Any, trial: _Trial, inputs: list[Tensor], args: Any, kwargs: Any
+        self, key: Any, trial: Trial, inputs: list[Tensor], args: Any, kwargs: Any
     ) -> T:
-        from .backends.cuda.stream import PrivateMemory, recording, stream_of
+        from .backends.cuda.stream import PrivateMemory, recording
 
         self._lay_out()
         watch, memory = Watch(), PrivateMemory()
@@ -144,16 +144,16 @@ class Captured(Generic[P, T]):
         try:
             device = self._device_of(inputs, trial)
             with memory.use():
-                buffers = [Tensor.borrow(array) for array in _copies(inputs)]
-                given_args, given_kwargs = _replaced((args, kwargs), iter(buffers))
+                buffers = [Tensor.borrow(array) for array in copies(inputs)]
+                given_args, given_kwargs = replaced((args, kwargs), iter(buffers))
                 with watching(watch), recording(device.index) as graphs:
                     results = self.step(*given_args, **given_kwargs)
             outputs: list[Tensor] = []
-            shape = _outlined(results, outputs)
+            outlined(results, outputs)
             gc.collect()
-            found = _Recording(
-                device, graphs[0], stream_of(device.index), memory, buffers, results, outputs, shape,
-                watch.held(buffers), watch.written(),
+            found = Recording(
+                device, graphs[0], memory, buffers, results, outputs, watch.held(buffers),
+                watch.written(),
             )  # fmt: skip
             del given_args, given_kwargs
             self._check(found, watch, outputs, trial)
@@ -163,7 +163,7 @@ class Captured(Generic[P, T]):
                 leaf.grad = gradient
             if self.optimizer is not None:
                 self.optimizer.counted(count)
-            return self._give_up(_reason(error), args, kwargs)
+            return self._give_up(reason(error), args, kwargs)
         if not agrees:
             if self.optimizer is not None:
                 self.optimizer.counted(count)
@@ -172,14 +172,14 @@ class Captured(Generic[P, T]):
         found.fill(inputs)
         return found.run()
 
-    def _device_of(self, inputs: list[Tensor], trial: _Trial) -> Device:
+    def _device_of(self, inputs: list[Tensor], trial: Trial) -> Device:
         for each in (*inputs, *(each.tensor() for each in trial.written)):
             if each is not None and not each.device.is_host:
                 return each.device
         raise CaptureError("it writes no tensor that lives on, and is given none")
 
     def _check(
-        self, found: _Recording, watch: Watch, outputs: list[Tensor], trial: _Trial
+        self, found: Recording, watch: Watch, outputs: list[Tensor], trial: Trial
     ) -> None:
         """Refuse a recording whose replays would not do what the step does."""
         own = {id(each) for each in outputs}
@@ -192,21 +192,23 @@ class Captured(Generic[P, T]):
         if self.optimizer is None and "tick" in watch.names:
             raise CaptureError("it updates an optimizer: write capture(step, optimizer=optimizer)")
         arrays = {id(array) for _, array in found.written}
+        if any(id(each._array) in arrays for each in found.buffers):
+            raise CaptureError("it writes an argument: write a tensor that it holds on to")
         if trial.outputs is not None and arrays != {id(each.array) for each in trial.written}:
             raise CaptureError("it writes other tensors from step to step")
 
-    def _agrees(self, found: _Recording, trial: _Trial) -> bool:
+    def _agrees(self, found: Recording, trial: Trial) -> bool:
         """Whether a replay of the step that was tried gives its bits; the state is put back."""
         if trial.outputs is None:
             return True
-        now = _copies(array for _, array in found.written)
+        now = copies(array for _, array in found.written)
         for each in trial.written:
             ops.assign(each.array, each.before)
         found.fill([Tensor.borrow(each) for each in trial.inputs])
-        found.graph.launch(found.stream)
+        found.launch()
         replayed = [each._array for each in found.outputs] + [each.array for each in trial.written]
         expected = trial.outputs + trial.after
-        same = len(replayed) == len(expected) and all(map(_same_bits, replayed, expected))
+        same = len(replayed) == len(expected) and all(map(same_bits, replayed, expected))
         for (_, array), kept in zip(found.written, now, strict=True):
             ops.assign(array, kept)
         return same
@@ -219,7 +221,7 @@ class Captured(Generic[P, T]):
                 for clock in each._clocks.values():
                     clock._lay_out(each)
 
-    def _is_current(self, found: _Recording) -> bool:
+    def _is_current(self, found: Recording) -> bool:
         """Whether the tensors that were recorded are still those of the model and optimizer."""
         self._lay_out()
         for each, array in found.held:
@@ -233,7 +235,7 @@ class Captured(Generic[P, T]):
             if (w := optimizer._owned[path]()) is not None
         )
 
-    def _replayed(self, found: _Recording, inputs: list[Tensor]) -> T:
+    def _replayed(self, found: Recording, inputs: list[Tensor]) -> T:
         found.fill(inputs)
         results = found.run()
         for each, _ in found.written:
@@ -262,100 +264,5 @@ class Captured(Generic[P, T]):
         return self.step(*args, **kwargs)
 
 
-class _Trial(NamedTuple):
-    """An eager step: what it was given, what it wrote, and what came out (None: not kept)."""
-
-    inputs: list[Any]
-    written: list[Any]  # Written: tensor, array, and its values before
-    after: list[Any]
-    outputs: list[Any] | None
-
-
-class _Recording:
-    """A graph of launches, the memory that it works in, and what it reads and writes."""
-
-    def __init__(
-        self, device: Device, graph: Any, stream: Any, memory: Any, buffers: list[Tensor], results: Any,
-        outputs: list[Tensor], shape: Any, held: Any, written: Any,
-    ) -> None:  # fmt: skip
-        self.device, self.graph, self.stream, self.memory = device, graph, stream, memory
-        self.buffers, self.results, self.outputs, self.shape = buffers, results, outputs, shape
-        self.held: list[tuple[ref[Tensor], Any]] = held
-        self.written: list[tuple[ref[Tensor], Any]] = written
-
-    def fill(self, inputs: list[Tensor]) -> None:
-        """Copy the arguments to where the recording reads them."""
-        from .backends.cuda.stream import enter
-
-        enter(self.device.index)
-        for buffer, each in zip(self.buffers, inputs, strict=True):
-            if each.outline.is_contiguous:
-                buffer._array.data.copy_from_device_async(each._array.data, each.nbytes)
-            else:
-                ops.assign(buffer._array, each._array)
-
-    def run(self) -> Any:
-        """Replay, and copy what came out, which the next replay writes over."""
-        self.graph.launch(self.stream)
-        if not self.outputs:
-            return self.results
-        fresh = [_empty_like(each) for each in self.outputs]
-        for to, each in zip(fresh, self.outputs, strict=True):
-            if each.outline.is_contiguous:
-                to.data.copy_from_device_async(each._array.data, each.nbytes)
-            else:
-                ops.assign(to, each._array)
-        return _replaced(self.results, map(Tensor.borrow, fresh))
-
-
 def _mode() -> tuple[Any, ...]:
     return state.recording, state.training, state.higher_order, limit()
-
-
-def _outlined(value: Any, tensors: list[Tensor]) -> Any:
-    """What a recording depends on of arguments or results; their tensors go into the list."""
-    if isinstance(value, Tensor):
-        tensors.append(value)
-        return value.outline
-    if isinstance(value, tuple | list):
-        return type(value), *[_outlined(each, tensors) for each in value]
-    if isinstance(value, dict):
-        return dict, *[(name, _outlined(each, tensors)) for name, each in value.items()]
-    hash(value)
-    return type(value), value
-
-
-def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same with other tensors in place of its own."""
-    if isinstance(value, Tensor):
-        return next(tensors)
-    if isinstance(value, tuple | list):
-        parts = [_replaced(each, tensors) for each in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, dict):
-        return {name: _replaced(each, tensors) for name, each in value.items()}
-    return value
-
-
-def _empty_like(tensor: Tensor) -> Any:
-    return tensor.device.empty(tensor.shape, tensor.dtype)
-
-
-def _copies(values: Any) -> list[Any]:
-    """Copies of arrays, or of the arrays of tensors."""
-    return [ops.copy(each._array if isinstance(each, Tensor) else each) for each in values]
-
-
-def _same_bits(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and bool(a.tobytes() == b.tobytes())
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, and in which op."""
-    name, trace = "", error.__traceback__
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, Op):
-            name = f"{owner.name}: "
-        trace = trace.tb_next
-    return f"{name}{str(error) or type(error).__name__}"

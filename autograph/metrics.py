@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import ops
-from .device import Device
+from .device import HOST, Device
 from .tensor import Tensor, no_grad
 
 
@@ -69,3 +70,128 @@ def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     """
     right = scores.detach().argmax(axis=1) == targets
     return right.cast("f32").mean()
+
+
+# -- streaming ---------------------------------------------------------------------------
+
+
+class Mean:
+    """The mean of scalars, each counted as often as its batch has rows.
+
+    >>> mean = Mean()
+    >>> mean.add(Tensor(1.0), rows=1)
+    >>> mean.add(Tensor(4.0), rows=2)
+    >>> mean.read()
+    3.0
+    """
+
+    def __init__(self, device: Device | str = HOST) -> None:
+        self.sums = Tensor(np.zeros(3), device=device)
+
+    def add(self, value: Tensor, rows: int = 1) -> None:
+        """Add a value that is itself a mean over rows."""
+        with no_grad():
+            ops.tally_loss(self.sums, value.detach(), rows=rows)
+
+    def read(self) -> float:
+        """The mean so far: waits for the device. NaN where there is none."""
+        count, total, _ = self.sums.tolist()
+        return float(total / count) if count else float("nan")
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.sums[...] = 0.0
+
+
+class TopK:
+    """The share of rows whose target is among the `k` largest scores.
+
+    >>> top = TopK(2)
+    >>> top.add(Tensor([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1]]), Tensor([2, 2]))
+    >>> top.read()
+    0.5
+    """
+
+    def __init__(self, k: int, device: Device | str = HOST) -> None:
+        self.k, self.sums = k, Tensor(np.zeros(2), device=device)
+
+    def add(self, scores: Tensor, targets: Tensor) -> None:
+        """Add a batch of scores (N, classes) and class indices (N,)."""
+        with no_grad():
+            ops.tally_top(self.sums, scores.detach(), targets, k=self.k)
+
+    def read(self) -> float:
+        """The share so far: waits for the device. NaN where there are no rows."""
+        rows, hits = self.sums.tolist()
+        return float(hits / rows) if rows else float("nan")
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.sums[...] = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How often each class (row) was taken for each class (column), and what follows from it.
+
+    A share of nothing, as the precision of a class that is never predicted, is 0.
+    """
+
+    counts: np.ndarray[Any, np.dtype[np.int64]]  # (classes, classes)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of rows that are right."""
+        return float(_share(np.trace(self.counts), self.counts.sum()))
+
+    @property
+    def precision(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Of what was taken for a class, the share that is of it: (classes,)."""
+        return _share(np.diagonal(self.counts), self.counts.sum(axis=0))
+
+    @property
+    def recall(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Of what is of a class, the share that was taken for it: (classes,)."""
+        return _share(np.diagonal(self.counts), self.counts.sum(axis=1))
+
+    @property
+    def f1(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The harmonic mean of precision and recall: (classes,)."""
+        right = np.diagonal(self.counts)
+        return _share(2 * right, self.counts.sum(axis=0) + self.counts.sum(axis=1))
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.2%} precision {self.precision.mean():.2%} "
+            f"recall {self.recall.mean():.2%} F1 {self.f1.mean():.2%}"
+        )
+
+
+class ConfusionMeter:
+    """Gathers a `Confusion` without waiting for the device.
+
+    >>> meter = ConfusionMeter(2)
+    >>> meter.add(Tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), Tensor([0, 1, 1]))
+    >>> meter.read().recall
+    array([1. , 0.5])
+    """
+
+    def __init__(self, classes: int, device: Device | str = HOST) -> None:
+        self.counts = Tensor(np.zeros((classes, classes), np.int64), device=device)
+
+    def add(self, scores: Tensor, targets: Tensor) -> None:
+        """Add a batch of scores (N, classes) and class indices (N,)."""
+        with no_grad():
+            ops.tally_confusion(self.counts, scores.detach(), targets)
+
+    def read(self) -> Confusion:
+        """The counts so far: waits for the device."""
+        return Confusion(self.counts.numpy().copy())
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.counts[...] = 0
+
+
+def _share(part: Any, whole: Any) -> Any:
+    return np.where(whole > 0, part / np.maximum(whole, 1), 0.0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from .images import batch
@@ -28,7 +29,7 @@ def conv2(x: Any, weight: Any) -> Any:
 
 
 def max_pool2(x: Any) -> Any:
-    lowest = jnp.array(-jnp.inf, x.dtype)
+    lowest = np.array(-np.inf, x.dtype)  # a constant, or JAX cannot differentiate it
     return lax.reduce_window(x, lowest, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 

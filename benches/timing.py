@@ -102,7 +102,8 @@ class Worker:
             return json.loads(answer)
         self.errors.seek(0)
         lines = self.errors.read().strip().splitlines()
-        self.error = lines[-1] if lines else "the process ended"
+        told = [line for line in lines if "Error" in line.partition(":")[0]]
+        self.error = (told or lines or ["the process ended"])[-1]
         return None
 
     def warm(self) -> None:

@@ -201,7 +201,13 @@ def test_a_model_moves_between_devices_through_a_file(tmp_path: Path) -> None:
 
 def settings_of(kind: str) -> dict[str, Any]:
     """Settings for a layer of any kind: its defaults, and these where it has none."""
-    given = {"inputs": 4, "outputs": 4, "filter": 2, "count": 7}
+    dense = Dense.builder(inputs=4, outputs=4)
+    given: dict[str, Any] = {"inputs": 4, "outputs": 4, "filter": 2, "count": 7, "body": dense}
+    given |= {
+        "options": {"one": dense, "other": dense},
+        "chosen": "one",
+        "branches": (dense, dense),
+    }
     builder = getattr(rooms, kind).builder
     wanted = fields_of(builder) if isinstance(builder, type) else ()
     missing = MISSING
@@ -240,17 +246,18 @@ def optimizers() -> Iterator[Any]:
     """Every optimizer, with each of its switches and each schedule."""
     for name, kind in OPTIMIZERS.items():
         for rate in RATES:
-            yield pytest.param(name, {"learning_rate": RATES[rate]}, id=f"{name}-{rate}")
+            settings = {"learning_rate": RATES[rate]}
+            yield pytest.param(name, settings, "f32", id=f"{name}-{rate}")
+        yield pytest.param(name, {}, "bf16", id=f"{name}-bf16")
         for each in fields_of(kind):  # type: ignore[arg-type]
             if each.type in (bool, "bool"):
                 more = {"momentum": 0.5} if each.name == "nesterov" else {}
-                yield pytest.param(name, {each.name: True, **more}, id=f"{name}-{each.name}")
+                yield pytest.param(name, {each.name: True, **more}, "f32", id=f"{name}-{each.name}")
             elif each.name in ("momentum", "weight_decay", "clip_norm", "clip_value"):
-                yield pytest.param(name, {each.name: 0.1}, id=f"{name}-{each.name}")
+                yield pytest.param(name, {each.name: 0.1}, "f32", id=f"{name}-{each.name}")
 
 
-@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
-@pytest.mark.parametrize(("name", "settings"), list(optimizers()))
+@pytest.mark.parametrize(("name", "settings", "scalar_type"), list(optimizers()))
 def test_resumed_training_ends_in_the_same_bytes(
     name: str, settings: dict[str, Any], scalar_type: str, tmp_path: Path
 ) -> None:
@@ -269,6 +276,60 @@ def test_resumed_training_ends_in_the_same_bytes(
             save(tmp_path / "again", *again, report.progress.describe())
 
             assert (tmp_path / str(report.epoch)).read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def net_with(kind: str) -> Any:
+    """The builder of Net with a layer of this kind where one fits; None where none does."""
+    for place in ("relu1", "flatten"):
+        told = Net.builder().describe()  # type: ignore[attr-defined]
+        fields: dict[str, Any] = {}
+        for name, each in told["fields"].items():
+            each.pop("inputs", None)
+            fields[name] = each
+            if name == place:
+                extra = getattr(rooms, kind).builder(**settings_of(kind)).describe()
+                fields["extra"] = {k: v for k, v in extra.items() if k != "inputs"}
+        try:
+            found: Any = rooms.from_description({**told, "fields": fields})
+            return found.resolved()
+        except AutographError:
+            continue
+    return None
+
+
+def kinds_with_state() -> list[str]:
+    """Layers that remember something from step to step, by what they hold."""
+    found = []
+    for kind in rooms.KINDS:
+        builder = net_with(kind)
+        if builder is not None and builder.build().extra.named_buffers():
+            found.append(kind)
+    return found
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+@pytest.mark.parametrize("kind", kinds_with_state())
+def test_layers_with_state_go_on_in_the_same_bits(
+    kind: str, scalar_type: str, tmp_path: Path
+) -> None:
+    data = (IMAGES, CLASSES)
+    builder = net_with(kind)
+    model, optimizer = builder.build(seed=1, scalar_type=scalar_type), OPTIMIZERS["SGD"]()
+    for report in fit(model, optimizer, data, epochs=3, batch_size=20):
+        save(tmp_path / str(report.epoch), model, optimizer, report.progress.describe())
+    checkpoint = Checkpoint.open(tmp_path / "1")
+    rebuilt = checkpoint.build()
+    given = builder.build(seed=2, scalar_type=scalar_type), OPTIMIZERS["SGD"]()
+    checkpoint.restore(*given)
+    for again in ((rebuilt, checkpoint.build_optimizer(rebuilt)), given):
+        for report in fit(*again, data, progress=Progress(**checkpoint.progress)):
+            save(tmp_path / "again", *again, report.progress.describe())
+
+            assert (tmp_path / str(report.epoch)).read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_the_layers_with_state_are_found() -> None:
+    assert {"BatchNorm2", "Dropout"} <= set(kinds_with_state())
 
 
 def test_a_snapshot_is_of_its_moment(tmp_path: Path) -> None:

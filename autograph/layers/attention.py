@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -38,13 +39,12 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
                 f"  inputs  {size}\n  heads   {self.heads}"
             )
         bound = sqrt(3 / size)  # keeps the variance of what goes through
-        names = ("query", "key", "value", "output")
-        weights = {name: site.uniform(name, (size, size), bound) for name in names}
-        biases = {
-            f"{name}_bias": site.constant(f"{name}_bias", (size,), 0.0) if self.bias else None
-            for name in names
-        }
-        return MultiheadAttention(**weights, **biases, heads=self.heads, causal=self.causal)
+        fields: dict[str, Any] = {"heads": self.heads, "causal": self.causal}
+        for name in ("query", "key", "value", "output"):
+            fields[name] = site.uniform(name, (size, size), bound)
+            name = f"{name}_bias"
+            fields[name] = site.constant(name, (size,), 0.0) if self.bias else None
+        return MultiheadAttention(**fields)
 
 
 @dataclass(eq=False, repr=False)

@@ -44,8 +44,9 @@ class _RecurrentBuilder(Builder[L_co]):
         found |= {name: [] for name in biases}
         for i in range(self.layers * directions):
             rows = known_inputs(self.inputs, site) if i < directions else size * directions
+            shapes: dict[str, tuple[int, ...]]
             shapes = {"weight_x": (rows, columns), "weight_h": (size, columns)}
-            shapes |= {name: (columns,) for name in biases} if self.bias else {}
+            shapes |= {name: (columns,) for name in biases if self.bias}
             for name, shape in shapes.items():
                 found[name].append(site.uniform(f"{name}.{i}", shape, bound))
         return {**found, "directions": directions}
@@ -69,8 +70,8 @@ class _Recurrent(Layer):
             raise ShapeError(f"{type(self).__name__}: x has 3 axes\n  x  {x.shape}  N T I")
         count, size = len(self.weight_h), self.weight_h[0].shape[0]
         if state is None:
-            place = {"device": x.device, "scalar_type": x.scalar_type}
-            state = [zeros((x.shape[0], size), **place) for _ in range(self.states * count)]
+            start = zeros((x.shape[0], size), device=x.device, scalar_type=x.scalar_type)
+            state = [start] * (self.states * count)
         if len(state) != self.states * count:
             raise ShapeError(
                 f"{type(self).__name__}: {self.states * count} states are wanted\n"

@@ -60,6 +60,7 @@ from .comparison import (
     logical_xor,
     not_equal,
 )
+from .confusion import tally_confusion, tally_top
 from .conv1 import conv1
 from .conv2 import conv2, conv2_dweight, conv2_dx
 from .conv2.pooled import (
@@ -127,7 +128,7 @@ from .losses import (
     squared_error,
 )
 from .matmul import matmul
-from .norm import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
+from .normalise import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
 from .pad import pad, pad_constant
 from .pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from .pointwise import Pointwise, pointwise

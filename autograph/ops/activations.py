@@ -104,9 +104,15 @@ selu = pointwise(  # Klambauer, Unterthiner, Mayr and Hochreiter, 2017
 
 # -- Smooth ------------------------------------------------------------------------------
 
-_SIGMOID = {"e": "exp(-abs(x))", "s": "where(x >= 0, 1 / (1 + e), e / (1 + e))"}
-
-silu = pointwise("silu", "x", "x * s", dx="dy * s * (1 + x * (1 - s))", floats=True, **_SIGMOID)
+silu = pointwise(
+    "silu",
+    "x",
+    "x * s",
+    dx="dy * s * (1 + x * (1 - s))",
+    e="exp(-abs(x))",
+    s="where(x >= 0, 1 / (1 + e), e / (1 + e))",
+    floats=True,
+)
 softplus = pointwise(
     "softplus",
     "x beta",
@@ -123,7 +129,8 @@ mish = pointwise(  # Misra, 2019
     "x",
     "x * t",
     dx="dy * (t + x * s * (1 - t * t))",
-    **_SIGMOID,
+    e="exp(-abs(x))",
+    s="where(x >= 0, 1 / (1 + e), e / (1 + e))",
     t="tanh(maximum(x, 0) + log1p(e))",
     floats=True,
 )

@@ -128,7 +128,7 @@ def negative_likelihood_dx_samples(rng):
         yield (dy, target), {"shape": shape, **complete}
 
 
-_CASES = (
+_CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
     ((4, 3), {}),
     ((4, 3), {"ignore_index": 1, "label_smoothing": 0.1}),
     ((2, 3, 4, 2), {"reduction": "none", "label_smoothing": 0.2}),
@@ -203,9 +203,15 @@ def cross_entropy(
     if plain and indices and len(x.shape) == 2:
         return cross_entropy_loss(x, target)
     y = log_softmax(x, axis=1)
-    settings = {"label_smoothing": label_smoothing, "reduction": reduction}
     if indices:
-        return nll_loss(y, target, weight, ignore_index=ignore_index, **settings)
+        return nll_loss(
+            y,
+            target,
+            weight,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )
     if tuple(target.shape) != tuple(x.shape) or ignore_index is not None:
         raise ShapeError(
             f"cross_entropy: class probabilities have x's shape, and none is ignored\n"

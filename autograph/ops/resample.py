@@ -135,7 +135,7 @@ def resample_dx_ddy(dx, dy, *, axis, size, mode, corners, step):
     return lambda ddx: resample(ddx, axis=axis, size=new, mode=mode, corners=corners, step=step)
 
 
-_CASES = (
+_CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
     ((2, 5), {"axis": 1, "size": 8}),
     ((2, 5, 3), {"axis": 1, "size": 10, "mode": "nearest"}),
     ((3, 6), {"axis": -1, "size": 4, "mode": "cubic", "corners": True}),
@@ -155,8 +155,9 @@ def resample_samples(rng):
 def resample_dx_samples(rng):
     for shape, settings in _CASES:
         new = [*shape]
-        new[settings["axis"]] = settings["size"]
-        complete = resample.complete({**settings, "size": shape[settings["axis"]]})
+        axis = settings["axis"]
+        new[axis] = settings["size"]
+        complete = resample.complete({**settings, "size": shape[axis]})
         yield (rng.normal(size=new),), complete
 
 

@@ -38,7 +38,7 @@ class Adam(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     decoupled: ClassVar[bool] = False  # whether the decay leaves the moments alone
 

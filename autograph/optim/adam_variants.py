@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..settings import described
@@ -36,7 +36,7 @@ class NAdam(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         product = ones((), device=like.device, scalar_type=like.scalar_type)
@@ -83,7 +83,7 @@ class RAdam(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         return {name: like_zeros(like) for name in ("moment1", "moment2")}
@@ -125,7 +125,7 @@ class Adamax(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         return {name: like_zeros(like) for name in ("moment1", "largest")}

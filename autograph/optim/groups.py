@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, cast
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import SettingsError
 from ..settings import Described
@@ -22,8 +20,7 @@ from .schedules import schedule_of
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
-Settings = dict[str, dict[str, Any]]
-GroupSettings = Annotated[Settings, Field(default_factory=dict)]
+GroupSettings = dict[str, dict[str, Any]]
 SHARED = {"clip_norm", "clip_value", "groups"}  # settings of the optimizer as a whole
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, NonPositiveFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonPositiveFloat, PositiveFloat
 
 from .. import ops
 from ..settings import described
-from ..tensor import Parameter, Tensor, zeros
+from ..tensor import Parameter, Tensor
 from .adam import Fraction
 from .groups import GroupSettings
 from .optimizer import Optimizer, State
@@ -33,7 +33,7 @@ class Lion(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         return {name: like_zeros(like) for name in ("moment",)}
@@ -73,7 +73,7 @@ class LAMB(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         return {name: like_zeros(like) for name in ("moment1", "moment2")}
@@ -117,17 +117,12 @@ class Adafactor(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         if like.ndim < 2:
             return {"squares": like_zeros(like)}
-        place = {"device": like.device, "scalar_type": like.scalar_type}
-        *batch, rows, columns = like.shape
-        return {
-            "rows": zeros((*batch, rows, 1), **place),
-            "columns": zeros((*batch, 1, columns), **place),
-        }
+        return {"rows": like_zeros(like[..., :1]), "columns": like_zeros(like[..., :1, :])}
 
     def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
         ops.adafactor_update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from .. import ops
 from ..settings import described
@@ -39,7 +39,7 @@ class Muon(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         names = ("velocity",) if like.ndim > 1 else ("moment1", "moment2")

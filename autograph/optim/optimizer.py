@@ -161,8 +161,8 @@ class Optimizer(Described):
         self.state = state
         self.counted(count)
         self._owned = {path: ref(w) for path, w in parameters.items()}
-        for each in (self, *self._groups.twins):
-            each._clocks.clear()
+        for mover in (self, *self._groups.twins):
+            mover._clocks.clear()
         self._versions = {
             path: version_of(parameters[path]).count
             for path in state

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..settings import described
-from ..tensor import Parameter, Tensor, full
+from ..tensor import Parameter, Tensor
 from .adam import Fraction
 from .groups import GroupSettings
 from .optimizer import Optimizer, State
@@ -35,7 +35,7 @@ class RMSprop(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         names = ["squares"]
@@ -80,11 +80,10 @@ class Adagrad(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
-        place = {"device": like.device, "scalar_type": like.scalar_type}
-        return {"squares": full(like.shape, self.initial, **place)}
+        return {"squares": like_zeros(like) + self.initial}
 
     def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
         ops.adagrad_update(
@@ -120,7 +119,7 @@ class Adadelta(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         return {name: like_zeros(like) for name in ("squares", "moves")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import cos, pi
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -185,7 +185,7 @@ class Warmup(Schedule):
         told = dict(settings)
         if isinstance(told.get("after"), dict):
             told["after"] = schedule_of(told["after"])
-        return cast(Warmup, super().from_settings(told))
+        return super().from_settings(told)
 
 
 @frozen

@@ -36,7 +36,7 @@ class SGD(Optimizer):
     maximize: bool = False
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
-    groups: GroupSettings
+    groups: GroupSettings = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ from ..layers import Layer
 from .scene import Scene
 
 
-def app_of(source: Any, *, ends_run: bool = False) -> Any:
+def app_of(source: Any, *, ends_run: bool = False, tab: str = "curves") -> Any:
     """The app over a source of scenes; refused with the remedy where Textual is missing."""
     try:
         from .app import ViewApp
@@ -23,7 +23,7 @@ def app_of(source: Any, *, ends_run: bool = False) -> Any:
             "view: Textual is not installed\n  pip install 'autograph-nn[view]'"
             "\n  or  view RUN --once  for a picture in text"
         ) from None
-    return ViewApp(source, ends_run=ends_run)
+    return ViewApp(source, ends_run=ends_run, tab=tab)
 
 
 def view_run(folder: str | Path, layers: Iterable[type[Layer]] = ()) -> None:
@@ -33,9 +33,9 @@ def view_run(folder: str | Path, layers: Iterable[type[Layer]] = ()) -> None:
     app_of(Follower(folder, layers)).run()
 
 
-def watch_live(live: Any) -> None:
+def watch_live(live: Any, tab: str = "curves") -> None:
     """Start a training and view it; leaving ends it."""
-    app = app_of(live, ends_run=True)
+    app = app_of(live, ends_run=True, tab=tab)
     live.start()
     app.run()
     live.control.ask(stopped=True, paused=False)

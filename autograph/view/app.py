@@ -57,16 +57,16 @@ class ViewApp(App[None]):
         Binding("left,h", "turn(-1)", "Tab before", show=False),
     ]
 
-    def __init__(self, source: Source, *, ends_run: bool = False) -> None:
+    def __init__(self, source: Source, *, ends_run: bool = False, tab: str = "curves") -> None:
         super().__init__()
-        self.source, self.ends_run = source, ends_run
+        self.source, self.ends_run, self.tab = source, ends_run, tab
         self.scene = source.update()
 
     def compose(self) -> ComposeResult:
         """Header, gauge, tabs, note, keys."""
         yield Header()
         yield Static(id="gauge")
-        with TabbedContent(initial="curves"):
+        with TabbedContent(initial=self.tab):
             for name, title in TABS.items():
                 with TabPane(title, id=name), VerticalScroll():
                     yield Static(id=f"part-{name}", classes="part")

@@ -13,7 +13,13 @@ import pytest
 from autograph.data import mnist_files as mnist
 from autograph.data.fetch import fetch
 from autograph.data.idx import write_idx
-from autograph.data.mnist_files import FASHION_MNIST, MNIST, SHAPES, fashion_mnist_arrays, mnist_arrays
+from autograph.data.mnist_files import (
+    FASHION_MNIST,
+    MNIST,
+    SHAPES,
+    fashion_mnist_arrays,
+    mnist_arrays,
+)
 from autograph.data.unpack import unpacked_sha256
 from autograph.errors import DataError
 

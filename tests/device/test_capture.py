@@ -7,9 +7,10 @@ import pytest
 
 import autograph as ag
 from autograph import Tensor
-from autograph.capture import _Recording, capture
+from autograph.capture import capture
 from autograph.layers import Dense, Dropout, Layer, Relu, sequential
 from autograph.optim import SGD, Adam, Cosine
+from autograph.recording import Recording
 
 pytestmark = pytest.mark.device
 
@@ -50,7 +51,7 @@ def run(kind, scalar_type, *, captured, steps=12):
     call = capture(step, optimizer=optimizer) if captured else step
     losses = [call(*rows(i, 8 if i % 3 else 5)).item() for i in range(steps)]
     if captured and kind != "forever":
-        assert sum(isinstance(each, _Recording) for each in call._entries.values()) == 2
+        assert sum(isinstance(each, Recording) for each in call._entries.values()) == 2
     state = {name: each.numpy() for name, each in optimizer.tensors().items()}
     weights = {name: each.numpy() for name, each in model.named_parameters().items()}
     return losses, {**state, **weights}, optimizer.count
@@ -109,6 +110,20 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
         found = call(x)
 
     assert found.tolist() == call(x).tolist() == expected.tolist()
+
+
+def test_an_argument_that_is_written_keeps_a_step_eager():
+    x = Tensor([1.0], device="cuda")
+
+    def double(x):
+        x[...] = x * 2.0
+
+    call = capture(double)
+    call(x), call(x)
+    with pytest.warns(UserWarning, match="it writes an argument"):
+        call(x)
+
+    assert x.item() == 8.0
 
 
 def test_gradients_that_are_left_behind_keep_a_step_eager():

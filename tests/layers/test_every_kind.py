@@ -1,4 +1,4 @@
-"""Every kind of layer: told and built again, in bf16, on blanks; dropout, embedding, first values."""
+"""Every kind of layer: told and built again, in every float type; dropout, embedding, values."""
 
 from __future__ import annotations
 

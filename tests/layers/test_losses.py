@@ -28,7 +28,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 
 
 def cases() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, Any]]]:
-    """(ours, inputs, settings, theirs, settings): inputs that are None in ours are keywords there."""
+    """(ours, its inputs and settings, theirs, its words)."""
     for x, t in ((SCORES, CLASSES), (VOLUME, VOLUME_CLASSES)):
         for ours, theirs in (("cross_entropy", "cross_entropy"), ("nll_loss", "nll_loss")):
             yield ours, (x, t), {}, theirs, {}

@@ -122,5 +122,5 @@ def test_a_horizon_is_filled_in_behind_a_warm_up() -> None:
 
 
 def test_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(SettingsError, match="there is no schedule 'os.system'"):
+    with pytest.raises(SettingsError, match=r"there is no schedule 'os\.system'"):
         schedule_of({"kind": "os.system"})

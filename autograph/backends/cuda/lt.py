@@ -21,6 +21,7 @@ import numpy as np
 
 from ...errors import KernelError, SettingsError
 
+_SMALL = 2**22  # multiply-adds of an f32 product up to which our own kernel is as fast
 WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
 
 # A scalar type of ours: CUDA's number for it
@@ -204,8 +205,15 @@ def _layout(kind: int, rows: int, columns: int, leading: int, batch: int, step: 
     return layout
 
 
+def is_faster(m: int, k: int, n: int, dtype: np.dtype[Any]) -> bool:
+    """Whether a product is for this library: large ones, and halves, which it multiplies in
+    tensor cores."""
+    return dtype.itemsize == 2 or m * k * n > _SMALL
+
+
 def matmul(a: Any, b: Any, bias: Any = None) -> Any:
-    """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where the strides do not fit."""
+    """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where it does not fit: strides, or
+    memory that begins between blocks of 256 bytes, which the library counts on."""
     import cupy
     from cupy.cuda.device import get_device_id
 
@@ -215,16 +223,19 @@ def matmul(a: Any, b: Any, bias: Any = None) -> Any:
         return None
     if a.dtype.name == "float64" and bias is not None:  # no epilogue takes doubles
         return None
+    pointer = 0 if bias is None else bias.data.ptr
+    if (a.data.ptr | b.data.ptr | pointer) % 256:
+        return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     if not (m and n and k):
         return None
     y = cupy.empty((*lead, m, n), a.dtype)
     product = _product(
-        get_device_id(), m, n, k, left, right, prod(lead), a.dtype.name, bias is not None,
-        _precision.name,
+        get_device_id(), m, n, k, left, right, prod(lead), a.dtype.name,
+        bias is not None, _precision.name,
     )  # fmt: skip
     # row by row, y = a b is column by column the transposed: y' = b' a'
-    product(b.data.ptr, a.data.ptr, y.data.ptr, 0 if bias is None else bias.data.ptr)
+    product(b.data.ptr, a.data.ptr, y.data.ptr, pointer)
     return y
 
 

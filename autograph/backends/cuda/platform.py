@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from math import prod
 from typing import Any
 
@@ -67,6 +68,8 @@ class CudaPlatform:
         return placed
 
     def get(self, array: Array) -> np.ndarray[Any, Any]:
+        if isinstance(array, np.ndarray):
+            return array
         index = self.index_of(array)
         _refuse_in_recording(index, "the host reads an array")
         stream.enter(index)
@@ -137,7 +140,7 @@ PLATFORM = CudaPlatform()
 
 def _cupy() -> Any:
     """CuPy, once it is known to be there and to see a device."""
-    cupy = sys.modules.get("cupy")
+    cupy: Any = sys.modules.get("cupy")
     if cupy is not None and _checked[:1] == [os.getpid()]:
         return cupy
     if _checked and _checked[0] != os.getpid():
@@ -146,7 +149,7 @@ def _cupy() -> Any:
             "survive a fork\n  start workers with  multiprocessing.get_context('spawn')"
         )
     try:
-        import cupy
+        cupy = import_module("cupy")
     except ImportError as error:
         raise DeviceError(
             f"Device: a CUDA device needs CuPy, which cannot be imported ({error})\n"

@@ -9,13 +9,15 @@
 #pragma once
 #include "scalar.cuh"
 
-template <class T, int rows_, int columns_, int depth_, bool a_along_k_, bool b_along_k_>
+template <class T, int rows_, int columns_, int depth_, bool a_along_k_, bool b_along_k_,
+          bool thin_ = false>
 struct Tile {
     using Number = T;
     static constexpr int threads = 256;
     static constexpr int rows = rows_, columns = columns_, depth = depth_;
     static constexpr int height = 8 * rows, width = 32 * columns;
     static constexpr bool a_along_k = a_along_k_, b_along_k = b_along_k_;
+    static constexpr bool thin = thin_ && rows == 1 && columns == 1;
     static constexpr int a_stride = height + 4, b_stride = width + (b_along_k ? 1 : 0);
     static constexpr int a_loads = (height * depth + threads - 1) / threads;
     static constexpr int b_loads = (width * depth + threads - 1) / threads;
@@ -168,7 +170,7 @@ __device__ void multiply_wide(const View& view, int m0, int n0, int k0, int k1,
 template <class Tile, class View>
 __device__ void multiply_tile(const View& view, int m0, int n0, int k0, int k1,
                               typename Tile::Number (&sums)[Tile::rows][Tile::columns]) {
-    if constexpr (Tile::rows == 1 && Tile::columns == 1)
+    if constexpr (Tile::thin)
         multiply_thin<Tile>(view, m0, n0, k0, k1, sums[0][0]);
     else
         multiply_wide<Tile>(view, m0, n0, k0, k1, sums);

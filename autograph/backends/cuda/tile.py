@@ -26,6 +26,11 @@ def tile_of(rows: int, columns: int, batch: int = 1) -> tuple[int, int]:
     return tile
 
 
+def is_thin(depth: int, itemsize: int) -> bool:
+    """Whether a tile of one number a thread takes its sum in long pieces."""
+    return depth >= 64 and itemsize == 4
+
+
 def shares_of(blocks: int, depth: int, least: int) -> int:
     """Into how many shares sums of `depth` are cut, each at least `least` long."""
     return max(1, min(divide_up(_BLOCKS, blocks), depth // least, 64))

@@ -14,13 +14,12 @@ from ...backends import CUDA
 from ...backends.cuda import lt
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, divide_up, number
-from ...backends.cuda.tile import shares_of, tile_of
+from ...backends.cuda.tile import is_thin, shares_of, tile_of
 from ..matmul import matmul
 from ..reduce.cuda_kernels import sum_shares
 from . import linear
 
 _SOURCE = Path(__file__).with_name("product.cu")
-_SMALL = 2**26  # multiply-adds of one product below which launches matter more than rates
 
 
 def _floats(x, *rest):
@@ -48,7 +47,7 @@ def product_cuda(a, b, bias=None):
     `bias` (N,) is added to every row.
     """
     m, k = a.shape[-2:]
-    if m * b.shape[-1] * k > _SMALL:
+    if lt.is_faster(m, k, b.shape[-1], a.dtype):
         y = lt.matmul(a, b, bias)
         if y is not None:
             return y
@@ -117,7 +116,8 @@ def _product(m, n, k, batch, dtype, a_along_k, b_along_k, has_bias):
     wide = np.dtype("f8" if dtype.itemsize == 8 else "f4")
     kernel = Kernel(_SOURCE, "product", {
         "Scalar": c_type(dtype), "Result": c_type(dtype if shares == 1 else wide),
-        "rows": rows, "columns": columns, "a_along_k": a_along_k, "b_along_k": b_along_k,
+        "rows": rows, "columns": columns, "thin": is_thin(length, dtype.itemsize),
+        "a_along_k": a_along_k, "b_along_k": b_along_k,
         "has_bias": has_bias, "has_relu": False,
     })  # fmt: skip
     partial = ((shares, batch * m * n), wide)

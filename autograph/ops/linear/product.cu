@@ -1,7 +1,7 @@
 // A batch of matrix products over operands of any strides: y[m, n] = sum over k of a[m, k] * b[k, n].
 //
 // Spec holds Scalar, Result, the tile (rows, columns), a_along_k and b_along_k (along which index
-// neighbours in memory lie), has_bias and has_relu.
+// neighbours in memory lie), has_bias, has_relu, and thin (how small tiles sum).
 #include "tile.cuh"
 
 template <class Spec> struct Matrices {
@@ -33,7 +33,7 @@ product(const typename Spec::Scalar* __restrict__ a, const typename Spec::Scalar
         int N, int K, int batch, int64 a_row, int64 a_column, int64 a_batch, int64 b_row,
         int64 b_column, int64 b_batch, int length) {
     using Number = Wide<typename Spec::Scalar>;
-    using T = Tile<Number, Spec::rows, Spec::columns, 16, Spec::a_along_k, Spec::b_along_k>;
+    using T = Tile<Number, Spec::rows, Spec::columns, 16, Spec::a_along_k, Spec::b_along_k, Spec::thin>;
     const int across = (N + T::width - 1) / T::width, down = (M + T::height - 1) / T::height;
     const int n0 = blockIdx.x % across * T::width;
     const int m0 = blockIdx.x / across % down * T::height;

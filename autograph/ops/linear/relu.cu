@@ -1,7 +1,7 @@
 // The gradients of y = relu(x @ weight + bias) in one launch: dx, and dweight with dbias below it.
 //
 // Letters: x (N, I), weight (I, O), y and dy (N, O). Spec holds Scalar, the tiles (dx_rows,
-// dx_columns, rows, columns) and has_dx.
+// dx_columns, rows, columns, and dx_thin, thin) and has_dx.
 #include "tile.cuh"
 
 // dy where relu let y through
@@ -64,7 +64,7 @@ linear_relu_back(const typename Spec::Scalar* __restrict__ dy,
     using Number = Wide<typename Spec::Scalar>;
     using Scalar = typename Spec::Scalar;
     if (Spec::has_dx && int(blockIdx.x) < dx_blocks) {
-        using T = Tile<Number, Spec::dx_rows, Spec::dx_columns, 16, true, true>;
+        using T = Tile<Number, Spec::dx_rows, Spec::dx_columns, 16, true, true, Spec::dx_thin>;
         InputView<Spec> view;
         view.slopes.dy = dy, view.slopes.y = y, view.weight = weight;
         view.N = N, view.I = I, view.O = O;
@@ -81,7 +81,7 @@ linear_relu_back(const typename Spec::Scalar* __restrict__ dy,
             }
         return;
     }
-    using T = Tile<Number, Spec::rows, Spec::columns, 16, false, false>;
+    using T = Tile<Number, Spec::rows, Spec::columns, 16, false, false, Spec::thin>;
     WeightView<Spec> view;
     view.slopes.dy = dy, view.slopes.y = y, view.x = x;
     view.N = N, view.I = I, view.O = O;

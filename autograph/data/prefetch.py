@@ -1,0 +1,103 @@
+"""Batches made ahead in the background, for data that do not fit into memory or onto the device."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..backends import limit, using
+from ..device import Device
+from ..errors import DataError
+from .dataset import Batch, Dataset
+
+T = TypeVar("T")
+
+END = object()
+
+
+def ahead(source: Iterator[T], count: int = 2) -> Iterator[T]:
+    """What an iterator yields, up to `count` of it made before they are asked for, by a thread.
+
+    Errors of the source are raised here; leaving early ends the thread.
+
+    >>> list(ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    if count < 1:
+        raise DataError(f"ahead: count is {count}\n  write 1 or more")
+    ready: queue.Queue[Any] = queue.Queue(count)
+    ended = threading.Event()
+    backends = limit()
+
+    def put(item: Any) -> bool:
+        while not ended.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            if backends is None:
+                made = all(map(put, source))
+            else:
+                with using(*backends):
+                    made = all(map(put, source))
+            if made:
+                put(END)
+        except BaseException as error:
+            put(_Failed(error))
+
+    thread = threading.Thread(target=work, name="autograph-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Failed:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+@dataclass(frozen=True, eq=False)
+class Prefetched(Dataset):
+    """A data set whose batches are gathered from its arrays in the background, and never moved to
+    a device as a whole. Its arrays may be memory maps, of files larger than memory."""
+
+    count: int = 2
+
+    def batches(self, size: int, **settings: Any) -> Iterator[Batch]:
+        return ahead(super().batches(size, **settings), self.count)
+
+    def _on(self, device: Device) -> Any:
+        return None
+
+
+def prefetched(data: Dataset, count: int = 2) -> Prefetched:
+    """A data set whose batches are made in the background, up to `count` ahead."""
+    return Prefetched(data.inputs, data.targets, data.scale, count=count)
+
+
+def mapped(inputs: str | Path, targets: str | Path, scale: float | None = None) -> Prefetched:
+    """Two .npy files as a data set that is read as it is needed; none of it is kept in memory."""
+    arrays = []
+    for path in (inputs, targets):
+        try:
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except ValueError as error:
+            raise DataError(f"mapped: {path} is no .npy file ({error})") from None
+    return Prefetched(arrays[0], arrays[1], scale)

@@ -1,0 +1,114 @@
+"""Recording: launches on a device as one graph, and the values that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import ref
+
+from . import ops
+from .device import Device
+from .op import Op
+from .tensor import Tensor
+
+
+class Trial(NamedTuple):
+    """An eager step: what it was given, what it wrote, and what came out (None: not kept)."""
+
+    inputs: list[Any]
+    written: list[Any]  # Written: tensor, array, and its values before
+    after: list[Any]
+    outputs: list[Any] | None
+
+
+class Recording:
+    """A graph of launches, the memory that it works in, and what it reads and writes."""
+
+    def __init__(
+        self, device: Device, graph: Any, memory: Any, buffers: list[Tensor], results: Any,
+        outputs: list[Tensor], held: Any, written: Any,
+    ) -> None:  # fmt: skip
+        from .backends.cuda.stream import enter, stream_of
+
+        self.graph, self.stream, self.memory = graph, stream_of(device.index), memory
+        self._enter = partial(enter, device.index)
+        self.buffers, self.results, self.outputs = buffers, results, outputs
+        self.held: list[tuple[ref[Tensor], Any]] = held
+        self.written: list[tuple[ref[Tensor], Any]] = written
+
+    def fill(self, inputs: list[Tensor]) -> None:
+        """Copy the arguments to where the recording reads them."""
+        self._enter()
+        for buffer, each in zip(self.buffers, inputs, strict=True):
+            if each.outline.is_contiguous:
+                buffer._array.data.copy_from_device_async(each._array.data, each.nbytes)
+            else:
+                ops.assign(buffer._array, each._array)
+
+    def launch(self) -> None:
+        """Replay, and wait for nothing."""
+        self._enter()
+        self.graph.launch(self.stream)
+
+    def run(self) -> Any:
+        """Replay, and copy what came out, which the next replay writes over."""
+        self.launch()
+        if not self.outputs:
+            return self.results
+        fresh = [empty_like(each) for each in self.outputs]
+        for to, each in zip(fresh, self.outputs, strict=True):
+            if each.outline.is_contiguous:
+                to.data.copy_from_device_async(each._array.data, each.nbytes)
+            else:
+                ops.assign(to, each._array)
+        return replaced(self.results, map(Tensor.borrow, fresh))
+
+
+def outlined(value: Any, tensors: list[Tensor]) -> Any:
+    """What a recording depends on of arguments or results; their tensors go into the list."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return value.outline
+    if isinstance(value, tuple | list):
+        return type(value), *[outlined(each, tensors) for each in value]
+    if isinstance(value, dict):
+        return dict, *[(name, outlined(each, tensors)) for name, each in value.items()]
+    hash(value)
+    return type(value), value
+
+
+def replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same with other tensors in place of its own."""
+    if isinstance(value, Tensor):
+        return next(tensors)
+    if isinstance(value, tuple | list):
+        parts = [replaced(each, tensors) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, dict):
+        return {name: replaced(each, tensors) for name, each in value.items()}
+    return value
+
+
+def empty_like(tensor: Tensor) -> Any:
+    return tensor.device.empty(tensor.shape, tensor.dtype)
+
+
+def copies(values: Any) -> list[Any]:
+    """Copies of arrays, or of the arrays of tensors."""
+    return [ops.copy(each._array if isinstance(each, Tensor) else each) for each in values]
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and bool(a.tobytes() == b.tobytes())
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, and in which op."""
+    name, trace = "", error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, Op):
+            name = f"{owner.name}: "
+        trace = trace.tb_next
+    return f"{name}{str(error) or type(error).__name__}"
