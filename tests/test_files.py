@@ -448,11 +448,9 @@ def test_any_header_is_refused_or_read_as_it_says(
 
 COSTLY: dict[str, Callable[[], bytes]] = {
     "empty lists": lambda: b'{"x":[' + b"[]," * (header.HEADER_LIMIT // 3 - 8) + b"[]]}",
-    "empty objects": lambda: b'{"x":[' + b"{}," * (header.HEADER_LIMIT // 3 - 8) + b"{}]}",
     "small keys": lambda: (
         b"{" + b",".join(b'"%x":[]' % i for i in range(header.HEADER_LIMIT // 12)) + b"}"
     ),
-    "floats": lambda: b'{"x":[' + b"1.5," * (header.HEADER_LIMIT // 4 - 8) + b"1]}",
     "many tensors": lambda: (
         b"{"
         + b",".join(
@@ -464,9 +462,7 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "one duplicate at the end": lambda: (
         b"{" + b",".join(b'"%x":0' % i for i in range(header.HEADER_LIMIT // 12)) + b',"0":0}'
     ),
-    "unbalanced brackets": lambda: b'{"x":' + b"[" * (header.HEADER_LIMIT - 8),
     "digits": lambda: b'{"x":' + b"7" * (header.HEADER_LIMIT - 8) + b"}",
-    "escapes": lambda: b'{"' + b"\\u00e9" * (header.HEADER_LIMIT // 6 - 2) + b'":0}',
     "JSON in JSON": lambda: (
         b'{"__metadata__":{"autograph":"[' + b"[]," * (header.HEADER_LIMIT // 3 - 16) + b'[]]"}}'
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,20 +53,20 @@ def examined(model: Layer) -> Iterator[list[Finding]]:
     finite and was made by no op."""
     watch = _Watch(model)
     with _patching:
-        run, call = Op.run, Layer.__call__
+        plan, call = Op.plan, Layer.__call__
         try:
-            Op.run = watch.around(run)  # type: ignore[method-assign]
+            Op.plan = watch.around(plan)  # type: ignore[method-assign]
             Layer.__call__ = watch.entering(call)  # type: ignore[method-assign]
             yield watch.found
         finally:
-            Op.run, Layer.__call__ = run, call  # type: ignore[method-assign]
+            Op.plan, Layer.__call__ = plan, call  # type: ignore[method-assign]
     if not watch.found:
         watch.found += watch.given[:1]
 
 
 class _Watch:
     def __init__(self, model: Layer) -> None:
-        self.thread = threading.get_ident()
+        self.thread, self.planning = threading.get_ident(), False
         self.found: list[Finding] = []
         self.given: list[Finding] = []
         self.stack: list[str] = []
@@ -94,31 +95,47 @@ class _Watch:
 
         return entered
 
-    def around(self, run: Any) -> Any:
-        """`Op.run`, and a look at what goes in and comes out."""
+    def around(self, plan: Any) -> Any:
+        """`Op.plan`, answering plans whose kernels are looked at."""
 
-        def watched(op: Op, plan: Plan, arrays: Sequence[Any]) -> Any:
-            if threading.get_ident() != self.thread or self.found:
-                return run(op, plan, arrays)
-            numbers = [each for each in plan.settings.values() if isinstance(each, float)]
+        def planned(op: Op, given: Any, settings: Any) -> Plan:
+            if threading.get_ident() != self.thread or self.planning:
+                made: Plan = plan(op, given, settings)
+                return made
+            self.planning = True  # what an op plans for itself it also keeps
+            try:
+                watched = copy(plan(op, given, settings))
+            finally:
+                self.planning = False
+            watched.kernel = self._looking(op, watched.settings, watched.kernel)
+            return watched
+
+        return planned
+
+    def _looking(self, op: Op, settings: Mapping[str, Any], kernel: Any) -> Any:
+        """The kernel, and a look at what goes in and comes out."""
+
+        def looked(*arrays: Any) -> Any:
+            if self.found:
+                return kernel(*arrays)
+            numbers = [each for each in settings.values() if isinstance(each, float)]
             unsound = [i for i, each in enumerate(arrays) if not is_finite(each)]
             before = dict(zip(op.names_of(arrays), map(_words, arrays), strict=False))
-            ready, results = run(op, plan, arrays)
+            results = kernel(*arrays)
             layer = self._layer_of(arrays)
             outputs = results if isinstance(results, tuple | list) else (results,)
-            written = [
-                each for each, name in zip(arrays, before, strict=False) if name in op.writes
-            ]
+            pairs = zip(arrays, before, strict=False)
+            written = [each for each, name in pairs if name in op.writes]
             if unsound or not all(map(is_finite, numbers)):
                 if any(id(arrays[i]) not in self.layers for i in unsound):
                     self.given.append(Finding(op.name, layer, before))
             elif not all(map(is_finite, [*outputs, *written])):
                 self.found.append(Finding(op.name, layer, before))
-            for each in [*ready, *outputs]:
+            for each in [*arrays, *outputs]:
                 self._mark(each, layer)
-            return ready, results
+            return results
 
-        return watched
+        return looked
 
     def _layer_of(self, arrays: Sequence[Any]) -> str:
         """By a parameter among the inputs, the layer that is running, or what made an input."""

@@ -82,7 +82,7 @@ class ViewApp(App[None]):
     def refresh_scene(self) -> None:
         """Look at the run again, and draw what is seen."""
         self.scene = scene = self.source.update()
-        width, height = self.size.width - 4, max(self.size.height - 11, 6)
+        width, height = self.size.width - 4, max(self.size.height - 10, 6)
         draw: dict[str, Callable[[], RenderableType]] = {
             "curves": lambda: parts.curves(scene, width, height),
             "confusion": lambda: parts.confusion(scene),

@@ -58,11 +58,10 @@ def chart(
     *,
     log: bool = False,
     title: str = "",
-    least: tuple[float, float] | None = None,
 ) -> Text:
     """Lines through points with numbers beside them, `width` by `height` characters.
 
-    `log` draws logarithms where all values are positive; `least` is what y spans at least.
+    `log` draws logarithms where all values are positive.
     """
     shown = {
         name: [(x, y) for x, y in points if isfinite(y)]
@@ -81,8 +80,6 @@ def chart(
     x0, x1 = min(every), max(max(every), min(every) + 1)
     place = log10 if log else float
     low, high = min(map(place, values)), max(map(place, values))
-    if least is not None and not log:
-        low, high = min(low, least[0]), max(high, least[1])
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     for name, points in shown.items():

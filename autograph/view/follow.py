@@ -15,7 +15,7 @@ from ..data.choose import choose
 from ..data.named import TrainTest
 from ..errors import AutographError, SettingsError
 from ..layers import Layer
-from ..logs import curves_of, flat, read_log
+from ..logs import curves_of, read_log
 from .look import look
 from .scene import Scene
 
@@ -60,11 +60,11 @@ class Follower:
         losses = scene.curves.get("train_loss", ())
         scene.epoch = int(losses[-1][0]) if losses else 0
         scene.epochs = int(self._asked.get("epochs", 0)) or scene.epoch
-        if records:
-            last = flat(records[-1])
-            scene.note = f"{last.get('time', '')} {last.get('event', 'epoch')}".strip()
-            rates = scene.curves.get("rate", ())
-            scene.rate = rates[-1][1] if rates else None
+        events = [each for each in records if each.get("event") != "details"]
+        if events:
+            scene.note = f"{events[-1].get('time', '')} {events[-1].get('event', '')}".strip()
+        rates = scene.curves.get("rate", ())
+        scene.rate = rates[-1][1] if rates else None
         seconds = [each for _, each in scene.curves.get("seconds", ())][-5:]
         if seconds:
             scene.left = (scene.epochs - scene.epoch) * sum(seconds) / len(seconds)

@@ -10,7 +10,7 @@ import pytest
 
 from autograph import ops  # noqa: F401  it fills the registry
 from autograph.backends.cuda import compile as compiler
-from autograph.backends.cuda import launch, nvrtc, pointwise, words
+from autograph.backends.cuda import launch, lt, nvrtc, pointwise, words
 from autograph.errors import KernelError
 from autograph.expression import FUNCTIONS, Call, Name, Program
 from autograph.op import REGISTRY
@@ -60,6 +60,8 @@ def compiled(monkeypatch):
         found[kernel.name] = code
 
     monkeypatch.setattr(launch.Kernel, "__call__", compile_instead)
+
+    monkeypatch.setattr(lt, "is_faster", lambda *sizes: False)
 
     class FakeWords:
         finished = hits = fault = fake(np.zeros(1, "u8"))

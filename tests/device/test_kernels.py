@@ -51,6 +51,14 @@ def test_kernels_agree_with_float64(case, dtype):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+@pytest.mark.parametrize("dtype", cases.FLOATS, ids=str)
+def test_products_without_a_library_agree_with_float64(dtype, monkeypatch):
+    from autograph.backends.cuda import lt
+
+    monkeypatch.setattr(lt, "is_faster", lambda *sizes: False)
+    test_kernels_agree_with_float64("products", dtype)
+
+
 @pytest.mark.parametrize("case", cases.CASES)
 def test_kernels_give_the_same_bits_again(case):
     def run():

@@ -121,3 +121,15 @@ def test_one_number_is_put_without_a_transfer(scalar_type):
 
     assert x.to("cuda").tolist() == x.tolist()
     assert ops.copy(x.to("cuda").array).get().tobytes() == x.numpy().tobytes()
+
+
+def test_what_another_stream_makes_is_waited_for():
+    import cupy
+
+    with cupy.cuda.Stream(non_blocking=True):
+        for _ in range(20):
+            array = cupy.zeros(1 << 22, np.float32)
+            for _ in range(10):
+                array += 1.0
+            y = Tensor.borrow(array) * 2.0
+            assert y.sum().item() == 20.0 * (1 << 22)

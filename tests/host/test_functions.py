@@ -9,7 +9,7 @@ pytest.importorskip("llvmlite")
 
 from autograph.backends.host import functions
 from autograph.backends.host.jit import kernel
-from autograph.backends.host.language import f32
+from autograph.backends.host.scalars import f32
 
 
 @kernel

@@ -14,8 +14,9 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from autograph.backends.host import jit
+from autograph.backends.host.intrinsics import array
 from autograph.backends.host.jit import kernel
-from autograph.backends.host.language import KernelError, array, f32, i64
+from autograph.backends.host.scalars import KernelError, f32, i64
 
 PROGRAM = """
 import sys
@@ -92,7 +93,7 @@ def words(task, number: int, real: float, absent: int, x: "T", y: "T"):
 def test_words_of_every_kind_arrive(scalar):
     dtype = np.float32 if scalar == "f32" else ml_dtypes.bfloat16
     x, y = np.arange(4).astype(dtype), np.empty(4, dtype)
-    from autograph.backends.host.language import SCALARS
+    from autograph.backends.host.scalars import SCALARS
 
     words.of(T=SCALARS[scalar])(1, 3, 0.5, None, x, y)
 
@@ -106,7 +107,7 @@ def copy(task, count: int, x: "T", y: "U"):
 
 
 def test_bfloat16_is_rounded_to_nearest_even_and_keeps_nan_and_infinity():
-    from autograph.backends.host.language import bf16
+    from autograph.backends.host.scalars import bf16
 
     values = np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
     x = np.concatenate([values, np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], np.float32)])

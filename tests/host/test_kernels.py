@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from autograph.backends import NUMPY, using
+from autograph.backends import NATIVE, NUMPY, using
 from autograph.backends.host import pool
 from autograph.backends.host.product import product
 from autograph.ops.conv2 import conv2, conv2_dweight, conv2_dx
@@ -17,7 +17,7 @@ from autograph.ops.conv2.native_pooled import (
     conv2_relu_max_pool2_back_native,
     conv2_relu_max_pool2_native,
 )
-from autograph.ops.linear.native_kernels import linear_native, linear_relu_back_native
+from autograph.ops.linear.relu import linear_relu, linear_relu_back
 from autograph.ops.loss import cross_entropy_loss, cross_entropy_loss_dx
 from autograph.ops.loss.native_kernels import (
     cross_entropy_loss_dx_native,
@@ -55,6 +55,14 @@ def numpy(op, *arrays, **settings):
     with using(NUMPY):
         plan = op.plan([signature_of(each) for each in arrays], settings)
         return op.run(plan, arrays)[1]
+
+
+def native(op, *arrays):
+    """What the host engine's kernel of an op says."""
+    from autograph.op import signature_of
+
+    with using(NATIVE):
+        return op.run(op.plan([signature_of(each) for each in arrays], {}), arrays)[1]
 
 
 def channels_last(x):
@@ -102,7 +110,7 @@ def test_products_of_any_strides(name, shape):
 
 def test_relu_of_a_product_keeps_nan():
     x = np.array([[np.nan, 1.0], [-1.0, 1.0]], np.float32)
-    y = linear_native(x, np.eye(2, 3, dtype=np.float32), None, relu=True)
+    y = native(linear_relu, x, np.eye(2, 3, dtype=np.float32))
 
     np.testing.assert_array_equal(y, [[np.nan, np.nan, np.nan], [0, 1, 0]])
 
@@ -112,10 +120,10 @@ def test_the_gradients_of_a_dense_layer(name):
     dtype, tolerance = TYPES[name]
     rng = np.random.default_rng(1)
     x, weight, bias = (normal(rng, *shape, dtype=dtype) for shape in ((33, 20), (20, 70), (70,)))
-    y = linear_native(x, weight, bias, relu=True)
+    y = native(linear_relu, x, weight, bias)
     dy = normal(rng, 33, 70, dtype=dtype)
     masked = np.where(y.astype(np.float32) > 0, dy, 0).astype(np.float64)
-    dx, dweight, dbias = linear_relu_back_native(dy, y, x, weight)
+    dx, dweight, dbias = native(linear_relu_back, dy, y, x, weight)
 
     close(dx, masked @ weight.astype(np.float64).T, tolerance)
     close(dweight, x.astype(np.float64).T @ masked, tolerance)
@@ -401,7 +409,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
             *conv2_relu_max_pool2_back_native(dy, index, x, weight, **settings, **pooling),
             conv2_dx_native(plain, weight, size=(12, 12), **settings),
             conv2_dweight_native(plain, x, filter=(5, 5), **settings),
-            *linear_relu_back_native(scores, scores, a, b),
+            *native(linear_relu_back, scores, scores, a, b),
             *cross_entropy_loss_native(scores, target),
         ]  # fmt: skip
 

@@ -13,7 +13,7 @@ pytest.importorskip("llvmlite")
 
 from autograph.backends.host import pool
 from autograph.backends.host.jit import kernel
-from autograph.backends.host.language import f32, i64
+from autograph.backends.host.scalars import f32, i64
 
 
 @kernel

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from autograph.backends.host import tiles
+from autograph.backends.host.sparse_tiles import sparse_address
 
 LANES, ROWS, VECTORS = tiles.shape()
 TILE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)
@@ -75,7 +76,7 @@ def test_sparse_tiles_add_the_rows_that_offsets_name(rows, vectors, count):
     for value, start in list(zip(values, starts, strict=True))[: 2 * count : 2]:
         right[:, :width] += value * x[start : start + rows, :width]
     words = [each.ctypes.data for each in (values, offsets)]
-    SPARSE(tiles.sparse_address(rows, vectors))(
+    SPARSE(sparse_address(rows, vectors))(
         count, *words, 2, x.ctypes.data, 64, y.ctypes.data, 64
     )
 

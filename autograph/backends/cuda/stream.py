@@ -17,6 +17,7 @@ from typing import Any
 
 class _Here(threading.local):
     device: int | None = None  # the device that was entered last by this thread
+    stream: Any = None  # and its stream
 
 
 _here = _Here()
@@ -25,14 +26,16 @@ _finished = threading.Condition()
 
 
 def _ask_first() -> int:
-    global current_device
+    global current_device, current_stream
     from cupy.cuda.device import get_device_id
+    from cupy.cuda.stream import get_current_stream
 
-    current_device = get_device_id
+    current_device, current_stream = get_device_id, get_current_stream
     return get_device_id()
 
 
 current_device: Callable[[], int] = _ask_first  # the index of this thread's device
+current_stream: Callable[[], Any] = lambda: None  # noqa: E731 its stream there
 
 
 @cache
@@ -45,25 +48,31 @@ def stream_of(device: int) -> Any:
 
 
 def enter(device: int) -> None:
-    """Make a device and its stream those of this thread, also for the caller's own CuPy code."""
+    """Make a device and its stream those of this thread, also for the caller's own CuPy code.
+
+    What the thread has asked of another stream until now is done before.
+    """
     if _recording and _recording.get(device, get_ident()) != get_ident():
         with _finished:  # what this thread asks would be recorded by the other one
             _finished.wait_for(lambda: _recording.get(device, get_ident()) == get_ident())
-    if _here.device == device == current_device():
+    if _here.device == device == current_device() and current_stream() is _here.stream:
         return
-    from cupy.cuda import Device
+    from cupy.cuda import Device, get_current_stream
 
     Device(device).use()
-    stream_of(device).use()
-    _here.device = device
+    stream, before = stream_of(device), get_current_stream()
+    if before.ptr != stream.ptr:
+        follow(device, before)
+    stream.use()
+    _here.device, _here.stream = device, stream
 
 
-def follow(device: int, other: int) -> None:
-    """Let the stream of a device wait for what another stream (a pointer) was asked until now."""
-    from cupy.cuda import Device, Event, ExternalStream
+def follow(device: int, other: Any) -> None:
+    """Let the stream of a device wait for what another one of it was asked until now."""
+    from cupy.cuda import Device, Event
 
     with Device(device):
-        stream_of(device).wait_event(_marked(Event, ExternalStream(other)))
+        stream_of(device).wait_event(_marked(Event, other))
 
 
 def wait_for(device: int, other: int) -> None:

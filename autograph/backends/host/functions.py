@@ -4,7 +4,7 @@ Largest errors over all finite arguments, in units of the last place, as
 `tests/host/test_functions.py` measures them: exp 1, log 1, tanh 2, erf 1.
 """
 
-from .language import absolute, bits, fma, from_bits, nearest
+from .intrinsics import absolute, bits, fma, from_bits, nearest
 
 
 def exp(x):

@@ -13,7 +13,7 @@ from ...expression import Call, Name, Number, Program, Tree
 from ...outline import CHANNELS_LAST, CONTIGUOUS, Outline
 from ...scalar_type import BF16, BOOL, F32
 from ..backend import NATIVE
-from . import functions, language
+from . import functions, intrinsics, language
 from .buffers import empty
 from .jit import Kernel
 from .product import SHARES, shares
@@ -85,7 +85,7 @@ def kernel_of(program: Program, kinds: tuple[str, ...], result: str) -> Kernel:
         f"        {body}\n"
     )
     name = "pointwise_" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-    names = {**vars(language), **vars(functions)}
+    names = {**vars(intrinsics), **vars(functions)}
     return Kernel(language.function_of(f"def {name}{text}", __file__, names))
 
 

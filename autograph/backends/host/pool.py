@@ -24,7 +24,9 @@ import numpy as np
 from llvmlite import ir
 
 from . import jit
-from .language import I32, I64, VOID, Intrinsic, Value, address, array, call, i64, native, pointer
+from .intrinsics import address, array, call, pointer
+from .language import native
+from .scalars import I32, I64, VOID, Intrinsic, Value, i64
 
 LINUX = sys.platform == "linux"
 NATIVE = sys.platform in ("linux", "darwin")  # elsewhere regions run in the calling thread

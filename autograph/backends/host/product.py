@@ -15,8 +15,9 @@ import numpy as np
 
 from . import pool, tiles
 from .buffers import empty
+from .intrinsics import address, array, call
 from .jit import kernel
-from .language import address, array, bf16, call, f32, i64
+from .scalars import bf16, f32, i64
 from .tiles import (
     A0,
     A1,

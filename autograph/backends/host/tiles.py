@@ -9,9 +9,6 @@ broadcasting A and loading vectors of B. Rows of A and of C begin where a table 
 side by side, a matrix apart, or windows of an image with any stride, dilation and width. Sizes and
 strides come in a plan of words, so a tile is compiled once for a processor. An empty `asm` ends
 each step of k: without it LLVM loads ahead and spills the sums.
-
-Sparse tiles do the same for a list of few values, Y[i, j] += sum_l values[l] * X[offsets[l] + i *
-stride + j]: the gradients behind relu and max pooling.
 """
 
 from __future__ import annotations
@@ -23,7 +20,9 @@ import numpy as np
 from llvmlite import ir
 
 from . import jit
-from .language import F32, I16, I32, I64, VOID, call
+from .intrinsics import call
+from .scalars import F32, I16, I32, I64, VOID
+from .vectors import Vectors, size_of
 
 # Words of a plan; strides count elements. Loop 0 is the outermost.
 N0, A0, B0, N1, A1, B1, N2, A2, B2, B_VECTOR, FLAGS, A_TABLE, C_TABLE, PLAN = range(14)
@@ -62,7 +61,7 @@ def module(output: str, lanes: int, rows: int, vectors: int) -> ir.Module:
     made = ir.Module(f"tiles_{output}")
     for v in range(1, vectors + 1):
         for r in sorted(set(heights(rows, v, vectors))):
-            Tile(made, f"tile_{r}x{v}", 7, lanes, r, v, output).emit()
+            Tile(made, f"tile_{r}x{v}", lanes, r, v, output).emit()
     return made
 
 
@@ -71,21 +70,7 @@ def heights(rows: int, v: int, vectors: int) -> list[int]:
     return [*range(1, rows + 1), rows * (2 if 2 * v <= vectors else 1)]
 
 
-@cache
-def sparse_address(rows: int, vectors: int) -> int:
-    """Address of the sparse tile of this shape."""
-    lanes = shape()[0]
-    name = f"sparse_{lanes}x{rows}x{vectors}"
-
-    def build() -> ir.Module:
-        made = ir.Module(name)
-        Tile(made, "tile", 8, lanes, rows, vectors).emit_sparse()
-        return made
-
-    return jit.load(name, [__file__], build)("tile")
-
-
-class Tile:
+class Tile(Vectors):
     """Emits tile(plan, A, B, C, bias, width, row): `width` columns of C exist, `row` is where its
     rows' tables begin."""
 
@@ -93,19 +78,15 @@ class Tile:
         self,
         made: ir.Module,
         name: str,
-        words: int,
         lanes: int,
         rows: int,
         vectors: int,
         output: str = "f32",
     ) -> None:
-        self.module, self.output = made, output
-        self.lanes, self.rows, self.vectors = lanes, rows, vectors
-        self.vector = ir.VectorType(F32, lanes)
-        self.memory = F32 if output == "f32" else I16
-        function = ir.Function(made, ir.FunctionType(VOID, [I64] * words), name)
-        self.builder = ir.IRBuilder(function.append_basic_block())
-        self.arguments = function.args
+        function = ir.Function(made, ir.FunctionType(VOID, [I64] * 7), name)
+        super().__init__(made, ir.IRBuilder(function.append_basic_block()), lanes)
+        self.arguments, self.rows, self.vectors = function.args, rows, vectors
+        self.output, self.memory = output, F32 if output == "f32" else I16
 
     def emit(self) -> None:
         b = self.builder
@@ -118,9 +99,8 @@ class Tile:
         starts = self.row_starts(A_TABLE, row, a)
         between = self.word(B_VECTOR)
         sums = [[b.alloca(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
         for place in chain(*sums):
-            b.store(zero, place)
+            b.store(self.zero, place)
         counts = [self.word(n) for n in (N0, N1, N2)]
         a_steps, b_steps = (
             [self.word(n) for n in (A0, A1, A2)],
@@ -136,7 +116,7 @@ class Tile:
                 value = self.splat(b.load(b.gep(starts[i], [a_at])))
                 for j in range(self.vectors):
                     b.store(self.fma(value, loaded[j], b.load(sums[i][j])), sums[i][j])
-            b.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], True)
+            self.barrier()
 
         self.nest(counts, a_steps, b_steps, I64(0), I64(0), step)
         self.finish(sums, c, bias, width, row)
@@ -181,10 +161,8 @@ class Tile:
                 ):
                     with of_columns:
                         for j in range(self.vectors):
-                            added = self.load(
-                                b.gep(start, [I64(j * self.lanes)]),
-                                None if whole or j < last else mask,
-                            )
+                            place = b.gep(start, [I64(j * self.lanes)])
+                            added = self.load_if(place, None if whole or j < last else mask)
                             for i in range(self.rows):
                                 b.store(b.fadd(b.load(sums[i][j]), added), sums[i][j])
                     with of_rows:
@@ -199,11 +177,10 @@ class Tile:
                         old = self.load_output(place, None if whole or j < last else mask)
                         b.store(b.fadd(old, b.load(sums[i][j])), sums[i][j])
             with b.if_then(b.icmp_signed("!=", b.and_(flags, I64(RELU)), I64(0))):
-                zero = ir.Constant(self.vector, [0.0] * self.lanes)
                 for place in chain(*sums):
-                    value = b.load(place)
-                    # NaN stays
-                    b.store(b.select(b.fcmp_ordered("<", value, zero), zero, value), place)
+                    value = b.load(place)  # NaN stays
+                    below = b.fcmp_ordered("<", value, self.zero)
+                    b.store(b.select(below, self.zero, value), place)
             for i in range(self.rows):
                 for j in range(self.vectors if whole else last):
                     self.store_output(b.load(sums[i][j]), b.gep(rows[i], [I64(j * self.lanes)]))
@@ -220,79 +197,6 @@ class Tile:
             with otherwise:
                 each(False)
 
-    def emit_sparse(self) -> None:
-        """tile(count, values, offsets, step, X, stride, Y, Y's stride): rows of Y are whole
-        vectors."""
-        b = self.builder
-        count, values, offsets, skip, x, stride, y, y_stride = self.arguments
-        values, x, y = (b.inttoptr(word, F32.as_pointer()) for word in (values, x, y))
-        offsets = b.inttoptr(offsets, I32.as_pointer())
-        # sums enough to hide the latency of a multiply-add
-        copies = 2 if self.rows * self.vectors <= 6 else 1
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        sums = [
-            [b.alloca(self.vector) for _ in range(self.rows * self.vectors)] for _ in range(copies)
-        ]
-        for place in chain(*sums):
-            b.store(zero, place)
-
-        def step(at, copy):
-            value, start = self.sparse_item(values, offsets, x, b.mul(at, skip))
-            for i in range(self.rows):
-                row = b.gep(start, [b.mul(stride, I64(i))])
-                for j in range(self.vectors):
-                    place = sums[copy][i * self.vectors + j]
-                    b.store(
-                        self.fma(
-                            value, self.load(b.gep(row, [I64(j * self.lanes)])), b.load(place)
-                        ),
-                        place,
-                    )
-            b.asm(ir.FunctionType(VOID, []), "", "~{memory}", [], True)
-
-        pairs = b.sdiv(count, I64(copies))
-        self.count_to(
-            I64(0),
-            pairs,
-            lambda at: [step(b.add(b.mul(at, I64(copies)), I64(k)), k) for k in range(copies)],
-        )
-        if copies > 1:
-            self.count_to(b.mul(pairs, I64(copies)), count, lambda at: step(at, 0))
-        for i in range(self.rows):
-            row = b.gep(y, [b.mul(y_stride, I64(i))])
-            for j in range(self.vectors):
-                total, place = (
-                    b.load(sums[0][i * self.vectors + j]),
-                    b.gep(row, [I64(j * self.lanes)]),
-                )
-                for other in sums[1:]:
-                    total = b.fadd(total, b.load(other[i * self.vectors + j]))
-                b.store(
-                    b.fadd(self.load(place), total),
-                    b.bitcast(place, self.vector.as_pointer()),
-                    align=4,
-                )
-        b.ret_void()
-
-    def sparse_item(self, values, offsets, x, at):
-        b = self.builder
-        start = b.gep(x, [b.sext(b.load(b.gep(offsets, [at])), I64)])
-        return self.splat(b.load(b.gep(values, [at]))), start
-
-    def count_to(self, start, stop, body) -> None:
-        b = self.builder
-        before, head, inside, end = b.block, *(b.append_basic_block() for _ in range(3))
-        b.branch(head)
-        b.position_at_end(head)
-        at = b.phi(I64)
-        at.add_incoming(start, before)
-        b.cbranch(b.icmp_signed("<", at, stop), inside, end)
-        b.position_at_end(inside)
-        body(at)
-        at.add_incoming(b.add(at, I64(1)), b.block)
-        b.branch(head)
-        b.position_at_end(end)
-
     def row_starts(self, table, row, base):
         b = self.builder
         offsets = b.inttoptr(self.word(table), I64.as_pointer())
@@ -302,53 +206,29 @@ class Tile:
 
     # -- Vectors ------
 
-    def splat(self, value):
-        kind = ir.VectorType(value.type, self.lanes)
-        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        return self.builder.shuffle_vector(
-            one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        )
-
-    def fma(self, x, y, z):
-        name = f"llvm.fma.v{self.lanes}f32"
-        kind = self.vector
-        function = self.module.globals.get(name) or ir.Function(
-            self.module, ir.FunctionType(kind, [kind] * 3), name
-        )
-        return self.builder.call(function, [x, y, z])
-
-    def load(self, place, mask=None):
-        return self._load(self.builder.bitcast(place, self.vector.as_pointer()), self.vector, mask)
-
-    def _load(self, place, kind, mask):
+    def load_if(self, place, mask, kind=None):
+        """The vector at a place, or its lanes that a mask says."""
+        kind = kind or self.vector
         if mask is None:
-            return self.builder.load(
-                place, align=kind.element.width // 8 if kind.element != F32 else 4
-            )
+            return self.load(place, kind)
+        place = self.builder.bitcast(place, kind.as_pointer())
         short = "f32" if kind.element == F32 else f"i{kind.element.width}"
+        arguments = [place.type, I32, mask.type, kind]
         name = f"llvm.masked.load.v{self.lanes}{short}.p0"
-        signature = ir.FunctionType(kind, [place.type, I32, mask.type, kind])
-        function = self.module.globals.get(name) or ir.Function(self.module, signature, name)
-        size = I32(4 if kind.element == F32 else kind.element.width // 8)
+        function = self.external(name, kind, arguments)
+        size = I32(size_of(kind.element))
         return self.builder.call(function, [place, size, mask, ir.Constant(kind, None)])
 
     def load_output(self, place, mask):
         if self.output == "f32":
-            return self.load(place, mask)
+            return self.load_if(place, mask)
         b, short = self.builder, ir.VectorType(I16, self.lanes)
         wide = ir.VectorType(I32, self.lanes)
-        found = self._load(b.bitcast(place, short.as_pointer()), short, mask)
         shift = ir.Constant(wide, [16] * self.lanes)
-        return b.bitcast(b.shl(b.zext(found, wide), shift), self.vector)
+        return b.bitcast(b.shl(b.zext(self.load_if(place, mask, short), wide), shift), self.vector)
 
     def store_output(self, value, place):
-        b = self.builder
-        kind = ir.VectorType(self.memory, value.type.count)
-        b.store(
-            self.as_output(value),
-            b.bitcast(place, kind.as_pointer()),
-            align=4 if self.output == "f32" else 2,
-        )
+        self.store(self.as_output(value), place)
 
     def store_lanes(self, values, places, count) -> None:
         """The first `count` lanes of each value, by halves: masked stores are slow before
@@ -363,19 +243,14 @@ class Tile:
         everything = list(range(self.lanes))
         while part:
             with b.if_then(b.icmp_signed("!=", b.and_(count, I32(part)), I32(0))):
-                low = ir.Constant(ir.VectorType(I32, part), everything[:part])
-                high = ir.Constant(
-                    ir.VectorType(I32, self.lanes), everything[part:] + everything[:part]
-                )
                 for place, start in zip(rest, places, strict=True):
-                    value, there = b.load(place), b.gep(start, [b.load(at)])
-                    piece = b.shuffle_vector(value, value, low)
-                    b.store(
-                        piece,
-                        b.bitcast(there, piece.type.as_pointer()),
-                        align=4 if self.output == "f32" else 2,
+                    value = b.load(place)
+                    self.store(
+                        self.shuffle(value, value, everything[:part]), b.gep(start, [b.load(at)])
                     )
-                    b.store(b.shuffle_vector(value, value, high), place)
+                    b.store(
+                        self.shuffle(value, value, everything[part:] + everything[:part]), place
+                    )
                 b.store(b.add(b.load(at), I64(part)), at)
             part //= 2
 
@@ -393,8 +268,8 @@ class Tile:
         return b.trunc(kept, ir.VectorType(I16, self.lanes))
 
 
-LANES, ROWS, _VECTORS = shape()
-PANEL = LANES * _VECTORS  # columns of the largest tile: how wide packed columns lie
+LANES, ROWS, VECTORS = shape()
+PANEL = LANES * VECTORS  # columns of the largest tile: how wide packed columns lie
 
 
 def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
@@ -409,7 +284,7 @@ def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
         width = min(PANEL, n - panel * PANEL)
         vectors = (width + LANES - 1) // LANES
         choice = tile + (vectors - 1) * (ROWS + 1)
-        highest = 2 * ROWS if 2 * vectors <= _VECTORS else ROWS
+        highest = 2 * ROWS if 2 * vectors <= VECTORS else ROWS
         there, here = c + size * panel * PANEL, columns + 4 * panel * depth * PANEL
         added = bias + 4 * panel * PANEL if bias != 0 else 0
         done = 0

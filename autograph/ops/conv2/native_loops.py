@@ -5,8 +5,9 @@ copy (H', W', C) in scratch. Tiles find the windows through tables of offsets, s
 dilation and odd widths cost nothing.
 """
 
+from ...backends.host.intrinsics import address, array
 from ...backends.host.jit import kernel
-from ...backends.host.language import address, array, f32, i64
+from ...backends.host.scalars import f32, i64
 from ...backends.host.tiles import A1, A2, B1, B2, N1, PANEL, PLAN, multiply_rows
 
 PHASE = PLAN + 4  # a plan, then: first row, rows, offset of its columns, k

@@ -5,13 +5,15 @@ from functools import cache
 import numpy as np
 
 from ...backends import NATIVE
-from ...backends.host import pool, tiles
+from ...backends.host import pool, tiles, window_tiles
 from ...backends.host.buffers import empty
 from ...backends.host.product import scalar_of, shares
+from ...backends.host.sparse_tiles import sparse_address
 from ...backends.host.tiles import LANES, PANEL, ROWS
+from ...backends.host.window_tiles import outputs_of
 from ...scalar_type import BF16, F32
 from . import pooled_loops as loops
-from .native_kernels import SHARES, forward_geometry, image_strides, pack_forward, phase_words
+from .native_kernels import SHARES, forward_geometry, image_strides, strides_of
 from .pooled import (
     conv2_relu_max_pool2,
     conv2_relu_max_pool2_back,
@@ -39,26 +41,25 @@ def conv2_relu_max_pool2_native(
         bias = np.ascontiguousarray(bias, np.float32)
     strides, copies = image_strides(x, conv)
     tasks = min(n, pool.get_num_threads())
-    if found.planes is not None:
-        weight = np.ascontiguousarray(weight, np.float32)
-        plane = found.plane
-        room = o * plane + c * conv.height * conv.width + 2 * plane + PANEL
-        constants = {"WR": filter[0], "WS": filter[1], "STRIDE": pool_stride[1], "OUTPUTS": o}
-        loops.convolve_pool_planes.of(T=scalar_of(x), **constants)(
-            tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
-            conv.width,
-            empty((tasks * room,), np.float32), room, found.planes[0], weight, o, plane, bias,
-            tiles.addresses(),
-            p, q, pool_stride[0], pp, qq, y, index,
+    lanes = found.lanes(n, pool.get_num_threads())
+    if lanes is not None:
+        loops.convolve_pool_lanes.of(T=scalar_of(x), WIDE=x.itemsize != 4)(
+            lanes.tasks, lanes.tasks, n * lanes.strips, lanes.strips, x, strides[0], c, h, w,
+            *strides[1:], conv.top, conv.left, lanes.height, conv.width, lanes.down, copies,
+            empty((lanes.tasks * lanes.room,), np.float32), lanes.room, found.window_plan,
+            np.ascontiguousarray(weight, np.float32), weight[0].size,
+            found.no_bias if bias is None else bias, o, *found.window_tiles, lanes.rows,
+            found.row_step, qq, y, index,
         )  # fmt: skip
         return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
-    room = (p * q + 1) * found.pitch + 2 * PANEL + conv.height * conv.width * c * copies
+    columns = -(-o // PANEL) * PANEL * weight[0].size
+    room = (p * q + 1) * found.pitch + 2 * PANEL + columns + conv.height * conv.width * c * copies
     scalar = scalar_of(x)
     loops.convolve_pool.of(T=scalar, WR=filter[0], WS=filter[1])(
         tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
         conv.width, copies,
-        empty((tasks * room,), np.float32), room, found.phase, pack_forward(weight, 1), o,
-        found.pitch, bias,
+        empty((tasks * room,), np.float32), room, found.phase, weight,
+        *weight.shape[2:], *steps_of(weight), o, found.pitch, bias,
         tiles.addresses(), p, q, *pool_stride, *pool_padding, pp, qq, y, index,
     )  # fmt: skip
     return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
@@ -96,7 +97,10 @@ def conv2_relu_max_pool2_back_native(
         (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
     )
     conv, (pp, qq), sparse = found.conv, found.size, found.sparse
-    dy, index = (np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in (dy, index))
+    index = np.ascontiguousarray(index.transpose(0, 2, 3, 1))
+    (_, dy_o, dy_row, dy_pixel), dy_last = strides_of(dy)
+    if not (dy_last or dy.flags.c_contiguous):
+        dy, dy_o, dy_pixel = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)), 1, o
     strides, copies = image_strides(x, conv)
     scalar, length, block = scalar_of(x), weight[0].size, sparse.block
     parts = max(1, min(n, SHARES))
@@ -104,13 +108,13 @@ def conv2_relu_max_pool2_back_native(
     back = found.back
     weights = dx = None
     if needs_dx:
-        weights, dx = spread_weight(weight, back), empty((n, h, w, c), x.dtype)
+        weights, dx = spread(weight, back), empty((n, h, w, c), x.dtype)
     room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pp * qq * (3 * o + 2) + PANEL
     loops.scatter_pool.of(T=scalar, WS=filter[1])(
         parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
         conv.width, copies,
-        empty((parts * room,), np.float32), room, found.margin, dy, index, pp * qq, o, found.starts,
-        found.down, found.right,
+        empty((parts * room,), np.float32), room, found.margin, dy, dy_o, dy_pixel, index, pp * qq,
+        o, found.starts, found.down, found.right,
         sparse.line, sparse.chunks, len(sparse.chunks), block, sums, biases, int(needs_dx),
         back.bases, -back.down,
         -back.right, back.pitch, back.regions, len(back.regions), weights, dx,
@@ -125,6 +129,52 @@ def conv2_relu_max_pool2_back_native(
 
 class Pooled:
     """What the fused op needs to know that depends on shapes alone."""
+
+    def plan_windows(self, image, filter, stride, dilation, window, pool_stride, pool_padding):
+        """Window tiles for few outputs: where in an image taps, places and next windows lie."""
+        (c, _, _), (o, _, r, s), line = image, filter, self.conv.width * image[0]
+        most = outputs_of(window)
+        self.few = o < PANEL and most > 0 and pool_padding == (0, 0)
+        if not self.few:
+            return
+        taps = (
+            np.arange(c)[:, None, None]
+            + dilation[0] * line * np.arange(r)[:, None]
+            + dilation[1] * c * np.arange(s)
+        )
+        places = stride[0] * line * np.arange(window[0])[:, None] + stride[1] * c * np.arange(
+            window[1]
+        )
+        self.taps = (taps.ravel() * LANES).astype(np.int64)
+        step = pool_stride[1] * stride[1] * c * LANES
+        self.window_plan = np.array(
+            [c * r, self.taps.ctypes.data, step, taps.size, o * LANES, *places.ravel() * LANES],
+            np.int64,
+        )
+        self.window_tiles = window_tiles.addresses(window, s), most
+        self.no_bias = np.zeros(o, np.float32)
+        self.rows_down = pool_stride[0] * stride[0]
+        self.row_step = self.rows_down * line * LANES
+        self.reach = (window[0] - 1) * stride[0] + dilation[0] * (r - 1) + 1
+        self.few_outputs, self.line, self.work = o, line, taps.size * places.size * o
+        self.lanes = cache(self.lanes)
+
+    def lanes(self, n, threads):
+        """How images are cut into strips, a lane each; None where vectors would stay empty."""
+        (pp, qq), best = self.size, None
+        for rows in range(1, pp + 1) if self.few and n * pp >= LANES else ():
+            height = (rows - 1) * self.rows_down + self.reach
+            size, count = height * self.line, rows * qq * self.few_outputs
+            if pp % rows or size < LANES or count < 4 * LANES:
+                continue
+            groups = -(-n * (pp // rows) // LANES)
+            cost = -(-groups // threads) * (rows * qq * self.work + 4 * size)
+            if best is None or cost < best.cost:
+                best = Pooled()
+                best.cost, best.rows, best.strips, best.height = cost, rows, pp // rows, height
+                best.down, best.tasks = rows * self.rows_down, min(groups, 4 * threads)
+                best.room = (size + 2 * count + max(size, count)) * LANES
+        return best
 
 
 @cache
@@ -157,27 +207,8 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
         + PANEL
     )
     found.sparse = sparse_geometry(filter, dilation, line)
-    found.plane = (
-        (-(-((p - 1) * conv.width + q) // PANEL) + 1) * PANEL
-        + (conv.height - p) * conv.width
-        + conv.width
-    )
-    few = (
-        o < LANES
-        and stride == (1, 1)
-        and pool_padding == (0, 0)
-        and o * (found.size[1] + LANES) <= loops.LINE
-    )
-    found.planes = plane_plan(filter, dilation, conv, found.plane) if few else None
+    found.plan_windows(image, filter, stride, dilation, window, pool_stride, pool_padding)
     return found
-
-
-def plane_plan(filter, dilation, conv, plane):
-    """The plan whose rows are outputs and whose vectors are pixels side by side."""
-    o, c, r, s = filter
-    rows, outputs = (np.arange(o, dtype=np.int64) * step for step in (c * r * s, plane))
-    loop = [c, r * s, conv.height * conv.width, r, s, dilation[0] * conv.width, s, 1, dilation[1]]
-    return phase_words([(loop, rows, outputs, 0, 0, 0, 0)], tiles.ROW_BIAS)[0], rows, outputs
 
 
 @cache
@@ -193,7 +224,7 @@ def sparse_geometry(filter, dilation, line):
     for row in range(0, r, high):
         for vector in range(0, total, wide):
             rows, vectors = min(high, r - row), min(wide, total - vector)
-            tile = tiles.sparse_address(rows, vectors)
+            tile = sparse_address(rows, vectors)
             chunks.append((tile, row * found.line + vector * LANES, found.block, vectors * LANES))
             inside = np.arange(rows * vectors * LANES).reshape(rows, vectors * LANES)
             positions[row : row + rows, vector * LANES : (vector + vectors) * LANES] = (
@@ -222,7 +253,9 @@ def back_geometry(filter, stride, dilation, window, line, pixels):
     vectors = -(-run // LANES)
     found.pitch = before * c + vectors * LANES
     found.shape = (o, found.high + above, found.pitch)
-    found.inside = (slice(above, found.high, dilation[0]), before * c, s, c, dilation[1])
+    found.inside = (
+        above * found.pitch + before * c, dilation[0] * found.pitch, dilation[1] * c
+    )  # fmt: skip
     found.down, found.right = stride[0] * found.pitch, stride[1] * c
     bases = np.arange(o) * found.shape[1] * found.pitch + above * found.pitch + before * c
     found.bases = np.tile(bases.astype(np.int32), pixels)
@@ -231,16 +264,24 @@ def back_geometry(filter, stride, dilation, window, line, pixels):
     regions = []
     for row in range(0, found.high, high):
         for vector in range(0, vectors, wide):
-            tile = tiles.sparse_address(min(high, found.high - row), min(wide, vectors - vector))
+            tile = sparse_address(min(high, found.high - row), min(wide, vectors - vector))
             regions.append((tile, row * found.pitch + vector * LANES, row * line + vector * LANES))
     found.regions = np.array(regions, np.int64)
     return found
 
 
-def spread_weight(weight, back):
+def spread(weight, back):
     """The weight (O, C, R, S) -> (O, rows, S * C) with zeros around and between."""
-    rows, start, s, c, step = back.inside
-    spread = np.zeros(back.shape, np.float32)
-    taps = spread[:, rows, start : start + ((s - 1) * step + 1) * c]
-    taps.reshape(*taps.shape[:2], -1, c)[:, :, ::step] = weight.transpose(0, 2, 3, 1)
-    return spread
+    o, rows, pitch = back.shape
+    out = empty((o * rows * pitch,), np.float32)
+    tasks = shares(o, 4 * out.size)
+    loops.spread_weight.of(T=scalar_of(weight))(
+        tasks, tasks, *weight.shape, *steps_of(weight), weight, rows * pitch, *back.inside, out
+    )
+    return out
+
+
+def steps_of(array):
+    """Strides in elements."""
+    size = array.itemsize
+    return [step // size for step in array.strides]

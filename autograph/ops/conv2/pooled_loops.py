@@ -6,25 +6,22 @@ one channel become a list of (value, window of x), which sparse tiles add into t
 weight and of x, without a gradient of the convolution's output.
 """
 
-from ...backends.host.jit import kernel
-from ...backends.host.language import (
+from ...backends.host.intrinsics import (
     address,
     array,
     as_pointer,
     bits,
     call,
-    f32,
     from_bits,
-    i32,
-    i64,
     pointer,
-    u8,
-)
-from ...backends.host.tiles import _VECTORS, LANES, PANEL, ROWS, multiply_rows
+)  # fmt: skip
+from ...backends.host.jit import kernel
+from ...backends.host.lanes import bytes_from_lanes, from_lanes, to_lanes
+from ...backends.host.product import pack_panel
+from ...backends.host.scalars import f32, i32, i64, u8
+from ...backends.host.tiles import LANES, PANEL, multiply_rows
+from ...backends.host.window_tiles import DEAD
 from .native_loops import COUNT, DEPTH, copy_image
-
-LINE = 1024  # pooled pixels of one row, all outputs, that fit the stack
-DEAD = 255  # the place in a window that nothing reaches: relu stopped it
 
 
 @kernel
@@ -32,15 +29,23 @@ def convolve_pool(
     task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
     x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
-    phase: i64, columns: f32, o: int, pitch: int, bias: int, tile: i64,
-    p: int, q: int, stride_r: int, stride_s: int, pad_r: int, pad_s: int, pp: int, qq: int, y: "T",
-    index: u8,
+    phase: i64, weight: "T", r: int, s: int, w_o: int, w_c: int, w_r: int, w_s: int, o: int,
+    pitch: int, bias: int, tile: i64, p: int, q: int, stride_r: int, stride_s: int, pad_r: int,
+    pad_s: int, pp: int, qq: int, y: "T", index: u8,
 ):  # fmt: skip
     """y, index = relu and max_pool of the convolution; windows are WR x WS."""
     room = scratch + task * room_size
     # the bias as long as the rows of room, which then need no partial stores
-    start = room + p * q * pitch
-    image = start + (pitch + PANEL)
+    start, depth = room + p * q * pitch, phase[DEPTH]
+    columns = start + (pitch + PANEL)
+    image = columns + (o + PANEL - 1) // PANEL * depth * PANEL
+    panel = 0
+    while panel * PANEL < o:
+        pack_panel(
+            weight + panel * PANEL * w_o, o - panel * PANEL, PANEL, r, s, c, w_r, w_s, w_c, w_o,
+            columns + panel * depth * PANEL,
+        )  # fmt: skip
+        panel += 1
     for k in range(pitch):
         start[k] = 0.0
     if bias != 0:
@@ -52,18 +57,9 @@ def convolve_pool(
             copy_image(x + n * x_n, c, h, w, x_c, x_h, x_w, top, left, height, width, image)
             a = address(image)
         multiply_rows(
-            tile,
-            phase,
-            a,
-            address(columns),
-            address(room),
-            4,
-            address(start),
-            0,
-            phase[COUNT],
-            pitch,
-            phase[DEPTH],
-        )
+            tile, phase, a, address(columns), address(room), 4, address(start), 0, phase[COUNT],
+            pitch, depth,
+        )  # fmt: skip
         end = (n + 1) * pp * qq * o
         for i in range(pp):
             for j in range(qq):
@@ -77,18 +73,9 @@ def convolve_pool(
                     while (k < o) & (there + k + LANES <= end):
                         for lane in range(LANES):
                             largest(
-                                here,
-                                k + lane,
-                                0,
-                                WR,
-                                0,
-                                WS,
-                                q * pitch,
-                                pitch,
-                                y,
-                                index,
+                                here, k + lane, 0, WR, 0, WS, q * pitch, pitch, y, index,
                                 there + k + lane,
-                            )
+                            )  # fmt: skip
                         k += LANES
                     while k < o:
                         largest(here, k, 0, WR, 0, WS, q * pitch, pitch, y, index, there + k)
@@ -99,18 +86,9 @@ def convolve_pool(
                     here = room + (row * q + column) * pitch
                     for k in range(o):
                         largest(
-                            here,
-                            k,
-                            first_r,
-                            last_r,
-                            first_s,
-                            last_s,
-                            q * pitch,
-                            pitch,
-                            y,
-                            index,
+                            here, k, first_r, last_r, first_s, last_s, q * pitch, pitch, y, index,
                             there + k,
-                        )
+                        )  # fmt: skip
 
 
 def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, there):
@@ -128,68 +106,65 @@ def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, th
 
 
 @kernel
-def convolve_pool_planes(
-    task, tasks: int, images: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int, x_h: int,
-    x_w: int,
-    top: int, left: int, height: int, width: int, scratch: f32, room_size: int,
-    plan: i64, weight: f32, o: int, plane: int, bias: int, tile: i64,
-    p: int, q: int, stride_r: int, pp: int, qq: int, y: "T", index: u8,
+def convolve_pool_lanes(
+    task, tasks: int, units: int, strips: int, x: "T", x_n: int, c: int, h: int, w: int, x_c: int,
+    x_h: int, x_w: int, top: int, left: int, height: int, width: int, down: int, copies: int,
+    scratch: f32, room_size: int, plan: i64, weight: f32, length: int, bias: f32, o: int,
+    tile: i64, most: int, rows: int, row_step: int, qq: int, y: "T", index: u8,
 ):  # fmt: skip
-    """The same for few outputs and pooling without padding: vectors hold pixels, and rows are
-    outputs."""
-    room = scratch + task * room_size
-    image = room + o * plane
-    best, places, pitch = array(f32, LINE), array(u8, LINE), (qq + LANES - 1) // LANES * LANES
-    for i in range(c * height * width, c * height * width + plane):
-        image[i] = 0.0  # windows of pixels beyond the last end here
-    for n in range(task * images // tasks, (task + 1) * images // tasks):
-        for k in range(c):
-            copy_image(
-                x + (n * x_n + k * x_c), 1, h, w, 1, x_h, x_w, top, left, height, width,
-                image + k * height * width
-            )  # fmt: skip
-        start, pixels = 0, (p - 1) * width + q
-        while start < pixels:
-            row = 0
-            while row < o:
-                rows = min(ROWS, o - row)
-                added = bias + 4 * row if bias != 0 else 0
-                call(
-                    tile[_VECTORS * (ROWS + 1) - ROWS - 2 + rows],
-                    plan,
-                    weight,
-                    image + start,
-                    room + start,
-                    added,
-                    PANEL,
-                    row,
+    """The same for few outputs: a lane of vectors is a strip of an image, `rows` of y high."""
+    size, count = height * width * c, rows * qq * o
+    image = scratch + task * room_size
+    values = image + size * LANES
+    index_values = values + count * LANES
+    copied = index_values + count * LANES
+    places = as_pointer(i32, index_values)
+    sources, targets = array(i64, LANES), array(i64, LANES)
+    groups = (units + LANES - 1) // LANES
+    for group in range(task * groups // tasks, (task + 1) * groups // tasks):
+        for lane in range(LANES):
+            unit = min(group * LANES + lane, units - 1)
+            n, first = unit // strips, unit % strips * down
+            sources[lane] = address(x + n * x_n + first * width * c)
+            if copies:
+                here = copied + lane * size
+                copy_image(
+                    x + n * x_n, c, h, w, x_c, x_h, x_w, top - first, left, height, width, here
                 )
-                row += rows
-            start += PANEL
-        for i in range(pp):
-            there = (n * pp + i) * qq * o
-            for k in range(o):
-                here, j = room + (k * plane + i * stride_r * width), 0
-                while j < qq:  # whole vectors: single lanes would branch on the unforeseeable
-                    for lane in range(LANES):
-                        largest(
-                            here + (j + lane) * STRIDE,
-                            0,
-                            0,
-                            WR,
-                            0,
-                            WS,
-                            width,
-                            1,
-                            best,
-                            places,
-                            k * pitch + j + lane,
-                        )
-                    j += LANES
-            for j in range(qq):
-                for k in range(OUTPUTS):
-                    y[there + j * OUTPUTS + k] = best[k * pitch + j]
-                    index[there + j * OUTPUTS + k] = places[k * pitch + j]
+                sources[lane] = address(here)
+            targets[lane] = address(index + unit * count)
+        at = 0
+        while at < size:
+            start = min(at, size - LANES)
+            to_lanes(sources, start, image + start * LANES)
+            at += LANES
+        for i in range(rows):
+            k = 0
+            while k < o:
+                outputs, there = min(most, o - k), (i * qq * o + k) * LANES
+                call(
+                    tile[outputs - 1], plan, image + i * row_step, weight + k * length, bias + k,
+                    values + there, index_values + there, qq,
+                )  # fmt: skip
+                k += outputs
+        at = 0
+        while at < count:
+            start = min(at, count - 4 * LANES)
+            bytes_from_lanes(places, targets, start)
+            at += 4 * LANES
+        for lane in range(LANES):
+            unit = min(group * LANES + lane, units - 1)
+            targets[lane] = address(copied + lane * count if WIDE else y + unit * count)
+        at = 0
+        while at < count:
+            start = min(at, count - LANES)
+            from_lanes(values, targets, start)
+            at += LANES
+        if WIDE:
+            for lane in range(LANES):
+                unit = min(group * LANES + lane, units - 1)
+                for i in range(count):
+                    y[unit * count + i] = copied[lane * count + i]
 
 
 @kernel
@@ -198,8 +173,8 @@ def scatter_pool(
     x_w: int,
     top: int, left: int, height: int, width: int, copies: int, scratch: f32, room_size: int,
     margin: int,
-    dy: "T", index: u8, pixels: int, o: int, starts: i32, down: int, right: int, line: int,
-    chunks: i64, chunk_count: int, block: int, sums: f32, biases: f32,
+    dy: "T", dy_o: int, dy_pixel: int, index: u8, pixels: int, o: int, starts: i32, down: int,
+    right: int, line: int, chunks: i64, chunk_count: int, block: int, sums: f32, biases: f32,
     has_dx: int, bases: i32, back_down: int, back_right: int, pitch: int, regions: i64,
     region_count: int, weights: f32,
     dx: "T",
@@ -226,7 +201,7 @@ def scatter_pool(
         if copies:
             copy_image(x + n * x_n, c, h, w, x_c, x_h, x_w, top, left, height, width, image)
             a = address(image)
-        entry_values(entries, dy + n * entries, index + n * entries, values)
+        entry_values(pixels, o, dy + n * entries, dy_o, dy_pixel, index + n * entries, values)
         entry_places(entries, index + n * entries, starts, down, right, offsets)
         for k in range(o):
             # so little work for an entry that leaving out dead ones does not pay
@@ -281,10 +256,16 @@ def scatter_pool(
                     result[i * w * c + j] = deltas[((i + top) * width + left) * c + j]
 
 
-def entry_values(entries, dy, index, values):
-    """dy where relu let something through, else 0."""
-    for i in range(entries):
-        values[i] = from_bits(i32(0) if index[i] == DEAD else bits(dy[i]))
+def entry_values(pixels, o, dy, dy_o, dy_pixel, index, values):
+    """dy where relu let something through, else 0: (pixel, output)."""
+    if dy_o == 1:
+        for i in range(pixels * o):
+            values[i] = from_bits(i32(0) if index[i] == DEAD else bits(dy[i]))
+    else:
+        for i in range(pixels):
+            for k in range(o):
+                value = dy[i * dy_pixel + k * dy_o]
+                values[i * o + k] = from_bits(i32(0) if index[i * o + k] == DEAD else bits(value))
 
 
 def entry_places(entries, index, starts, down, right, offsets):
@@ -293,6 +274,23 @@ def entry_places(entries, index, starts, down, right, offsets):
     for i in range(entries):
         place = i32(0) if index[i] == DEAD else index[i]
         offsets[i] = starts[i] + place // WS * rows + place % WS * columns
+
+
+@kernel
+def spread_weight(
+    task, tasks: int, o: int, c: int, r: int, s: int, w_o: int, w_c: int, w_r: int, w_s: int,
+    weight: "T", size: int, first: int, down: int, right: int, out: f32,
+):  # fmt: skip
+    """The weight (O, C, R, S) -> (O, rows, S * C), with zeros around and between taps."""
+    for k in range(task * o // tasks, (task + 1) * o // tasks):
+        there = out + k * size
+        for i in range(size):
+            there[i] = 0.0
+        for i in range(r):
+            for j in range(s):
+                for channel in range(c):
+                    place = first + i * down + j * right + channel
+                    there[place] = weight[k * w_o + channel * w_c + i * w_r + j * w_s]
 
 
 @kernel

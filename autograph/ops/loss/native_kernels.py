@@ -6,18 +6,21 @@ from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.functions import exp, log
 from ...backends.host.jit import kernel
-from ...backends.host.language import f32, f64, i64
 from ...backends.host.product import scalar_of
+from ...backends.host.scalars import f32, f64, i64
 from ...scalar_type import BF16, F32
 from . import check_classes, cross_entropy_loss, cross_entropy_loss_dx
 
-ROWS = 64  # of a task
+ROWS = 128  # of a task
 
 
 @kernel
-def losses(task, n: int, c: int, x: "T", target: i64, probability: f32, each: f32, wrong: i64):
+def losses(
+    task, tasks: int, n: int, c: int, x: "T", target: i64, probability: f32, each: f32,
+    wrong: i64, loss: "T",
+):  # fmt: skip
     """probability = softmax(x), each = log(sum(exp(x))) - x[target]; wrong = 1 + a row whose target
-    is no class."""
+    is no class. A single task also means."""
     for row in range(task * ROWS, min(n, (task + 1) * ROWS)):
         here, there = x + row * c, probability + row * c
         largest = here[0]
@@ -36,14 +39,21 @@ def losses(task, n: int, c: int, x: "T", target: i64, probability: f32, each: f3
             wrong[0] = row + 1
             chosen = 0
         each[row] = log(total) - (here[chosen] - largest)
+    if tasks == 1:
+        mean_of(n, each, loss)
 
 
 @kernel
-def mean(task, n: int, each: f32, out: "T"):
+def mean(task, n: int, each: f32, loss: "T"):
+    mean_of(n, each, loss)
+
+
+def mean_of(n, each, loss):
+    """The mean of n numbers, in order."""
     total = f64(0.0)
     for i in range(n):
         total += each[i]
-    out[0] = total / n
+    loss[0] = total / n
 
 
 @kernel
@@ -66,10 +76,12 @@ def cross_entropy_loss_native(x, target):
     )
     wrong = np.zeros((), np.int64)
     target = np.ascontiguousarray(target, np.int64)
-    losses.of(T=scalar)(-(-n // ROWS), n, c, x, target, probability, each, wrong)
+    tasks = max(1, -(-n // ROWS))
+    losses.of(T=scalar)(tasks, tasks, n, c, x, target, probability, each, wrong, loss)
     if wrong:
         check_classes(target, c)
-    mean.of(T=scalar)(1, n, each, loss)
+    if tasks != 1:
+        mean.of(T=scalar)(1, n, each, loss)
     return loss, probability
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
-from ...backends.host.language import i32, u8
 from ...backends.host.product import scalar_of, shares
+from ...backends.host.scalars import i32, u8
 from ...scalar_type import BF16, F32
 from . import max_pool2, max_pool2_dx
 

@@ -3,9 +3,10 @@
 import numpy as np
 
 from ...backends import NATIVE
+from ...backends.host.intrinsics import sqrt
 from ...backends.host.jit import kernel
-from ...backends.host.language import f32, f64, i64, sqrt
 from ...backends.host.product import scalar_of
+from ...backends.host.scalars import f32, f64, i64
 from ...scalar_type import BF16, F32
 from . import adam_update, sgd_update
 

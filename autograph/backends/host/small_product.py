@@ -1,0 +1,132 @@
+"""Products so small that every launch counts: each task packs the columns that it multiplies.
+
+Operands are float32, of any strides; a is read where it lies.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from . import pool
+from .intrinsics import array, call
+from .jit import kernel
+from .product import DIRECT, SMALL, one_loop, pack_panel
+from .scalars import f32, i64
+from .tiles import A2, FLAGS, LANES, N2, PANEL, PLAN, RELU, ROWS
+
+LARGEST = 1 << 16  # elements of a or of b: above, blocks for caches are worth a launch
+
+
+def is_small(m: int, n: int, k: int) -> bool:
+    """Whether a product (m, k) @ (k, n) is one of these."""
+    return k <= DIRECT and m * k <= LARGEST and k * n <= LARGEST
+
+
+@cache
+def columns_of(m: int, n: int, k: int, threads: int) -> tuple[int, int, int, int]:
+    """Blocks of rows and of columns, a task each, how many these are, and the room for packed
+    columns."""
+    panels, groups = -(-n // PANEL), -(-m // ROWS)
+    if m * n * k < SMALL:
+        return 1, 1, 1, panels * k * PANEL
+    n_blocks = min(panels, threads)
+    m_blocks = min(groups, threads // n_blocks)
+    return m_blocks, n_blocks, m_blocks * n_blocks, m_blocks * panels * k * PANEL
+
+
+def room_of(m: int, n: int, k: int) -> tuple[int, int, int, int]:
+    """The same for as many threads as there are."""
+    return columns_of(m, n, k, pool.get_num_threads())
+
+
+@kernel
+def multiply_small(
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, a: f32, a_row: int, a_k: int,
+    b: f32, b_k: int, b_j: int, bias: int, relu: int, c: f32, tile: i64, scratch: f32,
+):  # fmt: skip
+    """c = a @ b (+ bias, relu), a block of rows times a block of columns."""
+    m_task, n_task = task // n_blocks, task % n_blocks
+    groups, panels = (m + ROWS - 1) // ROWS, (n + PANEL - 1) // PANEL
+    first = m_task * groups // m_blocks * ROWS
+    last = min(m, (m_task + 1) * groups // m_blocks * ROWS)
+    columns = scratch + (m_task * panels) * k * PANEL
+    for panel in range(n_task * panels // n_blocks, (n_task + 1) * panels // n_blocks):
+        here, left = columns + panel * k * PANEL, n - panel * PANEL
+        pack_panel(b + panel * PANEL * b_j, left, PANEL, 1, 1, k, 0, 0, b_k, b_j, here)
+        added = bias + 4 * panel * PANEL if bias != 0 else 0
+        there = c + (first * n + panel * PANEL)
+        times_panel(
+            tile, a + first * a_row, a_row, a_k, here, there, n, last - first, min(PANEL, left), k,
+            added, RELU if relu != 0 else 0,
+        )  # fmt: skip
+
+
+@kernel
+def back_of_linear_relu(
+    task, weight_tasks: int, x_tasks: int, rows: int, inputs: int, outputs: int, dy: f32, y: f32,
+    x: f32, weight: f32, dx: f32, dweight: f32, dbias: f32, tile: i64, scratch: f32,
+):  # fmt: skip
+    """Of y = relu(x @ weight + bias): some tasks for dweight and dbias, the others for dx, each
+    with what of dy relu let through."""
+    if task < weight_tasks:
+        panels = (outputs + PANEL - 1) // PANEL
+        total = array(f32, PANEL)
+        for panel in range(task * panels // weight_tasks, (task + 1) * panels // weight_tasks):
+            here, first = scratch + panel * rows * PANEL, panel * PANEL
+            width = min(PANEL, outputs - first)
+            for j in range(PANEL):
+                total[j] = 0.0
+            for i in range(rows):
+                start, there = i * outputs + first, here + i * PANEL
+                if width == PANEL:
+                    for j in range(PANEL):
+                        value = 0.0 if y[start + j] <= 0.0 else dy[start + j]
+                        there[j] = value
+                        total[j] += value
+                else:
+                    for j in range(width):
+                        value = 0.0 if y[start + j] <= 0.0 else dy[start + j]
+                        there[j] = value
+                        total[j] += value
+                    for j in range(width, PANEL):
+                        there[j] = 0.0
+            for j in range(width):
+                dbias[first + j] = total[j]
+            times_panel(
+                tile, x, 1, inputs, here, dweight + first, outputs, inputs, width, rows, 0, 0
+            )
+    else:
+        panels, turn = (inputs + PANEL - 1) // PANEL, task - weight_tasks
+        deltas = scratch + ((outputs + PANEL - 1) // PANEL * rows * PANEL + turn * rows * outputs)
+        columns = scratch + (
+            (outputs + PANEL - 1) // PANEL * rows * PANEL + x_tasks * rows * outputs
+        )
+        for i in range(rows * outputs):
+            deltas[i] = 0.0 if y[i] <= 0.0 else dy[i]
+        for panel in range(turn * panels // x_tasks, (turn + 1) * panels // x_tasks):
+            here, first = columns + panel * outputs * PANEL, panel * PANEL
+            left = inputs - first
+            pack_panel(
+                weight + first * outputs, left, PANEL, 1, 1, outputs, 0, 0, 1, outputs, here
+            )
+            times_panel(
+                tile, deltas, outputs, 1, here, dx + first, inputs, rows, min(PANEL, left), outputs,
+                0, 0,
+            )  # fmt: skip
+
+
+def times_panel(tile, a, a_row, a_k, columns, c, c_row, m, width, k, bias, flags):
+    """m rows of a times one packed panel."""
+    plan, a_table, c_table = array(i64, PLAN), array(i64, ROWS), array(i64, ROWS)
+    one_loop(plan, a_row, a_k, c_row, a_table, c_table)
+    plan[N2] = k
+    plan[A2] = a_k
+    plan[FLAGS] = flags
+    choice, row = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1), 0
+    while row < m:
+        rows = min(ROWS, m - row)
+        call(
+            choice[rows - 1], plan, a + row * a_row, columns, c + row * c_row, bias, width, 0
+        )
+        row += rows
+
