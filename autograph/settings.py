@@ -107,6 +107,9 @@ def explain(cls: Any, error: ValidationError) -> str:
     """Pydantic's findings, one line a setting."""
     lines: dict[str, str] = {}
     for finding in error.errors():
+        own = finding.get("ctx", {}).get("error")
+        if isinstance(own, SettingsError):  # raised by the class itself, about several settings
+            return str(own)
         name, given, says = str(finding["loc"][0]), repr(finding["input"]), finding["msg"]
         if finding["type"] in ("missing", "missing_argument"):
             given, says = "missing", "this setting has no default"

@@ -109,13 +109,13 @@ def test_a_thread_that_fails_leaves_the_others_recording() -> None:
 
 
 def grown(run: Callable[[int], Any], *, steps: int) -> tuple[int, int]:
-    """Bytes and objects that so many steps leave behind, without the collector, once as many
+    """Bytes and objects that so many steps leave behind, without the collector, once others
     have filled what Python keeps of freed tuples."""
     tracemalloc.start()
     try:
         gc.collect()
         gc.disable()
-        run(steps)
+        run(3 * steps)
         size, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
         run(steps)
         objects = len(gc.get_objects()) - objects

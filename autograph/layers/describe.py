@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import CheckpointError, SettingsError
@@ -12,6 +14,8 @@ from .base import Layer
 from .builders import Builder
 from .declare import Declared
 
+# The classes given to the description under way, for the layers inside of combinations.
+_own: ContextVar[Mapping[str, Any]] = ContextVar("own", default=MappingProxyType({}))
 DEPTH = 64  # of nested layers; deeper is no model
 
 
@@ -27,7 +31,12 @@ def from_description(
     >>> from_description(Relu.builder().describe())
     ReluBuilder()
     """
-    return _builder_of(description, {each.__name__: each for each in layers}, "", 0)
+    own = {each.__name__: each for each in layers} or _own.get()
+    before = _own.set(own)
+    try:
+        return _builder_of(description, own, "", 0)
+    finally:
+        _own.reset(before)
 
 
 def _builder_of(given: Any, own: Mapping[str, Any], path: str, depth: int) -> Builder[Any]:

@@ -107,11 +107,8 @@ def _order(model: Layer, path: str) -> int:
 def _observe(model: Layer, rows: list[Row]) -> None:
     """Have each innermost layer of a blank model note a row when it runs."""
     for path, layer in model.named_layers().items():
-        if path and isinstance(layer._builder, Declared):
-            continue
-        if path or not isinstance(layer._builder, Declared):
-            forward = layer.forward
-            layer.__dict__["forward"] = _noting(path, layer, forward, rows)
+        if len(layer.named_layers()) == 1 and not isinstance(layer._builder, Declared):
+            layer.__dict__["forward"] = _noting(path, layer, layer.forward, rows)
 
 
 def _noting(path: str, layer: Layer, forward: Any, rows: list[Row]) -> Any:

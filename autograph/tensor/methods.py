@@ -179,6 +179,31 @@ class Methods(Operators, Arranging, Reducing):
         """x + weight * (other - x)."""
         return ops.lerp(self, other, weight)
 
-    def cross_entropy_loss(self, target: Any) -> Tensor:
-        """The mean cross entropy of scores (N, classes) and class indices (N,): a scalar."""
-        return ops.cross_entropy_loss(self, target)
+    def cross_entropy_loss(
+        self,
+        target: Any,
+        weight: Any = None,
+        *,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        reduction: str = "mean",
+    ) -> Tensor:
+        """The cross entropy of scores (N, classes, ...) and class indices (N, ...), or class
+        probabilities of the shape of the scores: the mean by default, a scalar.
+
+        `weight` (classes,) counts classes differently; targets equal to `ignore_index` do not
+        count; `label_smoothing` mixes that share of the uniform distribution in; `reduction` is
+        "mean", "sum" or "none".
+        """
+        plain = weight is None and ignore_index is None and not label_smoothing
+        if plain and reduction == "mean" and getattr(target, "shape", ()) != self.shape:
+            if len(self.shape) == 2:
+                return ops.cross_entropy_loss(self, target)
+        return ops.cross_entropy(
+            self,
+            target,
+            weight,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )

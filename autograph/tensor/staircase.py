@@ -298,6 +298,10 @@ def _apply_higher(
         return op(*ready, **settings)
     arrays = [each._array if isinstance(each, Tensor) else each for each in inputs]
     arrays, results = op.run(plan, arrays)  # type: ignore[assignment]
+    if op.writes:
+        _written(op, inputs)
+        if not op.outputs:
+            return None
     tensors = _tensors(op, plan, inputs, op.own(plan, results))
     nodes = [getattr(each, "node", None) for each in inputs]
     nodes += [None] * (len(arrays) - len(nodes))

@@ -1,5 +1,5 @@
-"""2-d convolution in NumPy's language: patches as a view, products by BLAS; and the naive
-reference that every kernel is tested against."""
+"""2-d convolution in NumPy's language: windows of images as the rows of one large product, channels
+innermost in memory; and the naive reference that every kernel is tested against."""
 
 from __future__ import annotations
 
@@ -9,71 +9,76 @@ from ...backends import CUPY, NUMPY, REFERENCE, namespace
 from . import conv2, conv2_dweight, conv2_dx, output_size
 
 
-def padded(x, padding):
-    """x with a border of zeros."""
-    (ph, pw) = padding
-    if not (ph or pw):
-        return x
+def rows_of(x, filter, stride, padding, dilation, groups):
+    """x (N, C, H, W) -> (G, N * P * Q, R * S * C / G): what each element of the output meets."""
+    xp = namespace(x)
+    (r, s), (sh, sw), (ph, pw), (dh, dw) = filter, stride, padding, dilation
     n, c, h, w = x.shape
-    wide = namespace(x).zeros((n, c, h + 2 * ph, w + 2 * pw), x.dtype)
-    wide[:, :, ph : ph + h, pw : pw + w] = x
-    return wide
-
-
-def patches_of(x, filter, stride, dilation):
-    """(N, C, H, W) -> (N, C, R, S, P, Q): a view of what each filter element meets."""
-    (r, s), (sh, sw), (dh, dw) = filter, stride, dilation
-    n, c, h, w = x.shape
-    p, q = (h - dh * (r - 1) - 1) // sh + 1, (w - dw * (s - 1) - 1) // sw + 1
-    bn, bc, bh, bw = x.strides
-    return namespace(x).lib.stride_tricks.as_strided(
-        x, (n, c, r, s, p, q), (bn, bc, bh * dh, bw * dw, bh * sh, bw * sw)
+    p, q = output_size((h, w), filter, stride, padding, dilation)
+    images = x.transpose(0, 2, 3, 1)
+    if ph or pw:
+        wide = xp.zeros((n, h + 2 * ph, w + 2 * pw, c), x.dtype)
+        wide[:, ph : ph + h, pw : pw + w] = images
+        images = wide
+    else:
+        images = xp.ascontiguousarray(images)
+    bn, bh, bw, bc = images.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        images,
+        (groups, n, p, q, r, s, c // groups),
+        (c // groups * bc, bn, bh * sh, bw * sw, bh * dh, bw * dw, bc),
     )
+    return windows.reshape(groups, n * p * q, r * s * (c // groups))
+
+
+def deltas_of(dy, groups):
+    """dy (N, O, P, Q) -> (G, N * P * Q, O / G)."""
+    n, outputs, p, q = dy.shape
+    rows = dy.transpose(0, 2, 3, 1).reshape(n * p * q, groups, outputs // groups)
+    return rows.swapaxes(0, 1)
 
 
 @conv2.kernel(NUMPY, CUPY)
 def conv2_arrays(x, weight, bias, *, stride, padding, dilation, groups):
-    xp = namespace(x)
-    n = x.shape[0]
     outputs, channels, r, s = weight.shape
-    patches = patches_of(padded(x, padding), (r, s), stride, dilation)
-    p, q = patches.shape[4:]
-    columns = patches.reshape(n, groups, channels * r * s, p * q)
-    rows = weight.reshape(groups, outputs // groups, channels * r * s)
-    y = xp.matmul(rows, columns).reshape(n, outputs, p, q)
+    p, q = output_size(x.shape[2:], (r, s), stride, padding, dilation)
+    parts = weight.reshape(groups, outputs // groups, channels, r, s).transpose(0, 3, 4, 2, 1)
+    parts = parts.reshape(groups, r * s * channels, outputs // groups)
+    rows = rows_of(x, (r, s), stride, padding, dilation, groups)
+    y = namespace(x).matmul(rows, parts).swapaxes(0, 1).reshape(x.shape[0], p, q, outputs)
     if bias is not None:
-        y += bias[:, None, None]
-    return y
+        y += bias
+    return y.transpose(0, 3, 1, 2)
 
 
 @conv2_dx.kernel(NUMPY, CUPY)
 def conv2_dx_arrays(dy, weight, *, size, stride, padding, dilation, groups):
+    """One product for each element of the filter, added where that element lay."""
     xp = namespace(dy)
     (h, w), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
     n, outputs, p, q = dy.shape
     _, channels, r, s = weight.shape
-    rows = weight.reshape(groups, outputs // groups, channels * r * s).swapaxes(1, 2)
-    columns = xp.matmul(rows, dy.reshape(n, groups, outputs // groups, p * q))
-    columns = columns.reshape(n, groups * channels, r, s, p, q)
-    dx = xp.zeros((n, groups * channels, h + 2 * ph, w + 2 * pw), dy.dtype)
+    deltas = xp.ascontiguousarray(deltas_of(dy, groups))
+    parts = weight.reshape(groups, outputs // groups, channels, r, s).transpose(3, 4, 0, 1, 2)
+    parts = xp.ascontiguousarray(parts)
+    dx = xp.zeros((n, h + 2 * ph, w + 2 * pw, groups, channels), dy.dtype)
     for i in range(r):
         for j in range(s):
             i0, j0 = i * dh, j * dw
-            dx[:, :, i0 : i0 + sh * p : sh, j0 : j0 + sw * q : sw] += columns[:, :, i, j]
-    return xp.ascontiguousarray(dx[:, :, ph : ph + h, pw : pw + w])
+            part = xp.matmul(deltas, parts[i, j]).reshape(groups, n, p, q, channels)
+            dx[:, i0 : i0 + sh * p : sh, j0 : j0 + sw * q : sw] += part.transpose(1, 2, 3, 0, 4)
+    inside = dx.reshape(*dx.shape[:3], groups * channels)[:, ph : ph + h, pw : pw + w]
+    return xp.ascontiguousarray(inside).transpose(0, 3, 1, 2)
 
 
 @conv2_dweight.kernel(NUMPY, CUPY)
 def conv2_dweight_arrays(dy, x, *, filter, stride, padding, dilation, groups):
     xp = namespace(dy)
-    n, outputs, p, q = dy.shape
-    r, s = filter
-    channels = x.shape[1] // groups
-    patches = patches_of(padded(x, padding), filter, stride, dilation)[..., :p, :q]
-    columns = patches.reshape(n, groups, channels * r * s, p * q)
-    deltas = dy.reshape(n, groups, outputs // groups, p * q)
-    dweight = xp.matmul(deltas, columns.swapaxes(2, 3)).sum(axis=0, dtype=dy.dtype)
-    return dweight.reshape(outputs, channels, r, s)
+    outputs, (r, s), channels = dy.shape[1], filter, x.shape[1] // groups
+    rows = rows_of(x, filter, stride, padding, dilation, groups)
+    dweight = xp.matmul(rows.swapaxes(1, 2), deltas_of(dy, groups))
+    dweight = dweight.reshape(groups, r, s, channels, outputs // groups).transpose(0, 4, 3, 1, 2)
+    return xp.ascontiguousarray(dweight).reshape(outputs, channels, r, s)
 
 
 # -- the reference: the definition, element by element ---------------------------------

@@ -39,15 +39,20 @@ def max_pool2_arrays(x, *, filter, stride, padding):
     size = [(n + 2 * p - f) // s + 1 for n, f, s, p in
             zip(x.shape[2:], filter, stride, padding, strict=True)]
     wide = bordered(x, padding, _lowest(x.dtype))
-    slices = list(window_slices(filter, stride, size))
-    _, rows, columns = slices[0]
-    y = wide[:, :, rows, columns].copy()
-    index = xp.zeros(y.shape, index_type(filter).dtype)
-    for position, rows, columns in slices[1:]:
+    (r, s), (sh, sw), (p, q) = filter, stride, size
+    tall = wide[:, :, : sh * p : sh]
+    for i in range(1, r):  # rows first, which lie side by side
+        tall = xp.maximum(tall, wide[:, :, i : i + sh * p : sh])
+    y = tall[:, :, :, : sw * q : sw]
+    for j in range(1, s):
+        y = xp.maximum(y, tall[:, :, :, j : j + sw * q : sw])
+    y = y.copy("K") if s == 1 else y  # else it would be a view
+    index = xp.zeros_like(y, index_type(filter).dtype)
+    has_nan = y.dtype.kind == "f" and bool((y != y).any())
+    for position, rows, columns in reversed(list(window_slices(filter, stride, size))):
         part = wide[:, :, rows, columns]
-        better = (part > y) | ((part != part) & (y == y))
-        xp.copyto(y, part, where=better)
-        xp.copyto(index, index.dtype.type(position), where=better)
+        wins = (part == y) | (part != part) if has_nan else part == y
+        xp.copyto(index, index.dtype.type(position), where=wins)
     if padding != (0, 0):
         _leave_border(xp, x, y, index, filter, stride, padding)
     return y, index
@@ -70,10 +75,16 @@ def max_pool2_dx_arrays(dy, index, *, size, filter, stride, padding):
     n, c, p, q = dy.shape
     tall = max(h + 2 * ph, (p - 1) * stride[0] + filter[0])
     wide = max(w + 2 * pw, (q - 1) * stride[1] + filter[1])
-    dx = xp.zeros((n, c, tall, wide), dy.dtype)
+    dx = xp.zeros((n, tall, wide, c), dy.dtype)
+    dy, index = (xp.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in (dy, index))
+    overlap = stride[0] < filter[0] or stride[1] < filter[1]
     for position, rows, columns in window_slices(filter, stride, (p, q)):
-        dx[:, :, rows, columns] += xp.where(index == position, dy, 0)
-    return xp.ascontiguousarray(dx[:, :, ph : ph + h, pw : pw + w])
+        here = index == position
+        if overlap:
+            dx[:, rows, columns] += xp.where(here, dy, dy.dtype.type(0))
+        else:
+            xp.copyto(dx[:, rows, columns], dy, where=here)
+    return xp.ascontiguousarray(dx[:, ph : ph + h, pw : pw + w]).transpose(0, 3, 1, 2)
 
 
 @max_pool2_pick.kernel(NUMPY, CUPY)
