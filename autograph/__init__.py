@@ -38,7 +38,9 @@ from .tensor import (
 if TYPE_CHECKING:
     from . import data, layers, metrics, optim, testing
     from .backends.host.pool import get_num_threads, set_num_threads
+    from .capturing import capture
     from .checkpoint import Checkpoint, load, save
+    from .profiler import profile
     from .train import evaluate, fit
 
 __version__ = "0.1.0"
@@ -46,12 +48,14 @@ __version__ = "0.1.0"
 # Names that cost time to import, by the module that holds them: loaded when first used.
 _LATER = {
     "Checkpoint": "checkpoint",
+    "capture": "capturing",
     "evaluate": "train",
-    "get_num_threads": "backends.host.pool",
-    "set_num_threads": "backends.host.pool",
     "fit": "train",
+    "get_num_threads": "backends.host.pool",
     "load": "checkpoint",
+    "profile": "profiler",
     "save": "checkpoint",
+    "set_num_threads": "backends.host.pool",
 }
 _ROOMS = ("data", "layers", "metrics", "optim", "testing")
 
@@ -70,6 +74,7 @@ __all__ = [
     "ScalarType",
     "Tensor",
     "arange",
+    "capture",
     "data",
     "enable_grad",
     "errors",
@@ -90,6 +95,7 @@ __all__ = [
     "ops",
     "optim",
     "pointwise",
+    "profile",
     "random_normal",
     "random_uniform",
     "save",

@@ -11,6 +11,7 @@ from . import ops
 from .device import Device
 from .op import Op
 from .tensor import Tensor
+from .tensor.staircase import version_of
 
 
 class Trial(NamedTuple):
@@ -20,6 +21,14 @@ class Trial(NamedTuple):
     written: list[Any]  # Written: tensor, array, and its values before
     after: list[Any]
     outputs: list[Any] | None
+    read: list[tuple[ref[Tensor], int]]  # what it only read, and the versions of that
+
+    def is_stale(self) -> bool:
+        """Whether what it read has changed since, so that a replay would answer something else."""
+        return any(
+            (tensor := each()) is None or version_of(tensor).count != count
+            for each, count in self.read
+        )
 
 
 class Recording:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from .capture import capture
+from .capturing import capture
 from .data.dataset import Batch, Dataset, as_dataset
 from .data.feed import Feed
 from .device import Device
@@ -113,7 +114,6 @@ def _epochs(
 ) -> Iterator[Report]:
     model, optimizer, meter = guard.model, guard.optimizer, guard.meter
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
-    keeper = Keeper(guard, None if run is None else Folder(run))
 
     def train_step(batch: Batch) -> None:
         scores = model(batch.inputs)
@@ -157,6 +157,7 @@ def _epochs(
             watch(name, done, count)
 
     count = -(-len(train) // now.batch_size)
+    keeper = Keeper(guard, None if run is None else Folder(run))
     try:
         if run is not None:
             now = keeper.resume(now, _config(guard, train, test, test_batch_size, now))
@@ -171,7 +172,7 @@ def _epochs(
                     test_pass(None, watch if keeper.is_idle else told_test, 0)
                     tested = meter.read()
                 score = _score(tested or trained)
-                best = now.best is None or score > now.best
+                best = isfinite(score) and (now.best is None or score > now.best)
                 now = now.after_epoch(score if best else now.best)
                 keeper.after_epoch(now, best, _told(trained, tested))
             rate = samples / seconds

@@ -14,7 +14,7 @@ from .device import Device
 from .graph import Leaf
 from .op import Op
 from .tensor import Tensor
-from .tensor.staircase import apply
+from .tensor.staircase import apply, version_of
 
 
 class Written(NamedTuple):
@@ -70,6 +70,16 @@ class Watch:
     def left(self) -> list[Tensor]:
         """The tensors that were made and still live."""
         return [each for made in self._made.values() if (each := made()) is not None]
+
+    def only_read(self) -> list[tuple[ref[Tensor], int]]:
+        """The tensors that were there before and not written, with their versions."""
+        found = [(ref(each), each) for each in self.external.values()]
+        self.external.clear()
+        return [
+            (weak, version_of(each).count)
+            for weak, each in found
+            if id(each._array) not in self._written
+        ]
 
     def held(self, buffers: Sequence[Tensor]) -> list[tuple[ref[Tensor], Any]]:
         """The tensors that were there before and live on, with their arrays."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import autograph as ag
-from autograph.capture import capture
+from autograph.capturing import capture
 from autograph.device import Device
 from autograph.optim import SGD
 from examples.mnist.lenet5 import LeNet5

@@ -60,6 +60,9 @@ def loop(kind: str, lanes: int, sums: int) -> str:
     return "\n".join([*lines, f"  %y0 = extractelement {v} {total}, i32 0", "  ret float %y0", "}"])
 
 
+_engines: list[Any] = []  # they own the compiled code
+
+
 @cache
 def compiled(kind: str) -> tuple[Any, int]:
     """The loop as a function that releases the GIL, and its floating point operations a step."""
@@ -74,7 +77,7 @@ def compiled(kind: str) -> tuple[Any, int]:
     engine = jit.binding.create_mcjit_compiler(code, machine)
     engine.finalize_object()
     run = CFUNCTYPE(c_float, c_int64, c_float)(engine.get_function_address("multiply"))
-    run.engine = engine
+    _engines.append(engine)
     return run, 2 * lanes * sums * (2 if kind == "bf16" else 1)
 
 
@@ -94,7 +97,8 @@ def multiply(kind: str) -> Any:
         return (lambda: a @ a), 2 * SIDE**3
     count = cores()
     pool = ThreadPoolExecutor(count)
-    return (lambda: list(pool.map(run, [STEPS] * count, [1e-3] * count))), STEPS * operations * count
+    operations *= STEPS * count
+    return (lambda: list(pool.map(run, [STEPS] * count, [1e-3] * count))), operations
 
 
 def stream() -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,14 @@ MODES = ("forward", "forward and backward")
 
 def operands(size: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return tuple(rng.uniform(0.5, 2.0, size).astype(np.float32) for _ in range(2))
+    x, y = (rng.uniform(0.5, 2.0, size).astype(np.float32) for _ in range(2))
+    return x, y
 
 
 def runs_of(x: Any, y: Any, seed: Any, no_grad: Any) -> dict[str, Callable[[], Any]]:
     """Every op on leaves x and y, by name and mode."""
-    ops: dict[str, Callable[[], Any]] = {
-        name: lambda name=name: getattr(x, name)() for name in UNARY
-    }
-    ops |= {name: lambda op=op: op(x, y) for name, op in BINARY.items()}
+    ops: dict[str, Callable[[], Any]] = {name: getattr(x, name) for name in UNARY}
+    ops |= {name: partial(op, x, y) for name, op in BINARY.items()}
 
     def infer(op: Any) -> None:
         with no_grad():
@@ -47,8 +47,8 @@ def runs_of(x: Any, y: Any, seed: Any, no_grad: Any) -> dict[str, Callable[[], A
 
     found: dict[str, Callable[[], Any]] = {}
     for name, op in ops.items():
-        found[f"{name}, {MODES[0]}"] = lambda op=op: infer(op)
-        found[f"{name}, {MODES[1]}"] = lambda op=op: back(op)
+        found[f"{name}, {MODES[0]}"] = partial(infer, op)
+        found[f"{name}, {MODES[1]}"] = partial(back, op)
     return found
 
 

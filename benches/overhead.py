@@ -1,4 +1,4 @@
-"""What the tape costs: microseconds of an op on eight numbers, forward and backward, beside torch's.
+"""What the tape costs: microseconds of an op on eight numbers, forward and backward; and torch's.
 
 A chain of ops of a few numbers each, in which arithmetic hardly counts: the time of one op without
 recording, recorded, and recorded and walked back. `python -m benches.overhead`.
@@ -61,8 +61,8 @@ def autograph_chains() -> Any:
     import autograph as ag
 
     x, w, m = numbers()
-    leaves = (ag.Tensor(each, requires_grad=True) for each in (w, m))
-    return chains(ag.Tensor(x), *leaves, ag.no_grad, ag.Tensor(x))
+    leaf = lambda array: ag.Tensor(array, requires_grad=True)  # noqa: E731
+    return chains(ag.Tensor(x), leaf(w), leaf(m), ag.no_grad, ag.Tensor(x))
 
 
 def torch_chains() -> Any:

@@ -169,7 +169,7 @@ def serve(target: str, settings: dict[str, Any]) -> None:
 def block(run: Run, steps: int, seconds: float) -> list[float]:
     """Times of one step each, from runs of `steps` steps, for about so long."""
     run()
-    times = []
+    times: list[float] = []
     end = perf_counter() + seconds
     while not times or perf_counter() < end:
         start = perf_counter()

@@ -177,10 +177,18 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 def test_minutes_are_heeded(tmp_path: Path) -> None:
-    with pytest.raises(Enough):
-        list(training(Run(tmp_path, every_minutes=1e-9, keep=99), watch=ends_at(9, fail)))
+    stop = ends_at(9, fail)
 
-    assert 2 <= len(steps(tmp_path))
+    def watch(name: str, done: int, count: int) -> None:
+        for thread in threading.enumerate():
+            if thread.name == "autograph-save":
+                thread.join()  # while a checkpoint is written no other is due
+        stop(name, done, count)
+
+    with pytest.raises(Enough):
+        list(training(Run(tmp_path, every_minutes=1e-9, keep=99), watch=watch))
+
+    assert [*range(1, 10)] == steps(tmp_path)
 
 
 # -- what does not fit -----------------------------------------------------------------
@@ -328,9 +336,7 @@ def test_a_folder_that_cannot_be_written_is_told(
         "_temporary",
         lambda target: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied")),
     )
-    with pytest.raises(
-        CheckpointError, match=r"permission denied\n(.*)\n  save where"
-    ):
+    with pytest.raises(CheckpointError, match=r"permission denied\n(.*)\n  save where"):
         Net.build().save(tmp_path / "f")
     with pytest.raises(CheckpointError, match="make the folder first"):
         atomic.write_whole(tmp_path / "absent" / "f", [])
@@ -389,6 +395,16 @@ def test_a_batch_with_a_nan_is_left_out(tmp_path: Path, monkeypatch: pytest.Monk
     assert "step 7, epoch 1, batch 7" in next(
         each["what"] for each in events(tmp_path) if each["event"] == "skip"
     )
+
+
+def test_a_run_that_ignores_a_nan_goes_on_too(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 10, "nan_policy": "ignore"}
+    run = Run(tmp_path, every_steps=1)
+    with pytest.raises(Enough):
+        next(fit(*state(), broken(7), run=run, watch=ends_at(9, fail), **settings))
+    reports = list(fit(*state(), broken(7), run=run, **settings))
+
+    assert [True, True] == [np.isnan(each.train.loss) for each in reports]
 
 
 def test_a_nan_can_be_ignored() -> None:
@@ -462,6 +478,22 @@ def test_a_signal_waits_for_the_step_and_the_state_is_saved(
     assert "interrupt" == events(tmp_path)[-1]["event"]
     assert steps(tmp_path)[-1] % 11  # in mid-epoch
     assert expected == finished(tmp_path)
+
+
+def test_a_signal_that_somebody_handles_still_ends_the_training(tmp_path: Path) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        for step in (5, 11, 13):
+            stop = ends_at(step, lambda: signal.raise_signal(signal.SIGTERM))
+            with pytest.raises(KeyboardInterrupt):
+                list(training(tmp_path, epochs=6, watch=stop))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert [signal.SIGTERM] * 3 == seen
+    assert len(events(tmp_path)) >= 6
+    assert "exact" == next(training(tmp_path, epochs=6)).resumed
 
 
 def test_a_run_killed_at_random_moments_goes_on_to_the_same_bytes(

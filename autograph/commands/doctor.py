@@ -119,7 +119,7 @@ def cuda() -> Section:
                 told[str(device)] = ", ".join(f"{k} {v}" for k, v in device.info().items())
     except Exception as error:  # whatever a broken installation raises is what is to be told
         told["cupy"] = f"FAILED: {type(error).__name__}: {error}"
-    told.setdefault("capture", "yes, as CUDA graphs" if find_spec("autograph.capture") else "no")
+    told.setdefault("capture", "yes, as CUDA graphs" if find_spec("autograph.capturing") else "no")
     return told
 
 

@@ -208,8 +208,11 @@ class _Clock:
     def _lay_out(self, optimizer: Optimizer) -> None:
         rate, count = optimizer.learning_rate, optimizer.count
         room = 0 if self.table is None else self.table.size
-        if self.source is rate and (room > count or not isinstance(rate, Schedule)):
-            return
+        if self.source is rate:
+            if not isinstance(rate, Schedule) or room > count:
+                return
+            if rate.depends_on_horizon and rate.steps is not None and room > rate.steps:
+                return  # past the horizon the last rate stays
         device = self.value.device
         if self.source is not rate:
             self.position = Tensor(np.array(count, np.int64), device=device)

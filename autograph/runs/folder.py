@@ -164,9 +164,9 @@ class Folder:
 
     def _write(self, snapshot: Snapshot, step: int, best: bool) -> None:
         try:
-            snapshot.write(self.checkpoints / f"step-{step:09}.safetensors")
-            if best:
+            if best:  # first, for the other says that it is there
                 snapshot.write(self.checkpoints / "best.safetensors")
+            snapshot.write(self.checkpoints / f"step-{step:09}.safetensors")
             for path in self.files()[self.run.keep :]:
                 with suppress(FileNotFoundError):
                     path.unlink()

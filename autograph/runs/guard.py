@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
+import numpy as np
+
 from ..checkpoint import STATE, Snapshot, training_document
 from ..errors import NonFiniteError, SettingsError
 from ..layers import Layer
@@ -56,9 +58,8 @@ class Guard:
         """Give the meter these."""
         count, losses, right = sums
         self.meter.counts_classes = right is not None
-        self.meter.sums[...] = Tensor([count, losses, right or 0.0], scalar_type="f64").to(
-            self.meter.sums.device
-        )
+        numbers = np.array([count, losses, right or 0.0])  # a list of floats would be f32
+        self.meter.sums[...] = Tensor.borrow(numbers).to(self.meter.sums.device)
 
     def remember(self, now: Progress) -> None:
         """Keep a copy of the state as it is now."""

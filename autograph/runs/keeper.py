@@ -141,7 +141,6 @@ class Keeper:
             except Stopped:
                 self.folder.log("interrupt")
                 self._save()
-                self.folder.wait()
             except BaseException as error:
                 try:
                     self.folder.log("error", error=f"{type(error).__name__}: {error}")
@@ -151,7 +150,9 @@ class Keeper:
                     error.add_note(f"  and the last state could not be saved: {another}")
                 raise
         if self._signals:
+            self.folder.wait()  # the signal may end the process
             signal.raise_signal(self._signals.pop())
+            raise KeyboardInterrupt
 
     def close(self) -> None:
         """The training is over, or left."""
@@ -175,7 +176,8 @@ def _deferred(caught: list[int]) -> Iterator[None]:
         caught.append(number)
 
     for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        before[number] = signal.signal(number, note)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, note)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from typing import Any
 
 from ..errors import CheckpointError, SettingsError
@@ -27,7 +28,8 @@ class Progress:
 
     def __post_init__(self) -> None:
         counts = (self.epochs, self.batch_size, self.epoch, self.step, self.batch)
-        object.__setattr__(self, "sums", tuple(self.sums))
+        numbers = tuple(float(each) if isinstance(each, str) else each for each in self.sums)
+        object.__setattr__(self, "sums", numbers)
         sound = all(type(each) is int and each >= 0 for each in counts) and type(self.seed) is int
         if not sound or len(self.sums) != 3 or not isinstance(self.best, float | int | None):
             raise SettingsError(f"Progress: this is none\n  given  {self}")
@@ -44,8 +46,10 @@ class Progress:
         return cls(**told)
 
     def describe(self) -> dict[str, Any]:
-        """As a JSON value, which `Progress(**value)` reads back."""
-        return {**asdict(self), "sums": list(self.sums)}
+        """As a JSON value, which `Progress(**value)` reads back. JSON has no NaN and no infinity:
+        they are text."""
+        sums = [each if each is None or isfinite(each) else repr(each) for each in self.sums]
+        return {**asdict(self), "sums": sums}
 
     def at(self, batch: int, sums: Sums | None = None) -> Progress:
         """Later in the same epoch."""

@@ -64,7 +64,7 @@ class ViewApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """Header, gauge, tabs, note, keys."""
-        yield Header()
+        yield Header(icon=" ")
         yield Static(id="gauge")
         with TabbedContent(initial=self.tab):
             for name, title in TABS.items():

@@ -7,7 +7,7 @@ import pytest
 
 import autograph as ag
 from autograph import Tensor
-from autograph.capture import capture
+from autograph.capturing import capture
 from autograph.layers import Dense, Dropout, Layer, Relu, sequential
 from autograph.optim import SGD, Adam, Cosine
 from autograph.recording import Recording
@@ -139,6 +139,18 @@ def test_gradients_that_are_left_behind_keep_a_step_eager():
     call(x)
 
     assert w.grad.item() == 8.0
+
+
+def test_what_changes_between_calls_is_no_difference():
+    w = Tensor([1.0], device="cuda")
+    scale, x = capture(lambda x: x * w), Tensor([2.0], device="cuda")
+    found = []
+    for i in range(6):
+        w[...] = float(i)
+        found.append(scale(x).item())
+
+    assert found == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    assert not scale.eager
 
 
 def test_numbers_that_change_are_noticed():

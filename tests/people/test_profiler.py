@@ -66,9 +66,13 @@ def test_it_leaves_nothing_behind_and_changes_no_value() -> None:
     model, x = Points.build(), ag.ones((3, 2))
     plain = model(x).numpy()
 
-    with pytest.raises(RuntimeError, match="on purpose"), profile() as found:
+    def fail(found: Profile) -> None:
+        raise RuntimeError(f"on purpose, after {len(found.events)} events")
+
+    with profile() as found:
         seen = model(x).numpy()
-        raise RuntimeError("on purpose")
+    with pytest.raises(RuntimeError, match="after 0 events"), profile() as empty:
+        fail(empty)
 
     assert before == (Op.plan, Layer.__call__, staircase._record)
     assert (plain == seen).all()

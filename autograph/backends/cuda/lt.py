@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import KernelError, SettingsError
+from . import stream
 
 _SMALL = 2**22  # multiply-adds of an f32 product up to which our own kernel is as fast
 WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
@@ -215,28 +216,46 @@ def matmul(a: Any, b: Any, bias: Any = None) -> Any:
     """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where it does not fit: strides, or
     memory that begins between blocks of 256 bytes, which the library counts on."""
     import cupy
-    from cupy.cuda.device import get_device_id
 
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    left, right = _operand(a, lead), _operand(b, lead)
-    if left is None or right is None or a.dtype.name not in TYPES:
-        return None
-    if a.dtype.name == "float64" and bias is not None:  # no epilogue takes doubles
-        return None
     pointer = 0 if bias is None else bias.data.ptr
     if (a.data.ptr | b.data.ptr | pointer) % 256:
         return None
-    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    if not (m and n and k):
-        return None
-    y = cupy.empty((*lead, m, n), a.dtype)
-    product = _product(
-        get_device_id(), m, n, k, left, right, prod(lead), a.dtype.name,
-        bias is not None, _precision.name,
+    product, shape = _fitting(
+        stream.current_device(), a.shape, a.strides, b.shape, b.strides, a.dtype, bias is not None,
+        _precision.name,
     )  # fmt: skip
+    if product is None:
+        return None
+    y = cupy.empty(shape, a.dtype)
     # row by row, y = a b is column by column the transposed: y' = b' a'
     product(b.data.ptr, a.data.ptr, y.data.ptr, pointer)
     return y
+
+
+@cache
+def _fitting(
+    device: int,
+    a_shape: tuple[int, ...],
+    a_strides: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    b_strides: tuple[int, ...],
+    dtype: np.dtype[Any],
+    has_bias: bool,
+    precision: str,
+) -> tuple[Product | None, tuple[int, ...]]:
+    """The product for operands that lie like this, None where there is none; and its shape."""
+    lead = np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
+    left = _operand(a_shape, a_strides, dtype.itemsize, lead)
+    right = _operand(b_shape, b_strides, dtype.itemsize, lead)
+    m, k, n = a_shape[-2], a_shape[-1], b_shape[-1]
+    shape = (*lead, m, n)
+    fits = left is not None and right is not None and dtype.name in TYPES and m and n and k
+    if not fits or (dtype.name == "float64" and has_bias):  # no epilogue takes doubles
+        return None, shape
+    product = _product(
+        device, m, n, k, left, right, prod(lead), dtype.name, has_bias, precision
+    )
+    return product, shape
 
 
 @cache
@@ -261,19 +280,21 @@ def _product(
     )  # fmt: skip
 
 
-def _operand(array: Any, lead: tuple[int, ...]) -> tuple[bool, int, int] | None:
+def _operand(
+    shape: tuple[int, ...], strides: tuple[int, ...], size: int, lead: tuple[int, ...]
+) -> tuple[bool, int, int] | None:
     """(whether it is stored transposed, its leading stride, its batch stride), if it fits."""
-    size = array.dtype.itemsize
-    row, column = (step // size for step in array.strides[-2:])
-    rows, columns = array.shape[-2:]
+    row, column = (step // size for step in strides[-2:])
+    rows, columns = shape[-2:]
     if (column == 1 or columns == 1) and row >= columns:
         layout = False, row
     elif (row == 1 or rows == 1) and column >= rows:
         layout = True, column
     else:
         return None
-    if prod(lead) == 1 or array.ndim == 2:
+    if prod(lead) == 1 or len(shape) == 2:
         return (*layout, 0)
-    if array.shape[:-2] == lead and array.flags.c_contiguous:
+    steps = [prod(shape[i + 1 :]) * size for i in range(len(shape))]
+    if shape[:-2] == lead and list(strides) == steps:
         return (*layout, rows * columns)
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from . import ops
@@ -115,9 +115,10 @@ class Captured(Generic[P, T]):
             outputs: list[Tensor] = []
             try:
                 outlined(results, outputs)
-                self._entries[key] = Trial(
-                    given, written, copies(each.array for each in written), copies(outputs)
-                )
+                after = copies(each.array for each in written)
+                given_ids = {id(None), *map(id, inputs)}  # None: it lived for the step alone
+                read = [each for each in watch.only_read() if id(each[0]()) not in given_ids]
+                self._entries[key] = Trial(given, written, after, copies(outputs), read)
                 return results
             except MemoryLimitError:
                 pass
@@ -128,7 +129,7 @@ class Captured(Generic[P, T]):
             "capture: there is no memory to check the first replay against an eager step",
             stacklevel=3,
         )
-        self._entries[key] = Trial([], [], [], None)
+        self._entries[key] = Trial([], [], [], None, [])
         return results
 
     # -- recording ---------------------------------------------------------------------------
@@ -138,6 +139,13 @@ class Captured(Generic[P, T]):
     ) -> T:
         from .backends.cuda.stream import PrivateMemory, recording
 
+        done: list[T] = []
+        if trial.is_stale():  # so this step is tried, and recorded as well
+            done.append(self._try(key, inputs, args, kwargs))
+            tried = self._entries.get(key)
+            if not isinstance(tried, Trial):
+                return done[0]
+            trial = tried
         self._lay_out()
         watch, memory = Watch(), PrivateMemory()
         count = 0 if self.optimizer is None else self.optimizer.count
@@ -163,12 +171,14 @@ class Captured(Generic[P, T]):
                 leaf.grad = gradient
             if self.optimizer is not None:
                 self.optimizer.counted(count)
-            return self._give_up(reason(error), args, kwargs)
+            return self._give_up(reason(error), args, kwargs, done)
+        if (done or not agrees) and self.optimizer is not None:
+            self.optimizer.counted(count)
         if not agrees:
-            if self.optimizer is not None:
-                self.optimizer.counted(count)
-            return self._give_up("a replay differs from the eager step", args, kwargs)
+            return self._give_up("a replay differs from the eager step", args, kwargs, done)
         self._entries[key] = found
+        if done:
+            return done[0]
         found.fill(inputs)
         return found.run()
 
@@ -259,9 +269,9 @@ class Captured(Generic[P, T]):
         name = getattr(self.step, "__qualname__", repr(self.step))
         warnings.warn(f"capture: {name} runs eagerly: {why}", stacklevel=4)
 
-    def _give_up(self, why: str, args: Any, kwargs: Any) -> T:
+    def _give_up(self, why: str, args: Any, kwargs: Any, done: Sequence[T] = ()) -> T:
         self._warn(why)
-        return self.step(*args, **kwargs)
+        return done[0] if done else self.step(*args, **kwargs)
 
 
 def _mode() -> tuple[Any, ...]:
