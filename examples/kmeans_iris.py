@@ -27,7 +27,8 @@ def first_centres(x: Tensor, count: int, seed: int) -> Tensor:
         nearest = distances(x, ops.take(x, Tensor(np.array(chosen)))).min(axis=1)
         reached = nearest.cumsum(axis=0).numpy()
         chosen.append(int(np.searchsorted(reached, chance * reached[-1])))
-    return ops.take(x, Tensor(np.array(chosen)))
+    centres: Tensor = ops.take(x, Tensor(np.array(chosen)))
+    return centres
 
 
 def kmeans(x: Tensor, count: int, seed: int = 0, steps: int = 100) -> tuple[Tensor, Tensor, float]:

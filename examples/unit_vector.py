@@ -17,6 +17,7 @@ def main(steps: int = 25, rate: float = 0.2) -> ag.Tensor:
         if step % 6 == 0:
             print(f"step {step:>2}  |v| {length.item():.6f}  loss {loss.item():.6f}")
         loss.backward()
+        assert v.grad is not None
         with ag.no_grad():
             v[...] = v - rate * v.grad
         v.grad = None

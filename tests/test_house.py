@@ -71,7 +71,10 @@ ROOMS = [
 ]
 
 # Imports inside of functions that point upward, (from, to), and why.
-UPWARD: dict[tuple[str, str], str] = {}
+UPWARD: dict[tuple[str, str], str] = {
+    ("__main__", "__init__"): "the version, which is said once",
+    ("commands.doctor", "__init__"): "the version, which is said once",
+}
 
 FOREIGN = {"cupy", "numba", "llvmlite", "torch", "jax", "rich", "matplotlib", "cudnn", "IPython"}
 LARGE = 300  # lines

@@ -77,14 +77,18 @@ class Live:
         return fit(self.model, self.optimizer, *self.data, watch=self.watch, **self._settings)
 
     def watch(self, name: str, done: int, count: int) -> None:
-        """Called after each batch, in the thread that trains."""
+        """Called after each batch, in the thread that trains: see, and do what is asked."""
+        self.see(name, done, count)
+        self.control.obey(save=self._save, optimizer=self.optimizer)
+
+    def see(self, name: str, done: int, count: int) -> None:
+        """Take over how far the training is."""
         scene = self.scene
         scene.state = "testing" if name == "test" else "training"
         scene.done, scene.count = done, count
         scene.learning_rate = self.optimizer.rate_at(self.optimizer.count)
         if self.control.paused:
             scene.state = "paused"
-        self.control.obey(save=self._save, optimizer=self.optimizer)
 
     def told(self, report: Report) -> None:
         """Take over what an epoch came to; and look at the model, but not too often."""
@@ -131,5 +135,5 @@ class LiveTraining(Live):
         from ..progress import Plain
 
         tell: Callable[[Report], None] = self.told
-        self._training.run(Plain(), tell, watch=self.watch)
+        self._training.run(Plain(), tell, watch=self.see)
         return iter(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import json
@@ -15,6 +16,8 @@ import pytest
 from rich.console import Console
 
 import autograph as ag
+from autograph.commands import train
+from autograph.commands.train import Training
 from autograph.control import Control, Stopped
 from autograph.data import synthetic
 from autograph.errors import SettingsError
@@ -24,7 +27,7 @@ from autograph.probe import confusion, norms, regions
 from autograph.view import as_text
 from autograph.view.canvas import Canvas, chart
 from autograph.view.follow import Follower
-from autograph.view.live import Live
+from autograph.view.live import Live, LiveTraining
 from autograph.view.parts import clock, resized
 from autograph.view.scene import Picture, Scene
 
@@ -235,6 +238,48 @@ def test_a_run_that_is_at_work_is_followed(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (100.0, 6.0) == (found.rate, found.left)
     assert 0.375 == found.share
+
+
+def training(points: str, *more: str) -> Training:
+    parser = argparse.ArgumentParser()
+    train.arguments(parser)
+    options = parser.parse_args([points, "--data", "xor", "--batch-size", "20", *more])
+    return Training(train.settings_of(options), options)
+
+
+def until(done: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert done()
+
+
+def test_a_training_of_the_command_line_is_watched_and_asked_through_its_folder(
+    points: str, tmp_path: Path
+) -> None:
+    source = LiveTraining(training(points, "--run", "run", "--epochs", "5000"))
+    source.start()
+    until(lambda: source.scene.epoch >= 2)
+    follower = Follower(tmp_path / "run")
+
+    follower.control.ask(saves=1, learning_rate=0.01)
+    until((tmp_path / "run" / "checkpoints" / "asked.safetensors").exists)
+    follower.control.ask(paused=True)
+    until(lambda: source.scene.state == "paused" or source.control.paused)
+    assert "paused" == follower.update().state
+    follower.control.ask(paused=False, stopped=True)
+    source.join(20)
+
+    assert source.error is None
+    assert ("ended", "stopped") == (source.scene.state, source.scene.note)
+    assert 0.01 == source.optimizer.learning_rate
+    assert follower.update().regions is not None
+    again = LiveTraining(training(points, "--run", "run", "--epochs", "5000"))
+    again.start()
+    until(lambda: again.scene.epoch > source.scene.epoch)  # it went on
+    again.control.ask(stopped=True)
+    again.join(20)
+    assert again.error is None
 
 
 # -- the app ---------------------------------------------------------------------------
