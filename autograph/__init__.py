@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .capturing import capture
     from .checkpoint import Checkpoint, load, save
     from .profiler import profile
+    from .runs import Run
     from .train import evaluate, fit
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __version__ = "0.1.0"
 # Names that cost time to import, by the module that holds them: loaded when first used.
 _LATER = {
     "Checkpoint": "checkpoint",
+    "Run": "runs",
     "capture": "capturing",
     "evaluate": "train",
     "fit": "train",
@@ -71,6 +73,7 @@ __all__ = [
     "Device",
     "Op",
     "Parameter",
+    "Run",
     "ScalarType",
     "Tensor",
     "arange",

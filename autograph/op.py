@@ -16,7 +16,7 @@ import numpy as np
 from .backends import Backend, limit
 from .errors import SettingsError
 from .outline import Outline
-from .plan import FoundKernel, Plan, Signature, refuse_settings
+from .plan import FoundKernel, Plan, Signature, no_memory, refuse_settings
 
 REGISTRY: dict[str, Op] = {}
 PLANS = 512  # plans kept of each op; beyond it the table starts anew
@@ -191,7 +191,11 @@ class Op:
         if apply is not None:
             return apply(self, inputs, settings)
         plan = self.plan(list(map(signature_of, inputs)), settings)
-        results = plan.kernel(*inputs) if plan.direct == len(inputs) else self.run(plan, inputs)[1]
+        try:
+            direct = plan.direct == len(inputs)
+            results = plan.kernel(*inputs) if direct else self.run(plan, inputs)[1]
+        except MemoryError as error:
+            raise no_memory(self, plan, error) from None
         return self.own(plan, results) if self.saves else results
 
     def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:

@@ -10,7 +10,14 @@ import numpy as np
 
 from .backends import Backend, enabled
 from .device import HOST, Device
-from .errors import DeviceError, NoKernelError, ScalarTypeError, SettingsError, ShapeError
+from .errors import (
+    DeviceError,
+    MemoryLimitError,
+    NoKernelError,
+    ScalarTypeError,
+    SettingsError,
+    ShapeError,
+)
 from .outline import CHANNELS_LAST, STRIDED, Outline
 from .scalar_type import F32, ScalarType, promote_operands
 
@@ -269,6 +276,18 @@ def _empty(outputs: Sequence[Outline]) -> Callable[..., Any]:
         return made[0] if len(made) == 1 else made
 
     return empty
+
+
+def no_memory(op: Op, plan: Plan, error: MemoryError) -> MemoryLimitError:
+    """The error for an op whose kernel found no memory."""
+    if isinstance(error, MemoryLimitError):
+        return error
+    size = sum(each.nbytes for each in plan.outputs)
+    shapes = ", ".join(str(each.shape) for each in plan.outputs) or "none"
+    return MemoryLimitError(
+        f"{op.name}: no memory for an output of {size:,} bytes, shape {shapes}\n"
+        f"  use a smaller batch, or bf16"
+    )
 
 
 def refuse_settings(op: Op, given: Mapping[str, Any], known: Sequence[str]) -> SettingsError:

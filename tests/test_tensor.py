@@ -21,7 +21,7 @@ from autograph import (
     random_uniform,
     zeros,
 )
-from autograph.errors import GraphError, IndexRangeError, ShapeError
+from autograph.errors import GraphError, IndexRangeError, MemoryLimitError, ShapeError
 from autograph.scalar_type import ScalarType
 from autograph.testing import check_gradient
 
@@ -462,3 +462,12 @@ def test_tensors_are_told_apart_by_identity() -> None:
 
     assert len({x, Tensor([1.0]), x}) == 2
     assert ops.add in {ops.add}
+
+
+def test_no_memory_is_an_error_with_the_size_and_the_next_call_is_right() -> None:
+    x = ones(8).reshape(8, 1).broadcast_to((8, 1 << 50))
+
+    with pytest.raises(MemoryLimitError, match=r"add: no memory for an output of [\d,]+ bytes"):
+        x + 1.0
+
+    assert (ones(2) + 1.0).tolist() == [2.0, 2.0]

@@ -196,9 +196,9 @@ class Methods(Operators, Arranging, Reducing):
         "mean", "sum" or "none".
         """
         plain = weight is None and ignore_index is None and not label_smoothing
-        if plain and reduction == "mean" and getattr(target, "shape", ()) != self.shape:
-            if len(self.shape) == 2:
-                return ops.cross_entropy_loss(self, target)
+        indices = getattr(target, "shape", ()) != self.shape and len(self.shape) == 2
+        if plain and indices and reduction == "mean":
+            return ops.cross_entropy_loss(self, target)
         return ops.cross_entropy(
             self,
             target,

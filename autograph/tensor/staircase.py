@@ -14,7 +14,7 @@ from ..errors import DeviceError, GraphError
 from ..graph import Edge, Kept, Node, Outlet, Version, spent
 from ..op import Op
 from ..outline import Outline
-from ..plan import Plan
+from ..plan import Plan, no_memory
 from .state import state
 
 if TYPE_CHECKING:
@@ -46,10 +46,13 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     recorded = any(nodes) and state.recording
     if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
-    if plan.direct == len(arrays):
-        results = plan.kernel(*arrays)
-    else:
-        arrays, results = op.run(plan, arrays)
+    try:
+        if plan.direct == len(arrays):
+            results = plan.kernel(*arrays)
+        else:
+            arrays, results = op.run(plan, arrays)
+    except MemoryError as error:
+        raise no_memory(op, plan, error) from None
     if op.writes:
         _written(op, inputs)
         if not op.outputs:

@@ -43,6 +43,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--checkpoint", type=Path, default=Path("lenet5.safetensors"), help="saved each epoch")
     add("--resume", action="store_true", help="go on from the checkpoint, bit for bit")
+    add("--run", type=Path, metavar="FOLDER", help="keep checkpoints and logs there, and go on")
     options = parser.parse_args(arguments)
     options.given = {
         name
@@ -80,7 +81,7 @@ def optimizer_of(options: argparse.Namespace) -> Optimizer:
 def resumed(options: argparse.Namespace) -> tuple[Any, Optimizer, Progress]:
     """Model, optimizer and progress of the checkpoint; what was given must agree with them."""
     checkpoint = ag.Checkpoint.open(options.checkpoint)
-    progress = Progress(**checkpoint.progress)
+    progress = Progress.read(checkpoint.progress)
     model = checkpoint.build(device=options.device)
     optimizer = checkpoint.build_optimizer(model)
     rate = optimizer.learning_rate
@@ -105,6 +106,8 @@ def resumed(options: argparse.Namespace) -> tuple[Any, Optimizer, Progress]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, print a line an epoch, and save a checkpoint."""
     options = options_of(arguments)
+    if options.run is not None and options.resume:
+        raise ag.errors.SettingsError("a run goes on by itself: leave out --resume, or --run")
     data = DATASETS[options.dataset](options.data)
     if options.resume:
         model, optimizer, progress = resumed(options)
@@ -117,6 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(model)
     info = model.device.info()
     print(f"  {model.device}: {', '.join(f'{name} {value}' for name, value in info.items())}")
+    kept: dict[str, Any] = {"progress": progress}
+    if options.run is not None:
+        kept = {"run": options.run, "epochs": progress.epochs, "seed": progress.seed}
+        kept["batch_size"] = progress.batch_size
     with progress_bar() as bar:
         for report in ag.fit(
             model,
@@ -124,8 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data.train,
             data.test,
             test_batch_size=options.test_batch_size,
-            progress=progress,
             watch=bar.watch,
+            **kept,
         ):
             bar.print(str(report))
             ag.save(options.checkpoint, model, optimizer, report.progress.describe())
