@@ -58,7 +58,11 @@ class Outline:
         """The outline of an array on any device."""
         if type(array) is np.ndarray:
             flags = array.flags
-            key = (array.shape, array.dtype, flags.c_contiguous or array.strides)
+            key: tuple[Any, ...] = (
+                array.shape,
+                array.dtype,
+                flags.c_contiguous or array.strides,
+            )
             outline = _OF_HOST.get(key)
             if outline is None:
                 if len(_OF_HOST) >= LIMIT:

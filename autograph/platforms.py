@@ -81,7 +81,7 @@ class HostPlatform:
         return array
 
     def get(self, array: Array) -> np.ndarray[Any, Any]:
-        return array  # type: ignore[no-any-return]
+        return array
 
     def move(self, array: Array, index: int) -> Array:
         return array

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from .. import ops
+from ..device import Device
 from ..errors import SettingsError, ShapeError
 from ..settings import Described, frozen
 from ..tensor import Tensor, no_grad
@@ -129,7 +130,7 @@ class Cutout(Transform):
             length = x.shape[axis]
             start = (uniform(words[:, axis - 2]) * length).floor() - self.size // 2
             start = start.reshape(*shape)
-            place = _places(length, axis, x)
+            place = _places(length, axis, 4, x.device)
             inside.append((place >= start) & (place < start + self.size))
         return Batch(ops.masked_fill(x, inside[0] & inside[1], 0.0), batch.targets)
 
@@ -149,8 +150,8 @@ class Mixup(Transform):
 
     def __call__(self, batch: Batch, words: Tensor) -> Batch:
         x, targets = batch
-        quantiles = Tensor(_beta_quantiles(self.alpha), device=x.device)
-        share = ops.take(quantiles, (uniform(words[:, 0]) * QUANTILES).floor().cast("i64"))
+        place = (uniform(words[:, 0]) * QUANTILES).floor().cast("i64")
+        share = ops.take(_quantiles(self.alpha, x.device), place)
         share = share.cast(x.scalar_type)
         other = ops.argsort(words[:, 1].cast("i64"), axis=0)
         if targets.ndim == 1:
@@ -189,8 +190,8 @@ def warped(
     n, c, h, w = x.shape
     flat = x.reshape(n, c, h * w)
     middle = (h - 1) / 2, (w - 1) / 2
-    i = (_places(h, 1, x, 3) - middle[0]).cast("f32")
-    j = (_places(w, 2, x, 3) - middle[1]).cast("f32")
+    i = _places(h, 1, 3, x.device) - middle[0]
+    j = _places(w, 2, 3, x.device) - middle[1]
     place = []
     for (a, b, shift), centre in zip(rows, middle, strict=True):
         a, b, shift = (each.reshape(-1, 1, 1) for each in (a, b, shift))
@@ -217,11 +218,24 @@ def warped(
     return made
 
 
-def _places(length: int, axis: int, x: Tensor, ndim: int = 4) -> Tensor:
-    """0, 1, ... along one axis of a shape that broadcasts with images, f32."""
+@cache
+def _places(length: int, axis: int, ndim: int, device: Device) -> Tensor:
+    """0, 1, ... along one of so many axes, f32; kept, since nothing from the host may be put on a
+    device while a step is recorded."""
     shape = [1] * ndim
     shape[axis] = length
-    return Tensor(np.arange(length, dtype=np.float32).reshape(shape), device=x.device)
+    return Tensor(np.arange(length, dtype=np.float32).reshape(shape), device=device)
+
+
+@cache
+def _quantiles(alpha: float, device: Device) -> Tensor:
+    return Tensor(_beta_quantiles(alpha), device=device)
+
+
+@cache
+def _channels(value: tuple[float, ...], ndim: int, device: Device, scalar_type: Any) -> Tensor:
+    array = np.array(value, np.float32).reshape(-1, *[1] * (ndim - 2))
+    return Tensor(array, device=device, scalar_type=scalar_type)
 
 
 def _by_channel(value: float | tuple[float, ...], x: Tensor) -> Any:
@@ -232,11 +246,9 @@ def _by_channel(value: float | tuple[float, ...], x: Tensor) -> Any:
             f"Normalise: a number for each channel is wanted\n"
             f"  inputs  {x.shape}\n  given   {len(value)} numbers"
         )
-    array = np.array(value, np.float32).reshape(-1, *[1] * (x.ndim - 2))
-    return Tensor(array, device=x.device).cast(x.scalar_type)
+    return _channels(value, x.ndim, x.device, x.scalar_type)
 
 
-@cache
 def _beta_quantiles(alpha: float) -> np.ndarray[Any, Any]:
     """The value below which a share (i + 0.5) / QUANTILES of Beta(alpha, alpha) lies, for each i.
 

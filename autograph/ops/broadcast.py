@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUDA, CUPY, NUMPY, namespace
+from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
 from .summation import summed
@@ -12,6 +12,7 @@ from .summation import summed
 broadcast_to = Op("broadcast_to", "x", view=True)
 sum_to = Op("sum_to", "x")
 sum_to.kernels_from(CUDA, ".reduce.cuda_kernels")
+sum_to.kernels_from(NATIVE, ".reduce.native_kernels")
 
 
 @broadcast_to.outlined_by

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from math import prod
 
-from ..backends import CUPY, NUMPY, namespace
+from ..backends import CUPY, NATIVE, NUMPY, namespace
 from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..outline import CONTIGUOUS, STRIDED, Outline
@@ -16,6 +16,8 @@ reshape = Op("reshape", "x", view=True)
 permute_dims = Op("permute_dims", "x", view=True)
 concat = Op("concat", "*arrays")
 copy = Op("copy", "x")
+reshape.kernels_from(NATIVE, ".native_shape_kernels")
+copy.kernels_from(NATIVE, ".native_shape_kernels")
 
 # -- reshape -------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY, namespace
+from ..backends import CUPY, NATIVE, NUMPY, namespace
 from ..op import Op
 from .axes import axis_of
 from .elementwise import divide, subtract
@@ -16,6 +16,9 @@ softmax = Op("softmax", "x", floats=True)
 log_softmax = Op("log_softmax", "x", floats=True)
 softmax_dx = Op("softmax_dx", "dy y")
 log_softmax_dx = Op("log_softmax_dx", "dy y")
+
+for _op in (softmax, log_softmax, softmax_dx, log_softmax_dx):
+    _op.kernels_from(NATIVE, ".native_softmax_kernels")
 
 
 def _softmax_outline(op):

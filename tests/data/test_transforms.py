@@ -30,6 +30,8 @@ from autograph.errors import DataError, SettingsError, ShapeError
 from autograph.layers import Dense, Flatten, Layer, sequential
 from autograph.optim import SGD
 
+from ..fake_device import fake_devices
+
 IMAGES = np.random.default_rng(0).random((12, 2, 6, 5)).astype(np.float32)
 DATA = Dataset(IMAGES, np.arange(12) % 3)
 RANDOM = [
@@ -175,6 +177,25 @@ def test_an_epoch_of_transformed_data_trains_and_resumes() -> None:
 
     assert 4 == len(reports)
     np.testing.assert_array_equal(one.dense.weight, other.dense.weight)
+
+
+@pytest.mark.parametrize("transform", RANDOM, ids=lambda each: each.kind)
+def test_a_device_throws_the_same_and_nothing_is_read_from_it(transform: Transform) -> None:
+    def batches(device: str) -> list[Batch]:
+        data = transformed(DATA, transform)
+        order = data.order(0, 1)
+        return list(data.batches(5, device=device, order=order))
+
+    with fake_devices() as platform:
+        before = platform.read
+        there = batches("fake:1")
+        reads = platform.read - before
+        values = [each.numpy() for batch in there for each in batch]
+
+    assert 0 == reads
+    here = [each.numpy() for batch in batches("host") for each in batch]
+    for a, b in zip(here, values, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # compiled kernels round some sums once
 
 
 def test_another_transform_is_another_data_set() -> None:

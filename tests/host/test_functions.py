@@ -2,6 +2,8 @@
 
 # ruff: noqa: F821 - kernels have names that `Kernel.of` binds, such as T
 
+import math
+
 import numpy as np
 import pytest
 
@@ -18,18 +20,17 @@ def apply(task, count: int, x: f32, y: f32):
         y[i] = FUNCTION(x[i])
 
 
-def erf(x):
-    """The error function of a float64 array."""
-    from math import erf
-
-    return np.vectorize(erf)(x)
+erf, erfc = np.vectorize(math.erf), np.vectorize(math.erfc)
 
 
 RANGES = {
     "exp": (np.exp, -103.0, 88.7, 1.5),
     "log": (np.log, 1e-38, 1e38, 1.0),
+    "expm1": (np.expm1, -30.0, 88.7, 2.5),
+    "log1p": (np.log1p, -0.999, 100.0, 2.5),
     "tanh": (np.tanh, -12.0, 12.0, 3.0),
     "erf": (erf, -5.0, 5.0, 2.0),
+    "erfc": (erfc, -5.0, 9.0, 5.0),
 }
 
 

@@ -13,9 +13,10 @@ from autograph.backends.host import pool
 from autograph.backends.host.product import product
 from autograph.ops.conv2 import conv2, conv2_dweight, conv2_dx
 from autograph.ops.conv2.native_kernels import conv2_dweight_native, conv2_dx_native, conv2_native
-from autograph.ops.conv2.native_pooled import (
-    conv2_relu_max_pool2_back_native,
-    conv2_relu_max_pool2_native,
+from autograph.ops.conv2.pooled import (
+    conv2_relu_max_pool2,
+    conv2_relu_max_pool2_back,
+    conv2_relu_max_pool2_dweight,
 )
 from autograph.ops.linear.relu import linear_relu, linear_relu_back
 from autograph.ops.loss import cross_entropy_loss, cross_entropy_loss_dx
@@ -57,12 +58,12 @@ def numpy(op, *arrays, **settings):
         return op.run(plan, arrays)[1]
 
 
-def native(op, *arrays):
-    """What the host engine's kernel of an op says."""
+def native(op, *arrays, **settings):
+    """What the host engine's kernel of an op says, and what it saves."""
     from autograph.op import signature_of
 
     with using(NATIVE):
-        return op.run(op.plan([signature_of(each) for each in arrays], {}), arrays)[1]
+        return op.run(op.plan([signature_of(each) for each in arrays], settings), arrays)[1]
 
 
 def channels_last(x):
@@ -192,7 +193,7 @@ def test_operands_may_have_any_strides():
     close(conv2_native(*every_second, **settings), right, 3e-6)
 
     pooling = dict(filter=(2, 2), pool_stride=(2, 2), pool_padding=(0, 0))
-    y, _ = conv2_relu_max_pool2_native(*every_second, **settings, **pooling)
+    y, _ = native(conv2_relu_max_pool2, *every_second, **settings, **pooling)
     pooled, _ = numpy(max_pool2, np.maximum(right, 0), filter=(2, 2), stride=(2, 2), padding=(0, 0))
     close(y, pooled, 3e-6)
 
@@ -226,7 +227,7 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
     conv = dict(stride=stride, padding=padding, dilation=dilation, groups=1)
     pooling = dict(filter=window, stride=pool_stride, padding=pool_padding)
     settings = dict(conv, filter=window, pool_stride=pool_stride, pool_padding=pool_padding)
-    y, index = conv2_relu_max_pool2_native(x, weight, bias, **settings)
+    y, index = native(conv2_relu_max_pool2, x, weight, bias, **settings)
 
     before = numpy(conv2, *wide(x, weight, bias), **conv)
     right, where = numpy(max_pool2, np.maximum(before, 0), **pooling)
@@ -236,7 +237,7 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
         assert ((index == where) | (right <= 0)).mean() > 0.999
         assert (index[right <= 0] == 255).all()
     dy = normal(rng, *right.shape, dtype=dtype)
-    dx, dweight, dbias = conv2_relu_max_pool2_back_native(dy, index, x, weight, **settings)
+    dx, dweight, dbias = native(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)
 
     alive = np.where(index == 255, 0, dy.astype(np.float64))
     place = np.where(index == 255, 0, index).astype(np.uint8)
@@ -245,24 +246,16 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
     close(dweight, numpy(conv2_dweight, dbefore, *wide(x), filter=filter[2:], **conv), tolerance)
     close(dbias, dbefore.sum((0, 2, 3)), tolerance)
 
-    same = conv2_relu_max_pool2_back_native(dy, index, x, weight, needs_dx=False, **settings)
-    assert same[0] is None
-    np.testing.assert_array_equal(same[1], dweight)
+    same = native(conv2_relu_max_pool2_dweight, dy, index, x, weight, **settings)
+    np.testing.assert_array_equal(same[0], dweight)
 
 
 def test_nan_passes_through_the_fused_op():
     x = np.full((1, 1, 6, 6), -1.0, np.float32)
     x[0, 0, 2, 2] = np.nan
     settings = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
-    y, index = conv2_relu_max_pool2_native(
-        x,
-        np.ones((2, 1, 1, 1), np.float32),
-        None,
-        filter=(2, 2),
-        pool_stride=(2, 2),
-        pool_padding=(0, 0),
-        **settings,
-    )
+    weight = np.ones((2, 1, 1, 1), np.float32)
+    y, index = native(conv2_relu_max_pool2, x, weight, filter=(2, 2), **settings)
 
     assert np.isnan(y[0, :, 1, 1]).all()
     assert np.isnan(y).sum() == 2
@@ -401,12 +394,12 @@ def test_results_do_not_depend_on_the_number_of_threads():
     pooling = dict(filter=(2, 2), pool_stride=(2, 2), pool_padding=(0, 0))
 
     def everything():
-        y, index = conv2_relu_max_pool2_native(x, weight, bias, **settings, **pooling)
+        y, index = native(conv2_relu_max_pool2, x, weight, bias, **settings, **pooling)
         plain = conv2_native(x, weight, bias, **settings)
         scores, target = product(a, b), np.arange(130) % 100
         return [
             y, index, plain, scores,
-            *conv2_relu_max_pool2_back_native(dy, index, x, weight, **settings, **pooling),
+            *native(conv2_relu_max_pool2_back, dy, index, x, weight, **settings, **pooling),
             conv2_dx_native(plain, weight, size=(12, 12), **settings),
             conv2_dweight_native(plain, x, filter=(5, 5), **settings),
             *native(linear_relu_back, scores, scores, a, b),

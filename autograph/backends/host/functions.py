@@ -1,7 +1,7 @@
 """Functions of float32 numbers for kernels, as polynomials that LLVM can vectorise.
 
 Largest errors over all finite arguments, in units of the last place, as
-`tests/host/test_functions.py` measures them: exp 1, log 1, tanh 2, erf 1.
+`tests/host/test_functions.py` measures them: exp 1, expm1 2, log 1, log1p 2, tanh 2, erf 1, erfc 4.
 """
 
 from .intrinsics import absolute, bits, fma, from_bits, nearest
@@ -12,6 +12,26 @@ def exp(x):
     x = 89.0 if x > 89.0 else x  # either end is reached by then; NaN stays
     x = -104.5 if x < -104.5 else x
     n = nearest(x * 1.4426950408889634)
+    y = exp_of_rest(x, n) + 1.0
+    # n as an integer, without a conversion that NaN would break
+    whole = bits(n + 12582912.0) - 0x4B400000
+    half = whole >> 1
+    return y * power_of_2(half) * power_of_2(whole - half)  # in two steps: results may be denormal
+
+
+def expm1(x):
+    """e ** x - 1, exact near 0 as well: 2 ** n * (e ** rest - 1) + (2 ** n - 1)."""
+    inside = 80.0 if x > 80.0 else x
+    inside = -80.0 if inside < -80.0 else inside
+    n = nearest(inside * 1.4426950408889634)
+    scale = power_of_2(bits(n + 12582912.0) - 0x4B400000)
+    y = fma(exp_of_rest(inside, n), scale, scale - 1.0)
+    y = x if absolute(x) < 1e-7 else y
+    return exp(x) if x > 80.0 else y
+
+
+def exp_of_rest(x, n):
+    """e ** (x - n * log(2)) - 1, for rests of at most log(2) / 2."""
     r = fma(n, -0.693359375, x)
     r = fma(n, 2.12194440e-4, r)
     y = fma(1.9875691500e-4, r, 1.3981999507e-3)
@@ -19,11 +39,7 @@ def exp(x):
     y = fma(y, r, 4.1665795894e-2)
     y = fma(y, r, 1.6666665459e-1)
     y = fma(y, r, 5.0000001201e-1)
-    y = fma(y * r, r, r) + 1.0
-    # n as an integer, without a conversion that NaN would break
-    whole = bits(n + 12582912.0) - 0x4B400000
-    half = whole >> 1
-    return y * power_of_2(half) * power_of_2(whole - half)  # in two steps: results may be denormal
+    return fma(y * r, r, r)
 
 
 def power_of_2(n):
@@ -55,6 +71,14 @@ def log(x):
     y = x if (x != x) | (x == INFINITY) else y
     y = -INFINITY if x == 0.0 else y
     return NAN if x < 0.0 else y
+
+
+def log1p(x):
+    """log(1 + x), exact near 0 as well: what 1 + x rounds off is put back as a factor."""
+    whole = 1.0 + x
+    y = log(whole) * (x / (whole - 1.0))
+    y = x if whole == 1.0 else y
+    return x if x == INFINITY else y
 
 
 def tanh(x):
@@ -89,6 +113,35 @@ def erf(x):
     y = fma(y, z, 1.28379166e-1)
     near = fma(y, x, x)
     return near if size <= 0.927734375 else -far if x < 0.0 else far
+
+
+def erfc(x):
+    """1 - erf(x), of few digits lost where it is small."""
+    size = absolute(x)
+    size = size if (size > 1.0) | (x != x) else 1.0
+    square = size * size
+    power = exp(-square) * (1.0 - fma(size, size, -square))
+    q = 1.0 / size
+    z = q * q
+    near = fma(2.326819970068386e-2, z, -1.387039388740657e-1)
+    near = fma(near, z, 3.687424674597105e-1)
+    near = fma(near, z, -5.824733027278666e-1)
+    near = fma(near, z, 6.210004621745983e-1)
+    near = fma(near, z, -4.944515323274145e-1)
+    near = fma(near, z, 3.404879937665872e-1)
+    near = fma(near, z, -2.741127028184656e-1)
+    near = fma(near, z, 5.638259427386472e-1)
+    far = fma(-1.047766399936249e1, z, 1.297719955372516e1)
+    far = fma(far, z, -7.495518717768503)
+    far = fma(far, z, 2.921019019210786)
+    far = fma(far, z, -1.015265279202700)
+    far = fma(far, z, 4.218463358204948e-1)
+    far = fma(far, z, -2.820767439740514e-1)
+    far = fma(far, z, 5.641895067754075e-1)
+    tail = power * q * (near if size < 2.0 else far)
+    tail = 0.0 if size > 11.0 else tail
+    tail = 2.0 - tail if x < 0.0 else tail
+    return 1.0 - erf(x) if absolute(x) < 1.0 else tail
 
 
 INFINITY, NAN = float("inf"), float("nan")

@@ -109,3 +109,17 @@ def maximum(to, a, b):
 
 
 BUILTINS = {"min": minimum, "max": maximum, "int": i64, "float": f32, "abs": absolute}
+
+
+def _extreme(llvm):
+    def emit(to, a, b):
+        a, b = to.together(a, b)
+        kind = a.type.register
+        name = f"llvm.{llvm}.f{64 if kind == F64 else 32}"
+        return Value(a.type, to.builder.call(to.external(name, kind, [kind] * 2), [a.code, b.code]))
+
+    return Intrinsic(emit)
+
+
+# The larger and the smaller of two floats; NaN where either is. LLVM can vectorise them.
+larger, smaller = map(_extreme, ("maximum", "minimum"))

@@ -219,9 +219,9 @@ class Kernel:
         with _lock:
             if not self.address:
                 name = "".join(c if c.isalnum() or c in "_=," else "." for c in repr(self))
-                self.address = load(name, [self.function.__code__.co_filename], self._translate)(
-                    "kernel"
-                )
+                file = Path(self.function.__code__.co_filename)
+                beside = map(str, sorted(file.parent.glob("*_loops.py")))  # what it may inline
+                self.address = load(name, [str(file), *beside], self._translate)("kernel")
         return self.address
 
     def _translate(self) -> ir.Module:

@@ -1,10 +1,11 @@
-"""Pointwise programs as kernels of the host engine: one loop over memory, whatever the shape."""
+"""Pointwise programs as kernels of the host engine: one loop over memory, or over rows of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .product import SHARES, shares
 
 KINDS = {F32: "f32", BF16: "bf16", BOOL: "u8"}
 COST = 8  # of an element, in multiply-adds
+SHORT = 8  # of a row: below, a loop for each costs more than it saves
 
 SIGNS = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": "==", "not_equal": "!=",
@@ -36,7 +38,14 @@ TEXTS = {
     "exp": "exp({0})",
     "log": "log({0})",
     "tanh": "tanh({0})",
+    "expm1": "expm1({0})",
+    "log1p": "log1p({0})",
     "erf": "erf({0})",
+    "erfc": "erfc({0})",
+    "sign": "(1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0})",
+    "ceil": "(-floor(-{0}))",
+    "isinf": "(absolute({0}) == INFINITY)",
+    "isfinite": "(absolute({0}) < INFINITY)",
     "floor": "floor({0})",
     "round": "nearest({0})",
     "isnan": "({0} != {0})",
@@ -68,66 +77,141 @@ def printed(tree: Tree) -> str:
 
 
 @cache
-def kernel_of(program: Program, kinds: tuple[str, ...], result: str) -> Kernel:
-    """The kernel of a program for operands of these kinds: a scalar type, or "" for a number."""
-    words = [f"{n}: '{kind or 'float'}'" for n, kind in zip(program.inputs, kinds, strict=True)]
-    lines = [
-        f"{n}_ = {n}[i]" if kind else f"{n}_ = {n}"
-        for n, kind in zip(program.inputs, kinds, strict=True)
-        if n in program.used
-    ]
-    lines += [f"{name}_ = {printed(tree)}" for name, tree in program.parts]
-    lines += [f"out[i] = {printed(program.result)}"]
-    body = "\n        ".join(lines)
-    text = (
-        f"(task, tasks: 'int', size: 'int', {', '.join(words)}, out: '{result}'):\n"
-        f"    for i in range(task * size // tasks, (task + 1) * size // tasks):\n"
-        f"        {body}\n"
-    )
+def kernel_of(program: Program, kinds: tuple[tuple[str, str], ...], result: str) -> Kernel:
+    """The kernel of a program for operands of these kinds: a scalar type, or "" for a number, and
+    where an operand is read: [i] of a whole, [k] of a row, [row] of a column."""
+    operands = list(zip(program.inputs, kinds, strict=True))
+    words = ", ".join(f"{name}: '{kind or 'float'}'" for name, (kind, _) in operands)
+    loaded: dict[str, list[str]] = {"[row]": [], "": [], "[k]": [], "[i]": []}
+    for name, (_, place) in operands:
+        if name in program.used:
+            loaded[place].append(f"{name}_ = {name}{place}")
+    inner = loaded["[i]"] + loaded["[k]"]
+    inner += [f"{name}_ = {printed(tree)}" for name, tree in program.parts]
+    inner += [f"out[i] = {printed(program.result)}"]
+    if loaded["[k]"] or loaded["[row]"]:
+        text = "".join([
+            f"(task, tasks: 'int', rows: 'int', size: 'int', {words}, out: '{result}'):\n",
+            *[f"    {line}\n" for line in loaded[""]],
+            "    for row in range(task * rows // tasks, (task + 1) * rows // tasks):\n",
+            *[f"        {line}\n" for line in loaded["[row]"]],
+            "        for k in range(size):\n            i = row * size + k\n",
+            *[f"            {line}\n" for line in inner],
+        ])  # fmt: skip
+    else:
+        text = "".join([
+            f"(task, tasks: 'int', size: 'int', {words}, out: '{result}'):\n",
+            "    for i in range(task * size // tasks, (task + 1) * size // tasks):\n",
+            *[f"        {line}\n" for line in loaded[""] + inner],
+        ])  # fmt: skip
     name = "pointwise_" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
     names = {**vars(intrinsics), **vars(functions)}
     return Kernel(language.function_of(f"def {name}{text}", __file__, names))
 
 
 def compile_pointwise(op: Any) -> None:
-    """Register the kernel of a pointwise op, where operands are whole or single numbers."""
+    """Register the kernels of a pointwise op: where operands are whole or single numbers, and where
+    some are rows or columns."""
     if takes(op.program):
         op.kernel(NATIVE, when=fits, strided=CHANNELS_LAST, halves=True, made=True)(
             lambda inputs, outputs: make(op.program, inputs, outputs[0])
+        )
+        op.kernel(NATIVE, when=fits_rows, halves=True, made=True)(
+            lambda inputs, outputs: make_rows(op.program, inputs, outputs[0])
         )
 
 
 def fits(*inputs: Outline) -> bool:
     """Whether all float operands are of one type, and those that are no numbers lie alike."""
     whole = [each for each in inputs if each.shape]
-    floats = {each.scalar_type for each in inputs} - {BOOL}
     return (
         len({(each.shape, each.layout) for each in whole}) == 1
         and whole[0].layout in (CONTIGUOUS, CHANNELS_LAST)
-        and floats in ({F32}, {BF16})
+        and _one_float(inputs)
     )
+
+
+def fits_rows(*inputs: Outline) -> bool:
+    """Whether operands are wholes, rows, columns and numbers of one matrix."""
+    return _one_float(inputs) and places_in(inputs) is not None
+
+
+def _one_float(inputs: Sequence[Outline]) -> bool:
+    return {each.scalar_type for each in inputs} - {BOOL} in ({F32}, {BF16})
+
+
+def places_in(inputs: Sequence[Outline]) -> tuple[int, tuple[str, ...]] | None:
+    """How many of the broadcast axes make a row of the matrix, and how each operand is read."""
+    shape = np.broadcast_shapes(*[each.shape for each in inputs])
+    for axes in range(1, len(shape) + 1):
+        row, column = shape[-axes:], shape[:-axes] + (1,) * axes
+        places = tuple(
+            "" if each.size == 1 and not each.shape
+            else "[i]" if each.shape == shape
+            else "[k]" if _inner(each.shape) == _inner(row) and each.ndim >= len(_inner(row))
+            else "[row]" if each.shape == column
+            else "?"
+            for each in inputs
+        )  # fmt: skip
+        some = {"[k]", "[row]"} & set(places)
+        if some and "?" not in places and prod(row) >= SHORT and 0 not in shape:
+            return axes, places
+    return None
+
+
+def _inner(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of length 1 that it begins with."""
+    first = next((i for i, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
+
+
+def make_rows(
+    program: Program, inputs: Sequence[Outline], output: Outline
+) -> Callable[..., Any]:
+    """A function from operands that are rows or columns of the output, among others."""
+    axes, places = places_in(inputs) or (0, ())
+    kinds = [KINDS[each.scalar_type] if each.shape else "" for each in inputs]
+    launch = kernel_of(
+        program, tuple(zip(kinds, places, strict=True)), KINDS[output.scalar_type]
+    )
+    shape, dtype = output.shape, output.scalar_type.dtype
+    rows, size = prod(shape[:-axes]), prod(shape[-axes:])
+    tasks = shares(rows, COST * output.size)
+    numbers = [i for i, kind in enumerate(kinds) if not kind]
+
+    def run(*operands: Any) -> Any:
+        y = empty(shape, dtype)
+        launch(tasks, tasks, rows, size, *_as_words(operands, numbers), y)
+        return y
+
+    return run
+
+
+def _as_words(operands: tuple[Any, ...], numbers: list[int]) -> Sequence[Any]:
+    """The operands, arrays of no axes as numbers."""
+    if not numbers:
+        return operands
+    words = list(operands)
+    for i in numbers:
+        words[i] = float(words[i])
+    return words
 
 
 def make(program: Program, inputs: Sequence[Outline], output: Outline) -> Callable[..., Any]:
     """A function from operands of these outlines to a new array that lies as they do."""
-    kinds = tuple(KINDS[each.scalar_type] if each.shape else "" for each in inputs)
-    launch = kernel_of(program, kinds, KINDS[output.scalar_type])
+    kinds = [(KINDS[each.scalar_type], "[i]") if each.shape else ("", "") for each in inputs]
+    launch = kernel_of(program, tuple(kinds), KINDS[output.scalar_type])
     size, shape, dtype = output.size, output.shape, output.scalar_type.dtype
     tasks = shares(SHARES, COST * size)
-    numbers = [i for i, kind in enumerate(kinds) if not kind]
+    numbers = [i for i, (kind, _) in enumerate(kinds) if not kind]
     last = next(each for each in inputs if each.shape).layout == CHANNELS_LAST
     if last:
         n, c, h, w = shape
         shape = (n, h, w, c)
 
     def run(*operands: Any) -> Any:
-        if numbers:
-            values = list(operands)
-            for i in numbers:
-                values[i] = float(values[i])
-            operands = tuple(values)
         y = empty(shape, dtype)
-        launch(tasks, tasks, size, *operands, y)
+        launch(tasks, tasks, size, *_as_words(operands, numbers), y)
         return y.transpose(0, 3, 1, 2) if last else y
 
     return run

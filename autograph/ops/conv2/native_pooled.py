@@ -1,13 +1,15 @@
 """Convolution + bias + relu + max pooling as one op of the host engine, and its gradient."""
 
 from functools import cache
+from math import prod
 
 import numpy as np
 
 from ...backends import NATIVE
 from ...backends.host import pool, tiles, window_tiles
 from ...backends.host.buffers import empty
-from ...backends.host.product import scalar_of, shares
+from ...backends.host.product import shares
+from ...backends.host.scalars import bf16, f32
 from ...backends.host.sparse_tiles import sparse_address
 from ...backends.host.tiles import LANES, PANEL, ROWS
 from ...backends.host.window_tiles import outputs_of
@@ -20,49 +22,53 @@ from .pooled import (
     conv2_relu_max_pool2_dweight,
 )
 
+KINDS = {F32: f32, BF16: bf16}
+
 
 def takes(x, weight, *others, groups, **settings):
     """Whether the engine computes with this scalar type; groups go part by part."""
     return groups == 1 and x.scalar_type in (F32, BF16)
 
 
-@conv2_relu_max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True)
-def conv2_relu_max_pool2_native(
-    x, weight, bias, *, stride, padding, dilation, groups, filter, pool_stride, pool_padding
-):
+@conv2_relu_max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True, made=True)
+def conv2_relu_max_pool2_native(inputs, outputs, **settings):
     """y (N, O, P', Q') and the place of each of them in its window, 255 where relu stopped it."""
-    (n, c, h, w), o = x.shape, weight.shape[0]
-    found = pooled_geometry(
-        (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
-    )
-    conv, (p, q), (pp, qq) = found.conv, found.conv.size, found.size
-    y, index = empty((n, pp, qq, o), x.dtype), empty((n, pp, qq, o), np.uint8)
-    if bias is not None:
-        bias = np.ascontiguousarray(bias, np.float32)
-    strides, copies = image_strides(x, conv)
-    tasks = min(n, pool.get_num_threads())
-    lanes = found.lanes(n, pool.get_num_threads())
-    if lanes is not None:
-        loops.convolve_pool_lanes.of(T=scalar_of(x), WIDE=x.itemsize != 4)(
-            lanes.tasks, lanes.tasks, n * lanes.strips, lanes.strips, x, strides[0], c, h, w,
-            *strides[1:], conv.top, conv.left, lanes.height, conv.width, lanes.down, copies,
-            empty((lanes.tasks * lanes.room,), np.float32), lanes.room, found.window_plan,
-            np.ascontiguousarray(weight, np.float32), weight[0].size,
-            found.no_bias if bias is None else bias, o, *found.window_tiles, lanes.rows,
-            found.row_step, qq, y, index,
-        )  # fmt: skip
+    (n, c, h, w), o = inputs[0].shape, inputs[1].shape[0]
+    found = geometry_of(inputs[0], inputs[1], settings)
+    conv, (pp, qq), length = found.conv, found.size, inputs[1].size // o
+    scalar, dtype = KINDS[inputs[0].scalar_type], inputs[0].scalar_type.dtype
+    window, few = settings["filter"], loops.convolve_pool_lanes.of(T=scalar, WIDE=scalar is bf16)
+    many = loops.convolve_pool.of(T=scalar, WR=window[0], WS=window[1])
+    pooling = *conv.size, *settings["pool_stride"], *settings["pool_padding"], pp, qq
+
+    def run(x, weight, bias):
+        y, index = empty((n, pp, qq, o), dtype), empty((n, pp, qq, o), np.uint8)
+        if bias is not None:
+            bias = np.ascontiguousarray(bias, np.float32)
+        strides, copies = image_strides(x, conv)
+        threads = pool.get_num_threads()
+        lanes = found.lanes(n, threads)
+        if lanes is not None:
+            few(
+                lanes.tasks, lanes.tasks, n * lanes.strips, lanes.strips, x, strides[0], c, h, w,
+                *strides[1:], conv.top, conv.left, lanes.height, conv.width, lanes.down, copies,
+                empty((lanes.tasks * lanes.room,), np.float32), lanes.room, found.window_plan,
+                np.ascontiguousarray(weight, np.float32), length,
+                found.no_bias if bias is None else bias, o, *found.window_tiles, lanes.rows,
+                found.row_step, qq, y, index,
+            )  # fmt: skip
+        else:
+            tasks = min(n, threads)
+            room = found.room + conv.height * conv.width * c * copies
+            many(
+                tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left,
+                conv.height, conv.width, copies, empty((tasks * room,), np.float32), room,
+                found.phase, weight, *weight.shape[2:], *steps_of(weight), o, found.pitch, bias,
+                tiles.addresses(), *pooling, y, index,
+            )  # fmt: skip
         return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
-    columns = -(-o // PANEL) * PANEL * weight[0].size
-    room = (p * q + 1) * found.pitch + 2 * PANEL + columns + conv.height * conv.width * c * copies
-    scalar = scalar_of(x)
-    loops.convolve_pool.of(T=scalar, WR=filter[0], WS=filter[1])(
-        tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
-        conv.width, copies,
-        empty((tasks * room,), np.float32), room, found.phase, weight,
-        *weight.shape[2:], *steps_of(weight), o, found.pitch, bias,
-        tiles.addresses(), p, q, *pool_stride, *pool_padding, pp, qq, y, index,
-    )  # fmt: skip
-    return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
+
+    return run
 
 
 def takes_back(dy, index, x, weight, *, groups, dilation, **settings):
@@ -70,61 +76,68 @@ def takes_back(dy, index, x, weight, *, groups, dilation, **settings):
     return groups == 1 and dilation[1] == 1 and x.scalar_type in (F32, BF16)
 
 
-@conv2_relu_max_pool2_dweight.kernel(NATIVE, when=takes_back, strided=True, halves=True)
-def conv2_relu_max_pool2_dweight_native(dy, index, x, weight, **settings):
-    return conv2_relu_max_pool2_back_native(dy, index, x, weight, needs_dx=False, **settings)[1:]
+@conv2_relu_max_pool2_dweight.kernel(NATIVE, when=takes_back, strided=True, halves=True, made=True)
+def conv2_relu_max_pool2_dweight_native(inputs, outputs, **settings):
+    """The gradients of weight and bias."""
+    run = _back(*inputs[2:], settings, False)
+    return lambda *operands: run(*operands)[1:]
 
 
-@conv2_relu_max_pool2_back.kernel(NATIVE, when=takes_back, strided=True, halves=True)
-def conv2_relu_max_pool2_back_native(
-    dy,
-    index,
-    x,
-    weight,
-    *,
-    stride,
-    padding,
-    dilation,
-    groups,
-    filter,
-    pool_stride,
-    pool_padding,
-    needs_dx=True,
-):
-    """The gradients of x (None if not needed), weight and bias."""
-    (n, c, h, w), o = x.shape, weight.shape[0]
-    found = pooled_geometry(
-        (c, h, w), weight.shape, stride, padding, dilation, filter, pool_stride, pool_padding
-    )
-    conv, (pp, qq), sparse = found.conv, found.size, found.sparse
-    index = np.ascontiguousarray(index.transpose(0, 2, 3, 1))
-    (_, dy_o, dy_row, dy_pixel), dy_last = strides_of(dy)
-    if not (dy_last or dy.flags.c_contiguous):
-        dy, dy_o, dy_pixel = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)), 1, o
-    strides, copies = image_strides(x, conv)
-    scalar, length, block = scalar_of(x), weight[0].size, sparse.block
-    parts = max(1, min(n, SHARES))
-    sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
-    back = found.back
-    weights = dx = None
-    if needs_dx:
-        weights, dx = spread(weight, back), empty((n, h, w, c), x.dtype)
-    room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pp * qq * (3 * o + 2) + PANEL
-    loops.scatter_pool.of(T=scalar, WS=filter[1])(
-        parts, parts, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left, conv.height,
-        conv.width, copies,
-        empty((parts * room,), np.float32), room, found.margin, dy, dy_o, dy_pixel, index, pp * qq,
-        o, found.starts, found.down, found.right,
-        sparse.line, sparse.chunks, len(sparse.chunks), block, sums, biases, int(needs_dx),
-        back.bases, -back.down,
-        -back.right, back.pitch, back.regions, len(back.regions), weights, dx,
-    )  # fmt: skip
-    dweight, dbias = empty(weight.shape, weight.dtype), empty((o,), weight.dtype)
-    tasks = shares(o, parts * weight.size)
-    loops.sum_shares.of(T=scalar)(
-        tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias
-    )
-    return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
+@conv2_relu_max_pool2_back.kernel(NATIVE, when=takes_back, strided=True, halves=True, made=True)
+def conv2_relu_max_pool2_back_native(inputs, outputs, **settings):
+    """The gradients of x, weight and bias."""
+    return _back(*inputs[2:], settings, True)
+
+
+def _back(x, weight, settings, needs_dx):
+    """The kernel of both for these outlines; dx is None if it is not needed."""
+    (n, c, h, w), shape, o = x.shape, weight.shape, weight.shape[0]
+    found = geometry_of(x, weight, settings)
+    conv, sparse, back, pixels = found.conv, found.sparse, found.back, prod(found.size)
+    scalar, dtype, length = KINDS[x.scalar_type], x.scalar_type.dtype, weight.size // o
+    block, parts = sparse.block, max(1, min(n, SHARES))
+    room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pixels * (3 * o + 2) + PANEL
+    scatter = loops.scatter_pool.of(T=scalar, WS=settings["filter"][1])
+    spread, add_up = loops.spread_weight.of(T=scalar), loops.sum_shares.of(T=scalar)
+    spread_tasks, tasks = shares(o, 4 * prod(back.shape)), shares(o, parts * weight.size)
+    before = conv.top, conv.left, conv.height, conv.width
+    chunks = sparse.line, sparse.chunks, len(sparse.chunks), block
+    regions = back.bases, -back.down, -back.right, back.pitch, back.regions, len(back.regions)
+
+    def run(dy, index, x, weight):
+        if index.strides[1] != 1:
+            index = np.ascontiguousarray(index.transpose(0, 2, 3, 1))
+        (_, dy_o, _, dy_pixel), dy_last = strides_of(dy)
+        if not (dy_last or dy.flags.c_contiguous):
+            dy, dy_o, dy_pixel = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)), 1, o
+        strides, copies = image_strides(x, conv)
+        sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
+        weights = dx = None
+        if needs_dx:
+            weights, dx = empty(back.shape, np.float32), empty((n, h, w, c), dtype)
+            spread(
+                spread_tasks, spread_tasks, *shape, *steps_of(weight), weight,
+                back.shape[1] * back.pitch, *back.inside, weights,
+            )  # fmt: skip
+        scatter(
+            parts, parts, n, x, strides[0], c, h, w, *strides[1:], *before, copies,
+            empty((parts * room,), np.float32), room, found.margin, dy, dy_o, dy_pixel, index,
+            pixels, o, found.starts, found.down, found.right, *chunks, sums, biases, int(needs_dx),
+            *regions, weights, dx,
+        )  # fmt: skip
+        dweight, dbias = empty(shape, dtype), empty((o,), dtype)
+        add_up(
+            tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias
+        )  # fmt: skip
+        return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
+
+    return run
+
+
+def steps_of(array):
+    """Strides in elements."""
+    size = array.itemsize
+    return [step // size for step in array.strides]
 
 
 class Pooled:
@@ -177,6 +190,12 @@ class Pooled:
         return best
 
 
+def geometry_of(x, weight, settings):
+    """The geometry for these outlines."""
+    names = "stride", "padding", "dilation", "filter", "pool_stride", "pool_padding"
+    return pooled_geometry(x.shape[1:], weight.shape, *[settings[name] for name in names])
+
+
 @cache
 def pooled_geometry(image, filter, stride, padding, dilation, window, pool_stride, pool_padding):
     """Where windows of the pooling lie in the convolution, and those of the convolution in x."""
@@ -189,6 +208,8 @@ def pooled_geometry(image, filter, stride, padding, dilation, window, pool_strid
         for n, f, t, a in zip((p, q), window, pool_stride, pool_padding, strict=True)
     )
     found.pitch = -(-o // LANES) * LANES
+    columns = -(-o // PANEL) * PANEL * c * filter[2] * filter[3]
+    found.room = (p * q + 1) * found.pitch + 2 * PANEL + columns
     found.phase = conv.phases[0].copy()
     found.outputs = np.arange(p * q, dtype=np.int64) * found.pitch
     found.phase[tiles.C_TABLE] = found.outputs.ctypes.data
@@ -268,20 +289,3 @@ def back_geometry(filter, stride, dilation, window, line, pixels):
             regions.append((tile, row * found.pitch + vector * LANES, row * line + vector * LANES))
     found.regions = np.array(regions, np.int64)
     return found
-
-
-def spread(weight, back):
-    """The weight (O, C, R, S) -> (O, rows, S * C) with zeros around and between."""
-    o, rows, pitch = back.shape
-    out = empty((o * rows * pitch,), np.float32)
-    tasks = shares(o, 4 * out.size)
-    loops.spread_weight.of(T=scalar_of(weight))(
-        tasks, tasks, *weight.shape, *steps_of(weight), weight, rows * pitch, *back.inside, out
-    )
-    return out
-
-
-def steps_of(array):
-    """Strides in elements."""
-    size = array.itemsize
-    return [step // size for step in array.strides]

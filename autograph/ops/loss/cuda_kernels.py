@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cupy
 
@@ -50,5 +51,5 @@ def tally_cuda(sums, loss, scores, target):
 def _rows(name, shape, dtype, target, **types):
     n, c = shape
     lanes = 32 if c <= _WARP_CLASSES or name == "tally" else 256
-    constants = {"Scalar": c_type(dtype), "Target": c_type(target), "lanes": lanes} | types
+    constants: dict[str, Any] = {"Scalar": c_type(dtype), "Target": c_type(target), "lanes": lanes} | types
     return Kernel(_SOURCE, name, constants), divide_up(n, 256 // lanes), number(n), number(c)

@@ -12,6 +12,7 @@ from ...scalar_type import BF16, F32
 from . import check_classes, cross_entropy_loss, cross_entropy_loss_dx
 
 ROWS = 128  # of a task
+INTEGER = np.dtype(np.int64)
 
 
 @kernel
@@ -69,14 +70,11 @@ def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx
 @cross_entropy_loss.kernel(NATIVE, when=lambda x, target: x.scalar_type in (F32, BF16), halves=True)
 def cross_entropy_loss_native(x, target):
     (n, c), scalar = x.shape, scalar_of(x)
-    probability, each, loss = (
-        empty((n, c), np.float32),
-        empty((n,), np.float32),
-        np.empty((), x.dtype),
-    )
-    wrong = np.zeros((), np.int64)
-    target = np.ascontiguousarray(target, np.int64)
-    tasks = max(1, -(-n // ROWS))
+    probability, each = empty((n, c), np.float32), empty((n,), np.float32)
+    loss, wrong = np.empty((), x.dtype), np.zeros((), np.int64)
+    if target.dtype is not INTEGER:
+        target = target.astype(np.int64)
+    tasks = -(-n // ROWS) or 1
     losses.of(T=scalar)(tasks, tasks, n, c, x, target, probability, each, wrong, loss)
     if wrong:
         check_classes(target, c)
@@ -90,7 +88,8 @@ def cross_entropy_loss_native(x, target):
 )
 def cross_entropy_loss_dx_native(dy, probability, target):
     n, c = probability.shape
-    dx = empty((n, c), dy.dtype)
-    target = np.ascontiguousarray(target, np.int64)
-    differences.of(T=scalar_of(dy))(-(-n // ROWS), n, c, dy, probability, target, dx)
+    dx = empty((n, c), np.float32)
+    if target.dtype is not INTEGER:
+        target = target.astype(np.int64)
+    differences.of(T=f32)(-(-n // ROWS), n, c, dy, probability, target, dx)
     return dx

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import CUPY, NUMPY
+from ...backends import CUPY, NATIVE, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...scalar_type import ScalarType
@@ -42,6 +42,7 @@ batch_norm = Op(
     promotes="x weight bias",
     floats=True,
 )
+batch_norm.kernels_from(NATIVE, ".native_kernels")
 
 
 def _channel_samples(rng):
@@ -54,7 +55,7 @@ scale_shift = pointwise(
 )
 
 
-def _view(x):
+def channel_view(x):
     n, c, *size = x.shape
     return View((n, c, prod(size)), (0, 2), (1, c, 1))
 
@@ -67,7 +68,7 @@ def batch_norm_outline(
         raise ShapeError(f"batch_norm: x has at least 2 axes\n  x  {x.shape}  N C ...")
     check_affine("batch_norm", x, weight, bias, x.shape[1:2])
     check_affine("batch_norm", x, running_mean, running_variance, x.shape[1:2])
-    saved = x.like(statistics_shape(_view(x)), x.scalar_type.accumulator)
+    saved = x.like(statistics_shape(channel_view(x)), x.scalar_type.accumulator)
     return x.like(), saved, saved
 
 
@@ -86,7 +87,7 @@ def batch_norm_arrays(
     x, weight, bias = (
         None if each is None else each.astype(dtype, copy=False) for each in (x, weight, bias)
     )
-    y, mean, scale, variance = standardised(x, weight, bias, _view(x), epsilon)
+    y, mean, scale, variance = standardised(x, weight, bias, channel_view(x), epsilon)
     for running, batch in (
         (running_mean, mean),
         (running_variance, variance * (count / (count - 1))),
@@ -99,24 +100,24 @@ def batch_norm_arrays(
 
 @batch_norm.gradient("x")
 def batch_norm_dx(y, x, weight, bias, *_, mean, scale, **settings):
-    return dx_rule(x, mean, scale, weight, _view(x))
+    return dx_rule(x, mean, scale, weight, channel_view(x))
 
 
 @batch_norm.gradient("weight")
 def batch_norm_dweight(y, x, weight, bias, *_, mean, scale, **settings):
-    return dweight_rule(x, mean, scale, weight, _view(x))
+    return dweight_rule(x, mean, scale, weight, channel_view(x))
 
 
 @batch_norm.gradient("bias")
 def batch_norm_dbias(y, x, weight, bias, *_, mean, scale, **settings):
-    return dbias_rule(bias, _view(x))
+    return dbias_rule(bias, channel_view(x))
 
 
 @batch_norm.composed_by
 def batch_norm_parts(
     x, weight=None, bias=None, running_mean=None, running_variance=None, *, momentum, epsilon
 ):
-    y, mean, variance = standardised_parts(x, weight, bias, _view(x), epsilon)
+    y, mean, variance = standardised_parts(x, weight, bias, channel_view(x), epsilon)
     count = prod(x.shape) // x.shape[1]
     if running_mean is not None:
         follow(running_mean, _value(reshape(mean, shape=-1)), momentum)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ...backends import CUPY, NUMPY
+from ...backends import CUPY, NATIVE, NUMPY
 from ...errors import SettingsError
 from ...op import Op
 from .standardise import (
@@ -22,6 +22,7 @@ from .standardise import (
 )
 
 layer_norm = Op("layer_norm", "x weight? bias?", saves="mean scale", floats=True)
+layer_norm.kernels_from(NATIVE, ".native_kernels")
 
 
 def feature_view(op, x, axes, centre=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-from ...backends import CUPY, NUMPY, namespace
+from ...backends import CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
@@ -21,6 +21,8 @@ from ..transcendental import sqrt
 
 standardise_dx = Op("standardise_dx", "dy x mean scale weight?", promotes="dy x weight")
 standardise_dweight = Op("standardise_dweight", "dy x mean scale", promotes="dy x")
+standardise_dx.kernels_from(NATIVE, ".native_kernels")
+standardise_dweight.kernels_from(NATIVE, ".native_kernels")
 
 
 class View(NamedTuple):

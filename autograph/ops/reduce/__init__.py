@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import CUDA, CUPY, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ...scalar_type import BOOL, F32, I64, ScalarType
@@ -30,6 +30,8 @@ all = Op("all", "x")
 
 for _op in (sum, mean, max, min, argmax, argmin):
     _op.kernels_from(CUDA, ".cuda_kernels")
+for _op in (sum, mean, max, min):
+    _op.kernels_from(NATIVE, ".native_kernels")
 
 
 def reduced(op, x, axis, keepdims):

@@ -3,6 +3,7 @@
 from functools import cache
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import cupy
 import numpy as np
@@ -149,7 +150,8 @@ def _reduce(shape, dtype, reduction, axes, keepdims, result):
 
 def _collapse(shape, axes):
     """The (size, stride) of kept and of reduced dimensions, neighbours of a kind as one."""
-    dims, stride = [], 1
+    dims: list[Any] = []
+    stride = 1
     for axis in reversed(range(len(shape))):
         is_reduced = axis in axes
         if shape[axis] != 1:

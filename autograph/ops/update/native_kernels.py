@@ -7,8 +7,8 @@ from ...backends.host.intrinsics import sqrt
 from ...backends.host.jit import kernel
 from ...backends.host.product import scalar_of
 from ...backends.host.scalars import f32, f64, i64
-from ...scalar_type import BF16, F32
-from . import adam_update, sgd_update
+from ...scalar_type import BF16, F32, F64, I64
+from . import adam_update, sgd_update, tick
 
 BLOCK = 1 << 14  # elements of a task
 
@@ -81,6 +81,13 @@ def power(base, count):
 
 
 @kernel
+def look_up(task, size: int, rate: f64, count: i64, table: f64):
+    """rate = table[count], its last entry from then on; count = count + 1."""
+    rate[0] = table[min(count[0], size - 1)]
+    count[0] += 1
+
+
+@kernel
 def advance(task, step: i64):
     step[0] += 1
 
@@ -136,3 +143,10 @@ def adam_update_native(
     )  # fmt: skip
     if tasks != 1:
         advance(1, step)
+
+
+@tick.kernel(NATIVE, when=lambda rate, count, table: table.size > 0 and all(
+    each.scalar_type is kind for each, kind in ((rate, F64), (count, I64), (table, F64))
+))  # fmt: skip
+def tick_native(rate, count, table):
+    look_up(1, table.size, rate, count, table)

@@ -1,0 +1,225 @@
+"""Normalisations and their gradients by the host engine: rows, or channels of a batch.
+
+A group is what one mean is taken of: `outer` pieces of `length` numbers, `skip` apart. Rows are
+groups of one piece, whose numbers have a weight each; channels have one weight for all.
+"""
+
+from math import prod
+
+import numpy as np
+
+from ...backends import NATIVE
+from ...backends.host.buffers import empty
+from ...backends.host.intrinsics import sqrt
+from ...backends.host.jit import kernel
+from ...backends.host.product import shares
+from ...backends.host.rows import add_up, sum_of
+from ...backends.host.scalars import bf16, f32, f64
+from ...scalar_type import BF16, F32, ScalarType
+from .batch_norm import batch_norm, channel_view
+from .layer_norm import feature_view, layer_norm
+from .standardise import standardise_dweight, standardise_dx, statistics_shape
+
+KINDS = {F32: f32, BF16: bf16}
+
+
+@kernel(reassociate=True)
+def standardise(
+    task, tasks: int, groups: int, outer: int, length: int, skip: int, step: int, epsilon: float,
+    x: "T", weight: "T", bias: "T", has_weight: int, has_bias: int, y: "T", mean: f32, scale: f32,
+    variance: f32,
+):  # fmt: skip
+    """y = (x - mean) * scale * weight + bias of each group; two passes for the statistics."""
+    count = outer * length
+    for group in range(task * groups // tasks, (task + 1) * groups // tasks):
+        total, square = f64(0.0), f64(0.0)
+        for i in range(outer):
+            total += sum_of(group * step + i * skip, length, x)
+        middle = f32(total / count)
+        for i in range(outer):
+            at, last = group * step + i * skip, group * step + i * skip + length
+            while at < last:
+                stop, part = min(last, at + 1024), f32(0.0)
+                for k in range(at, stop):
+                    away = x[k] - middle
+                    part += away * away
+                square += part
+                at = stop
+        spread = f32(square / count)
+        rate = 1.0 / sqrt(spread + epsilon)
+        mean[group] = middle
+        scale[group] = rate
+        variance[group] = spread
+        for i in range(outer):
+            here, there = x + (group * step + i * skip), y + (group * step + i * skip)
+            if BY_GROUP:
+                slope = rate * weight[group] if has_weight else rate
+                shift = bias[group] if has_bias else f32(0.0)
+                for k in range(length):
+                    there[k] = (here[k] - middle) * slope + shift
+            elif has_weight & has_bias:
+                for k in range(length):
+                    there[k] = (here[k] - middle) * rate * weight[k] + bias[k]
+            elif has_weight:
+                for k in range(length):
+                    there[k] = (here[k] - middle) * rate * weight[k]
+            elif has_bias:
+                for k in range(length):
+                    there[k] = (here[k] - middle) * rate + bias[k]
+            else:
+                for k in range(length):
+                    there[k] = (here[k] - middle) * rate
+
+
+@kernel(reassociate=True)
+def standardise_back(
+    task, tasks: int, groups: int, outer: int, length: int, skip: int, step: int, centre: int,
+    dy: "T", x: "T", mean: f32, scale: f32, weight: "T", has_weight: int, dx: "T",
+):  # fmt: skip
+    """g = dy * weight;  dx = scale * (g - mean(g) - z * mean(g * z)), z being standardised x."""
+    for group in range(task * groups // tasks, (task + 1) * groups // tasks):
+        middle, rate, total, along = mean[group], scale[group], f64(0.0), f64(0.0)
+        whole = weight[group] if BY_GROUP & (has_weight != 0) else f32(1.0)
+        for i in range(outer):
+            start, plain, both = group * step + i * skip, f32(0.0), f32(0.0)
+            if has_weight & (not BY_GROUP):
+                for k in range(length):
+                    g = dy[start + k] * weight[k]
+                    plain += g
+                    both += g * (x[start + k] - middle)
+            else:
+                for k in range(length):
+                    g = dy[start + k]
+                    plain += g
+                    both += g * (x[start + k] - middle)
+            total += plain
+            along += both
+        count = outer * length
+        shift = f32(total / count) if centre else f32(0.0)
+        slope = f32(along / count) * rate * rate
+        for i in range(outer):
+            start = group * step + i * skip
+            if has_weight & (not BY_GROUP):
+                for k in range(length):
+                    g = dy[start + k] * weight[k]
+                    dx[start + k] = rate * (g - shift - (x[start + k] - middle) * slope)
+            else:
+                for k in range(length):
+                    away = x[start + k] - middle
+                    dx[start + k] = rate * whole * (dy[start + k] - shift - away * slope)
+
+
+@kernel
+def slopes(
+    task, tasks: int, rows: int, length: int, dy: "T", x: "T", mean: f32, scale: f32, out: f32
+):  # fmt: skip
+    """out = dy * (x - mean) * scale, a mean and a scale for each row."""
+    for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+        start, middle, rate = row * length, mean[row], scale[row]
+        for k in range(start, start + length):
+            out[k] = dy[k] * (x[k] - middle) * rate
+
+
+def takes(x, *others, **settings):
+    return x.scalar_type in KINDS and x.size > 0
+
+
+def groups_of(view):
+    """(groups, outer, length, skip, step) and whether weights go by group; None if neither."""
+    if view.axes == (1,) and len(view.shape) == 2 and view.weight[0] == 1:
+        return (view.shape[0], 1, view.shape[1], 0, view.shape[1]), False
+    if view.axes == (0, 2) and len(view.shape) == 3:
+        n, c, pixels = view.shape
+        return (c, n, pixels, c * pixels, pixels), True
+    return None
+
+
+def _standardised(x, view, epsilon):
+    """A function to (y, mean, scale, variance) for this outline."""
+    (groups, *rest), by_group = groups_of(view)
+    scalar, dtype, shape = KINDS[x.scalar_type], x.scalar_type.dtype, x.shape
+    launch, tasks = standardise.of(T=scalar, BY_GROUP=by_group), shares(groups, 4 * x.size)
+    saved = statistics_shape(view)
+
+    def run(x, weight, bias):
+        y = empty(shape, dtype)
+        mean, scale, variance = (empty(saved, np.float32) for _ in range(3))
+        launch(
+            tasks, tasks, groups, *rest, float(epsilon), x, weight, bias, int(weight is not None),
+            int(bias is not None), y, mean, scale, variance,
+        )  # fmt: skip
+        return y, mean, scale, variance
+
+    return run
+
+
+@layer_norm.kernel(NATIVE, when=takes, halves=True, made=True)
+def layer_norm_native(inputs, outputs, *, axes, epsilon):
+    run = _standardised(inputs[0], feature_view("layer_norm", inputs[0], axes), epsilon)
+    return lambda x, weight, bias: run(x, weight, bias)[:3]
+
+
+def takes_batch(x, *others, **settings):
+    """Whether channels are long enough for vectors."""
+    return takes(x) and x.size >= 8 * x.shape[0] * x.shape[1] and x.size > x.shape[1]
+
+
+@batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True)
+def batch_norm_native(inputs, outputs, *, momentum, epsilon):
+    x = inputs[0]
+    run_all, count = _standardised(x, channel_view(x), epsilon), x.size // x.shape[1]
+
+    def run(x, weight, bias, running_mean, running_variance):
+        y, mean, scale, variance = run_all(x, weight, bias)
+        for running, batch in (
+            (running_mean, mean),
+            (running_variance, variance * np.float32(count / (count - 1))),
+        ):
+            if running is not None:
+                wide = running.astype(ScalarType.of(running).accumulator.dtype, copy=False)
+                running[...] = wide + momentum * (batch.reshape(-1) - wide)
+        return y, mean, scale
+
+    return run
+
+
+def takes_back(dy, x, mean, scale, *weight, view):
+    return takes(x) and groups_of(view) is not None and mean.scalar_type is F32
+
+
+@standardise_dx.kernel(NATIVE, when=takes_back, halves=True, made=True)
+def standardise_dx_native(inputs, outputs, *, view):
+    x = inputs[1]
+    (groups, *rest), by_group = groups_of(view)
+    shape, dtype, centre = x.shape, x.scalar_type.dtype, int(view.centre)
+    launch = standardise_back.of(T=KINDS[x.scalar_type], BY_GROUP=by_group)
+    tasks = shares(groups, 4 * x.size)
+
+    def run(dy, x, mean, scale, weight):
+        dx = empty(shape, dtype)
+        launch(
+            tasks, tasks, groups, *rest, centre, dy, x, mean, scale, weight,
+            int(weight is not None), dx,
+        )  # fmt: skip
+        return dx
+
+    return run
+
+
+@standardise_dweight.kernel(
+    NATIVE, halves=True, made=True,
+    when=lambda dy, x, mean, scale, *, view: takes_back(dy, x, mean, scale, view=view)
+    and x.scalar_type is F32 and len(view.shape) == 2,
+)  # fmt: skip
+def standardise_dweight_native(inputs, outputs, *, view):
+    (rows, length), shape = view.shape, outputs[0].shape
+    tasks = shares(rows, rows * length)
+    launch, size = slopes.of(T=f32), prod(view.shape)
+
+    def run(dy, x, mean, scale):
+        each, out = empty((size,), np.float32), empty(shape, np.float32)
+        launch(tasks, tasks, rows, length, dy, x, mean, scale, each)
+        add_up(each, f32, (1, rows, length), 1, out)
+        return out
+
+    return run
