@@ -70,7 +70,7 @@ def told(name: str, value: Any) -> tuple[str, str]:
             call = f"{name}{inspect.signature(value)}"
     except (TypeError, ValueError):
         call = name
-    call = call.replace(" -> None", "").replace("*, ", "")
+    call = call.replace(" -> None", "").replace("*, ", "").replace("'", "")
     if len(call) > 120:
         call = f"{name}(...)"
     text = inspect.getdoc(value) or ""

@@ -65,20 +65,26 @@ def run(options: argparse.Namespace) -> int:
         return 0
     settings = settings_of(options)
     training = Training(settings, options)
+    told: list[Report] = []
     if options.view:
         from ..view import watch_training
 
         return watch_training(training)
     try:
         with nullcontext(Plain()) if options.json else progress_bar() as bar:
-            training.run(bar, lambda report: _print(report, bar, options.json))
+
+
+            def tell(report: Report) -> None:
+                told.append(report)
+                bar.print(json.dumps(record_of(report)) if options.json else str(report))
+
+            training.run(bar, tell)
     except Stopped:
         print("stopped, as it was asked", file=sys.stderr)
+        return 0
+    if not told:
+        print(f"nothing to do: {settings.run} has its {settings.epochs} epochs", file=sys.stderr)
     return 0
-
-
-def _print(report: Report, bar: Bar | Plain, as_json: bool) -> None:
-    bar.print(json.dumps(record_of(report)) if as_json else str(report))
 
 
 # -- settings --------------------------------------------------------------------------
@@ -202,7 +208,7 @@ class Training:
                 watch=after_batch,
                 **more,
             ):
-                rate = self.optimizer.rate_at(max(self.optimizer.count - 1, 0))
+                rate = self._rate()
                 found = norms(self.model, self.data.train, loss=loss)
                 log.write({"event": "details", **record_of(report, learning_rate=rate), **found})
                 tell(report)
@@ -227,9 +233,13 @@ class Training:
         now = time.monotonic()
         if self.folder is not None and (now - self._noted > PERIOD or done == count):
             self._noted = now
-            rate = self.optimizer.rate_at(self.optimizer.count)
+            rate = self._rate()
             told = {"part": name, "done": done, "count": count, "learning_rate": rate}
             (self.folder / NOW).write_text(json.dumps(told))
+
+    def _rate(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.rate_at(max(self.optimizer.count - 1, 0))
 
     def _save(self) -> None:
         folder = self.folder / "checkpoints" if self.folder else Path()

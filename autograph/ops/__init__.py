@@ -199,6 +199,7 @@ from .update.muon import muon_update
 from .update.nadam import nadam_update
 from .update.radam import radam_update
 from .update.rmsprop import rmsprop_update
+from .update.together import adam_updates, sgd_updates
 from .windows import fold, from_windows, unfold, windows
 
 __all__ = sorted(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from .. import ops
+from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .groups import GroupSettings
-from .optimizer import Optimizer, State
+from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
 from .sgd import like_zeros
 
@@ -46,23 +48,23 @@ class Adam(Optimizer):
         names = ["moment1", "moment2", *(["largest"] if self.amsgrad else [])]
         return {name: like_zeros(like) for name in names}
 
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.adam_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["moment1"],
-            state["moment2"],
-            state.get("largest"),
-            state.get("master"),
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=self.epsilon,
-            weight_decay=self.weight_decay,
-            decoupled=self.decoupled,
-            maximize=self.maximize,
-        )
+    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
+        remembered = "moment1", "moment2", "largest", "master"
+        parts = [
+            (w, dw, state["step"], *[state.get(name) for name in remembered])
+            for w, dw, state in moving
+        ]
+        for some in in_turn(parts):
+            ops.adam_updates(
+                rate,
+                *some,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                epsilon=self.epsilon,
+                weight_decay=self.weight_decay,
+                decoupled=self.decoupled,
+                maximize=self.maximize,
+            )
 
 
 @described

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -20,6 +20,7 @@ from .groups import Groups, GroupSettings
 from .schedule import Schedule
 
 State = dict[str, Tensor]
+Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what is remembered
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
@@ -58,6 +59,11 @@ class Optimizer(Described):
         """Move `w` and `state` in place, by an op."""
         raise NotImplementedError(f"{type(self).__name__} does not define move")
 
+    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
+        """Move parameters of one device and scalar type; where an op takes several, by that."""
+        for w, dw, state in moving:
+            self.move(w, dw, rate, state)
+
     # -- stepping -----------------------------------------------------------------------
 
     def update(self, parameters: Mapping[str, Parameter]) -> None:
@@ -66,10 +72,16 @@ class Optimizer(Described):
         moving = {path: w for path, w in parameters.items() if w.grad is not None}
         with no_grad():
             gradients = clipped([w.grad for w in moving.values()], self.clip_norm, self.clip_value)
+            alike: dict[Any, tuple[Optimizer, Tensor, list[Moving]]] = {}
             for (path, w), dw in zip(moving.items(), gradients, strict=True):
                 mover, paced = self._groups.mover(self, path)
                 rate = paced._clock(w.device).rate(paced)
-                mover.move(w, dw, rate, self._state_of(path, w, mover))
+                key = id(mover), id(rate), w.scalar_type  # a rate lives on one device
+                _, _, some = alike.setdefault(key, (mover, rate, []))
+                some.append((w, dw, self._state_of(path, w, mover)))
+            for mover, rate, some in alike.values():
+                mover.move_all(some, rate)
+            for path, w in moving.items():
                 w.grad = None
                 if w.scalar_type.is_half:
                     self._versions[path] = version_of(w).count

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..errors import SettingsError
+from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Parameter, Tensor, zeros
+from ..tensor import Tensor, zeros
 from .groups import GroupSettings
-from .optimizer import Optimizer, State
+from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -49,20 +51,21 @@ class SGD(Optimizer):
     def remember(self, like: Tensor) -> State:
         return {"velocity": like_zeros(like)} if self.momentum else {}
 
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.sgd_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state.get("velocity"),
-            state.get("master"),
-            momentum=self.momentum,
-            dampening=self.dampening,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
+    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
+        parts = [
+            (w, dw, state["step"], state.get("velocity"), state.get("master"))
+            for w, dw, state in moving
+        ]
+        for some in in_turn(parts):
+            ops.sgd_updates(
+                rate,
+                *some,
+                momentum=self.momentum,
+                dampening=self.dampening,
+                nesterov=self.nesterov,
+                weight_decay=self.weight_decay,
+                maximize=self.maximize,
+            )
 
 
 def like_zeros(like: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class Live:
         scene = self.scene
         scene.state = "testing" if name == "test" else "training"
         scene.done, scene.count = done, count
-        scene.learning_rate = self.optimizer.rate_at(self.optimizer.count)
+        scene.learning_rate = self.optimizer.rate_at(max(self.optimizer.count - 1, 0))
         if self.control.paused:
             scene.state = "paused"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import addressof, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ class Kernel:
     """One kernel of a source file with its constants: `kernel(blocks, *arguments)`.
 
     Blocks are a number or a tuple of up to three. Arguments are CuPy arrays, NumPy scalars,
-    and Python floats (double). It runs on the current stream of the current device.
+    and Python floats (double); of a kernel that takes one struct by value (`struct=True`) a
+    ctypes array with its words. It runs on the current stream of the current device.
     """
 
-    __slots__ = ("_functions", "constants", "name", "shared", "source", "threads")
+    __slots__ = ("_functions", "constants", "name", "shared", "source", "struct", "threads")
 
     def __init__(
         self,
@@ -34,9 +36,10 @@ class Kernel:
         *,
         threads: int = 256,
         shared: int = 0,
+        struct: bool = False,
     ) -> None:
         self.source, self.name, self.constants = source, name, constants
-        self.threads, self.shared = (threads,), shared
+        self.threads, self.shared, self.struct = (threads,), shared, struct
         self._functions: dict[int, Any] = {}  # by device
 
     def __call__(self, blocks: int | tuple[int, ...], *arguments: Any) -> None:
@@ -59,10 +62,25 @@ class Kernel:
         function = module.get_function(name)
         if self.shared > _SHARED_LIMIT:
             driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_SIZE_BYTES, self.shared)
-        return function
+        return _of_struct(function) if self.struct else function
 
     def __repr__(self) -> str:
         return f"Kernel({self.name}, {self.constants})"
+
+
+def _of_struct(function: Any) -> Any:
+    """The launch of a CuPy function that takes one struct by value, which CuPy does not pass."""
+    from cupy.cuda import driver
+
+    def launch(grid: tuple[int], threads: tuple[int], arguments: Any, shared: int) -> None:
+        (words,) = arguments
+        place = c_void_p(addressof(words))
+        driver.launchKernel(
+            function.ptr, *grid, 1, 1, *threads, 1, 1, shared, stream.current_stream().ptr,
+            addressof(place), 0,
+        )  # fmt: skip
+
+    return launch
 
 
 @cache

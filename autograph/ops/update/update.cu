@@ -1,95 +1,120 @@
-// Optimizer steps over flat arrays: of one parameter, or of an arena of all of them.
+// Optimizer steps: one launch moves up to a few dozen parameters, each over its own flat array.
 //
-// Spec holds Scalar (of the parameter), Gradient, State (of what is remembered, and what is
-// computed in), `pack` (numbers a thread), has_master, and the settings of update.cuh.
+// Spec holds Scalar (of the parameters), Gradient, State (of what is remembered, and what is
+// computed in), `count` (parameters), `states` (arrays remembered of each), `pack` (numbers a
+// thread), has_master, and the settings of update.cuh.
 // With a master, w is a rounded copy of it: `master` is what moves.
 #include "update.cuh"
 
-// One thread's pack of w, moved by step(at, values, slopes).
+template <class Spec> struct Moved {
+    typename Spec::Scalar* w;
+    const typename Spec::Gradient* dw;
+    int64* step;
+    typename Spec::State* state[Spec::states];
+    typename Spec::State* master;
+};
+
+// What a launch is given, as one argument of words of 8 bytes.
+template <class Spec> struct Table {
+    const double* rate;
+    uint32* finished;
+    double numbers[4];  // settings
+    int64 size[Spec::count], first[Spec::count];  // numbers of a parameter, and its first block
+    Moved<Spec> moved[Spec::count];
+};
+
+// The parameter that this block works on.
+template <class Spec> __device__ int parameter_of(const Table<Spec>& table) {
+    int found = 0;
+#pragma unroll
+    for (int i = 1; i < Spec::count; i++) found += blockIdx.x >= table.first[i];
+    return found;
+}
+
+// One thread's pack of w, moved by step(values, slopes, remembered).
 template <class Spec, class Step>
-__device__ void update_pack(typename Spec::Scalar* w, typename Spec::State* master,
-                            const typename Spec::Gradient* dw, int64 size, Step step) {
+__device__ void update_pack(const Table<Spec>& table, int i, Step step) {
     constexpr int pack = Spec::pack;
     using State = typename Spec::State;
-    const int64 at = (int64(blockIdx.x) * blockDim.x + threadIdx.x) * pack;
-    if (at >= size) return;
-    const auto slopes = load_pack<pack>(dw + at);
-    Pack<State, pack> values;
+    const Moved<Spec>& here = table.moved[i];
+    const int64 at = ((blockIdx.x - table.first[i]) * blockDim.x + threadIdx.x) * pack;
+    if (at >= table.size[i]) return;
+    const int left = int(min(int64(pack), table.size[i] - at));
+    const auto slopes = load_part<pack>(here.dw + at, left);
+    Pack<State, pack> values, remembered[Spec::states];
     Pack<typename Spec::Scalar, pack> rounded;
     if (Spec::has_master) {
-        values = load_pack<pack>(master + at);
+        values = load_part<pack>(here.master + at, left);
     } else {
-        rounded = load_pack<pack>(w + at);
+        rounded = load_part<pack>(here.w + at, left);
 #pragma unroll
-        for (int i = 0; i < pack; i++) values[i] = State(widen(rounded[i]));
+        for (int k = 0; k < pack; k++) values[k] = State(widen(rounded[k]));
     }
-    step(at, values, slopes);
 #pragma unroll
-    for (int i = 0; i < pack; i++) rounded[i] = narrow<typename Spec::Scalar>(values[i]);
-    if (Spec::has_master) store_pack<pack>(master + at, values);
-    store_pack<pack>(w + at, rounded);
+    for (int j = 0; j < Spec::states; j++)
+        if (here.state[j]) remembered[j] = load_part<pack>(here.state[j] + at, left);
+    step(values, slopes, remembered);
+#pragma unroll
+    for (int k = 0; k < pack; k++) rounded[k] = narrow<typename Spec::Scalar>(values[k]);
+    if (Spec::has_master) store_part<pack>(here.master + at, values, left);
+    store_part<pack>(here.w + at, rounded, left);
+#pragma unroll
+    for (int j = 0; j < Spec::states; j++)
+        if (here.state[j]) store_part<pack>(here.state[j] + at, remembered[j], left);
 }
 
-// The last block to finish counts the step: by then every block has read the count.
-__device__ inline void count_step(int64* step, uint32* finished) {
+// The last block to finish counts the steps: by then every block has read its count.
+template <class Spec> __device__ void count_steps(const Table<Spec>& table) {
+    __shared__ bool last;
     __syncthreads();
-    if (threadIdx.x != 0) return;
-    __threadfence();
-    if (atomicAdd(finished, 1u) == gridDim.x - 1) {
-        *finished = 0;
-        *step += 1;
+    if (threadIdx.x == 0) {
+        __threadfence();
+        last = atomicAdd(table.finished, 1u) == gridDim.x - 1;
+        if (last) *table.finished = 0;
     }
+    __syncthreads();
+    if (last && threadIdx.x < Spec::count) *table.moved[threadIdx.x].step += 1;
 }
 
+// The numbers are momentum, dampening and decay; velocity is remembered.
 template <class Spec>
-__global__ void __launch_bounds__(256)
-sgd_update(typename Spec::Scalar* w, const typename Spec::Gradient* dw, int64* step,
-           const double* rate, typename Spec::State* velocity, typename Spec::State* master,
-           double momentum, double dampening, double decay, uint32* finished, int64 size) {
+__global__ void __launch_bounds__(256) sgd_update(const __grid_constant__ Table<Spec> table) {
     using State = typename Spec::State;
-    const double share = *step == 0 ? 1 : 1 - dampening;
-    const Sgd<Spec, State> sgd = {State(*rate), State(momentum), State(share), State(decay)};
-    update_pack<Spec>(w, master, dw, size, [&](int64 at, auto& values, const auto& slopes) {
-        Pack<State, Spec::pack> remembered;
-        if (Spec::has_momentum) remembered = load_pack<Spec::pack>(velocity + at);
+    const int i = parameter_of(table);
+    const double share = *table.moved[i].step == 0 ? 1 : 1 - table.numbers[1];
+    const Sgd<Spec, State> sgd = {State(*table.rate), State(table.numbers[0]), State(share),
+                                  State(table.numbers[2])};
+    update_pack(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
 #pragma unroll
-        for (int i = 0; i < Spec::pack; i++)
-            sgd.step(values[i], State(widen(slopes[i])), remembered[i]);
-        if (Spec::has_momentum) store_pack<Spec::pack>(velocity + at, remembered);
+        for (int k = 0; k < Spec::pack; k++)
+            sgd.step(values[k], State(widen(slopes[k])), remembered[0][k]);
     });
-    count_step(step, finished);
+    count_steps(table);
 }
 
+// The numbers are beta1, beta2, epsilon and decay; moment1, moment2 and largest are remembered.
 template <class Spec>
-__global__ void __launch_bounds__(256)
-adam_update(typename Spec::Scalar* w, const typename Spec::Gradient* dw, int64* step,
-            const double* rate, typename Spec::State* moment1, typename Spec::State* moment2,
-            typename Spec::State* largest, typename Spec::State* master, double beta1, double beta2,
-            double epsilon, double decay, uint32* finished, int64 size) {
+__global__ void __launch_bounds__(256) adam_update(const __grid_constant__ Table<Spec> table) {
     using State = typename Spec::State;
     __shared__ double pace, root;  // two powers in double: once a block
+    const int i = parameter_of(table);
+    const double beta1 = table.numbers[0], beta2 = table.numbers[1], decay = table.numbers[3];
     if (threadIdx.x == 0) {
-        const double count = double(*step + 1);
-        pace = *rate / (1 - pow(beta1, count));
+        const double count = double(*table.moved[i].step + 1);
+        pace = *table.rate / (1 - pow(beta1, count));
         root = sqrt(1 - pow(beta2, count));
     }
     __syncthreads();
-    const Adam<Spec, State> adam = {State(1 - beta1), State(beta2), State(1 - beta2),
-                                    State(epsilon),   State(decay), State(1 - *rate * decay),
-                                    State(pace),      State(root)};
-    update_pack<Spec>(w, master, dw, size, [&](int64 at, auto& values, const auto& slopes) {
-        constexpr int pack = Spec::pack;
-        auto first = load_pack<pack>(moment1 + at), second = load_pack<pack>(moment2 + at);
-        Pack<State, pack> top;
-        if (Spec::has_largest) top = load_pack<pack>(largest + at);
+    const Adam<Spec, State> adam = {
+        State(1 - beta1), State(beta2), State(1 - beta2), State(table.numbers[2]), State(decay),
+        State(1 - *table.rate * decay), State(pace), State(root)};
+    update_pack(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
 #pragma unroll
-        for (int i = 0; i < pack; i++)
-            adam.step(values[i], State(widen(slopes[i])), first[i], second[i], top[i]);
-        store_pack<pack>(moment1 + at, first);
-        store_pack<pack>(moment2 + at, second);
-        if (Spec::has_largest) store_pack<pack>(largest + at, top);
+        for (int k = 0; k < Spec::pack; k++)
+            adam.step(values[k], State(widen(slopes[k])), remembered[0][k], remembered[1][k],
+                      remembered[2][k]);
     });
-    count_step(step, finished);
+    count_steps(table);
 }
 
 // rate = table[count], its last entry from then on; count = count + 1

@@ -1,0 +1,115 @@
+"""A step of many parameters as one op: `sgd_updates` and `adam_updates`.
+
+The inputs are the rate, then of each parameter what `sgd_update` or `adam_update` takes, in its
+order and without the rate: w, dw, step, what is remembered, master. Settings are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...backends import CUDA, CUPY, NUMPY
+from ...op import Op
+from . import adam_update, adam_update_samples, sgd_update, sgd_update_samples
+
+TOGETHER = 32  # parameters that one op moves
+
+
+def _together(op: Op) -> Op:
+    """The op that does what `op` does, for up to TOGETHER parameters."""
+    inputs, names = ["rate"], _names(op)
+    for i in range(TOGETHER):
+        for name in names:
+            absent = i or op.inputs.index(name) in op.optional
+            inputs.append(f"{name}{i}?" if absent else f"{name}{i}")
+    writes = [f"{name}{i}" for i in range(TOGETHER) for name in names if name in op.writes]
+    return Op(f"{op.name}s", " ".join(inputs), writes=" ".join(writes), outputs="", promotes="")
+
+
+def _names(op: Op) -> list[str]:
+    return [name for name in op.inputs if name != "rate"]
+
+
+def parts_of(op: Op, moving: Sequence[Any]) -> list[Sequence[Any]]:
+    """What there is of each parameter, from the inputs after the rate."""
+    width = len(op.inputs) - 1
+    parts = [moving[at : at + width] for at in range(0, len(moving), width)]
+    return [part for part in parts if part[0] is not None]
+
+
+def in_turn(parts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
+    """The inputs after the rate, for as many ops as the parameters take."""
+    for at in range(0, len(parts), TOGETHER):
+        yield [each for part in parts[at : at + TOGETHER] for each in part]
+
+
+sgd_updates, adam_updates = _together(sgd_update), _together(adam_update)
+
+
+@sgd_updates.outlined_by
+def sgd_updates_outline(
+    rate,
+    *moving,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    maximize=False,
+):
+    return ()
+
+
+@adam_updates.outlined_by
+def adam_updates_outline(
+    rate,
+    *moving,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    weight_decay=0.0,
+    decoupled=False,
+    maximize=False,
+):
+    return ()
+
+
+def _one_by_one(op):
+    """The kernel that runs the op of one parameter after the other, each with its best kernel."""
+
+    def made(inputs, outputs, **settings):
+        at = op.inputs.index("rate")
+        plans = [
+            op.plan([*part[:at], inputs[0], *part[at:]], settings)
+            for part in parts_of(op, inputs[1:])
+        ]
+
+        def run(rate, *moving):
+            for plan, part in zip(plans, parts_of(op, moving), strict=True):
+                op.run(plan, [*part[:at], rate, *part[at:]])
+
+        return run
+
+    return made
+
+
+for _op, _whole in ((sgd_update, sgd_updates), (adam_update, adam_updates)):
+    _whole.kernel(NUMPY, CUPY, halves=True, made=True)(_one_by_one(_op))
+    _whole.kernels_from(CUDA, ".cuda_kernels")
+
+
+def _samples(op, samples):
+    """Every sample twice over, with the rate that it names."""
+
+    def sampled(rng):
+        at = op.inputs.index("rate")
+        again = samples(rng)
+        for given, settings in samples(rng):
+            other, _ = next(again)
+            yield (given[at], *given[:at], *given[at + 1 :], *other[:at], *other[at + 1 :]), settings
+
+    return sampled
+
+
+sgd_updates.sampled_by(_samples(sgd_update, sgd_update_samples))
+adam_updates.sampled_by(_samples(adam_update, adam_update_samples))
