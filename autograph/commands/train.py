@@ -65,14 +65,13 @@ def run(options: argparse.Namespace) -> int:
         return 0
     settings = settings_of(options)
     training = Training(settings, options)
-    told: list[Report] = []
     if options.view:
         from ..view import watch_training
 
         return watch_training(training)
+    told: list[Report] = []
     try:
         with nullcontext(Plain()) if options.json else progress_bar() as bar:
-
 
             def tell(report: Report) -> None:
                 told.append(report)

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from .. import ops
 from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Tensor
+from ..tensor import Parameter, Tensor
 from .groups import GroupSettings
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
@@ -47,6 +47,9 @@ class Adam(Optimizer):
     def remember(self, like: Tensor) -> State:
         names = ["moment1", "moment2", *(["largest"] if self.amsgrad else [])]
         return {name: like_zeros(like) for name in names}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        Adam.move_all(self, [(w, dw, state)], rate)
 
     def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
         remembered = "moment1", "moment2", "largest", "master"

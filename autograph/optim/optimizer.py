@@ -64,6 +64,11 @@ class Optimizer(Described):
         for w, dw, state in moving:
             self.move(w, dw, rate, state)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "move" in vars(cls) and "move_all" not in vars(cls):
+            cls.move_all = Optimizer.move_all  # type: ignore[method-assign]  # its own move counts
+
     # -- stepping -----------------------------------------------------------------------
 
     def update(self, parameters: Mapping[str, Parameter]) -> None:

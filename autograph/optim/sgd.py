@@ -11,7 +11,7 @@ from .. import ops
 from ..errors import SettingsError
 from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Tensor, zeros
+from ..tensor import Parameter, Tensor, zeros
 from .groups import GroupSettings
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
@@ -50,6 +50,9 @@ class SGD(Optimizer):
 
     def remember(self, like: Tensor) -> State:
         return {"velocity": like_zeros(like)} if self.momentum else {}
+
+    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
+        SGD.move_all(self, [(w, dw, state)], rate)
 
     def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
         parts = [

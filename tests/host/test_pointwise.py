@@ -29,13 +29,13 @@ def test_pointwise_programs_agree_with_numpy(op, dtype):
     count = len(op.inputs)
     arrays = [rng.standard_normal((3, 7, 5, 11)).astype(dtype) for _ in range(count)]
     for i, each in enumerate(arrays):
-        each.ravel()[:10] = np.roll(EXTREMES, i).astype(dtype)
+        each.ravel()[: len(EXTREMES)] = np.roll(EXTREMES, i).astype(dtype)
     with np.errstate(all="ignore"):
         kernel = op._make_kernel([None] * count, [signature_of(arrays[0])])
         right = np.asarray(kernel(*[each.astype(np.float64) for each in arrays]))
         single = np.asarray(kernel(*[each.astype(np.float32) for each in arrays]))
         if not op.boolean:  # halves and f32 compute in f32, which overflows where f64 does not
-            right = np.where(np.isfinite(single), right, single)
+            right.ravel()[: len(EXTREMES)] = single.ravel()[: len(EXTREMES)]
         right = right if op.boolean else right.astype(np.float32).astype(dtype)
     tolerance = 3e-6 if dtype is np.float32 else 1.6e-2
     for last in (False, True):

@@ -158,6 +158,8 @@ def test_settings_come_from_a_file_and_flags_stand_above_it(
     constant = ["--set", "optimizer.learning_rate=0.01"]
     assert 0 == main(["train", "--config", "run/asked.json", "--epochs", "3", *constant])
     assert "[3/3]" in told(capsys)
+    assert 0 == main(["train", "--config", "run/asked.json"])
+    assert "nothing to do: run has its 3 epochs" in capsys.readouterr().err
 
 
 def test_a_run_is_viewed_as_text(points: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,14 +99,13 @@ for _op, _whole in ((sgd_update, sgd_updates), (adam_update, adam_updates)):
 
 
 def _samples(op, samples):
-    """Every sample twice over, with the rate that it names."""
+    """Every sample of the op twice, at the rate of the first."""
 
     def sampled(rng):
-        at = op.inputs.index("rate")
-        again = samples(rng)
-        for given, settings in samples(rng):
-            other, _ = next(again)
-            yield (given[at], *given[:at], *given[at + 1 :], *other[:at], *other[at + 1 :]), settings
+        at, absent = op.inputs.index("rate"), [None] * (len(op.inputs) - 1) * (TOGETHER - 2)
+        for (given, settings), (other, _) in zip(samples(rng), samples(rng), strict=True):
+            parts = *given[:at], *given[at + 1 :], *other[:at], *other[at + 1 :]
+            yield (given[at], *parts, *absent), settings
 
     return sampled
 
