@@ -35,6 +35,8 @@ NO_GRADIENT = {
     "cross_entropy_loss_dx": PARTS,
     "cumprod_dx": PARTS,
     "histogram": STEPS,
+    "linear_back": PARTS,
+    "linear_dweight": PARTS,
     "linear_relu_back": PARTS,
     "linear_relu_dweight": PARTS,
     "log_softmax_dx": PARTS,

@@ -74,6 +74,9 @@ ROOMS = [
 UPWARD: dict[tuple[str, str], str] = {
     ("__main__", "__init__"): "the version, which is said once",
     ("commands.doctor", "__init__"): "the version, which is said once",
+    ("layers.base", "html"): "notebooks ask for it",
+    ("layers.summarize", "html"): "notebooks ask for it",
+    ("tensor.tensor", "html"): "notebooks ask for it",
 }
 
 FOREIGN = {"cupy", "numba", "llvmlite", "torch", "jax", "rich", "matplotlib", "cudnn", "IPython"}

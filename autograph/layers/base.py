@@ -181,6 +181,12 @@ class Layer:
 
         return outline_of_layer(self)
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ..html import layer_html
+
+        return layer_html(self)
+
 
 _structure = 0  # raised by every assignment to a field of a layer: what was found may be stale
 

@@ -62,6 +62,12 @@ class Summary:
 
         return "\n".join(map(text, [head, *lines]))
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ..html import summary_html
+
+        return summary_html(self)
+
 
 def summary(
     model: type[Layer] | Layer | Builder[Any],

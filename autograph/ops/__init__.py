@@ -105,7 +105,7 @@ from .gather import gather_rows
 from .index import assign, frozen_key, index, index_accumulate
 from .likelihood import cross_entropy, negative_likelihood, nll_loss
 from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve
-from .linear import linear
+from .linear import linear, linear_back, linear_dweight
 from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
 from .loss import cross_entropy_loss, tally, tally_loss
 from .losses import (

@@ -267,6 +267,12 @@ class Tensor(Methods):
                 values = "\n" + values[1:]
         return f"{type(self).__name__}({self.device} {self.scalar_type} {self.shape}{values})"
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ..html import tensor_html
+
+        return tensor_html(self)
+
 
 class Parameter(Tensor):
     """A tensor that a layer owns and an optimizer changes: a leaf of every graph it is in.

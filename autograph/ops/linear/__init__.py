@@ -13,10 +13,14 @@ from ..matmul import matmul, refuse_product
 from ..shape import permute_dims, reshape
 
 linear = Op("linear", "x weight bias?")
+linear_back = Op("linear_back", "dy x weight", outputs="dx dweight dbias")
+linear_dweight = Op("linear_dweight", "dy x", outputs="dweight dbias")
 linear.kernels_from(NATIVE, ".native_kernels")
 matmul.kernels_from(NATIVE, ".native_kernels")
 linear.kernels_from(CUDA, ".cuda_kernels")
 matmul.kernels_from(CUDA, ".cuda_kernels")
+linear_back.kernels_from(CUDA, ".cuda_back")
+linear_dweight.kernels_from(CUDA, ".cuda_back")
 
 
 @linear.outlined_by
@@ -39,27 +43,65 @@ def linear_arrays(x, weight, bias):
     return y
 
 
-@linear.gradient("x")
-def linear_dx(y, x, weight, bias):
-    return lambda dy: matmul(dy, permute_dims(weight, axes=(1, 0)))
+# -- gradients: of weight and bias together, where both are wanted with that of x ------------
 
 
-@linear.gradient("weight")
-def linear_dweight(y, x, weight, bias):
-    inputs, outputs = weight.shape
+@linear_back.outlined_by
+def linear_back_outline(dy, x, weight):
+    return x.like(), weight.like(), weight.like(shape=weight.shape[1:])
+
+
+@linear_dweight.outlined_by
+def linear_dweight_outline(dy, x):
+    (inputs, outputs) = x.shape[-1], dy.shape[-1]
+    return x.like(shape=(inputs, outputs)), x.like(shape=(outputs,))
+
+
+@linear.gradient("x", "weight", "bias")
+def linear_gradient(y, x, weight, bias, *, needs):
+    if needs == (True, True, True):
+        return lambda dy: linear_back(dy, x, weight)
+    if needs == (False, True, True):
+        return lambda dy: (None, *linear_dweight(dy, x))
+    needs_dx, needs_dweight, needs_dbias = needs
+    x, weight = x if needs_dweight else None, weight if needs_dx else None  # what is kept
 
     def rule(dy):
-        rows = reshape(x, shape=(-1, inputs)) if x.size else reshape(x, shape=(0, inputs))
-        deltas = reshape(dy, shape=(rows.shape[0], outputs))
-        return matmul(permute_dims(rows, axes=(1, 0)), deltas)
+        return (
+            _dx(dy, weight) if needs_dx else None,
+            _dweight(dy, x) if needs_dweight else None,
+            _dbias(dy) if needs_dbias else None,
+        )
 
     return rule
 
 
-@linear.gradient("bias")
-def linear_dbias(y, x, weight, bias):
-    shape = bias.shape
-    return lambda dy: sum_to(dy, shape=shape)
+def _dx(dy, weight):
+    return matmul(dy, permute_dims(weight, axes=(1, 0)))
+
+
+def _dweight(dy, x):
+    return matmul(permute_dims(_rows(x), axes=(1, 0)), _rows(dy))
+
+
+def _dbias(dy):
+    return sum_to(dy, shape=dy.shape[-1:])
+
+
+def _rows(x):
+    return reshape(x, shape=(x.size // max(x.shape[-1], 1), x.shape[-1]))
+
+
+@linear_back.composed_by
+@linear_back.kernel(NUMPY, CUPY, halves=True)
+def linear_back_parts(dy, x, weight):
+    return _dx(dy, weight), _dweight(dy, x), _dbias(dy)
+
+
+@linear_dweight.composed_by
+@linear_dweight.kernel(NUMPY, CUPY, halves=True)
+def linear_dweight_parts(dy, x):
+    return _dweight(dy, x), _dbias(dy)
 
 
 @linear.costed_by
@@ -75,3 +117,15 @@ def linear_samples(rng):
     yield (rng.normal(size=(2, 5, 3)), weight, bias), {}
     yield (rng.normal(size=(3,)), weight, bias), {}
     yield (rng.normal(size=(0, 3)), weight, bias), {}
+
+
+@linear_back.sampled_by
+def linear_back_samples(rng):
+    for (x, weight, _), _ in linear_samples(rng):
+        yield (rng.normal(size=(*x.shape[:-1], weight.shape[1])), x, weight), {}
+
+
+@linear_dweight.sampled_by
+def linear_dweight_samples(rng):
+    for (dy, x, _), _ in linear_back_samples(rng):
+        yield (dy, x), {}

@@ -18,7 +18,7 @@ linear_relu_dweight = Op("linear_relu_dweight", "dy y x weight", outputs="dweigh
 
 for _op in (linear_relu, linear_relu_back, linear_relu_dweight):
     _op.kernels_from(NATIVE, ".native_kernels")
-    _op.kernels_from(CUDA, ".cuda_relu")
+    _op.kernels_from(CUDA, ".cuda_relu" if _op is linear_relu else ".cuda_back")
 
 linear_relu.outlined_by(linear_outline)
 linear_relu.costed_by(linear_cost)

@@ -1,15 +1,19 @@
-// The gradients of y = relu(x @ weight + bias) in one launch: dx, and dweight with dbias below it.
+// The gradients of y = x @ weight + bias, or its relu, in one launch: dx, and dweight with dbias below
+// it.
 //
 // Letters: x (N, I), weight (I, O), y and dy (N, O). Spec holds Scalar, the tiles (dx_rows,
-// dx_columns, rows, columns, and dx_thin, thin) and has_dx.
+// dx_columns, rows, columns, and dx_thin, thin), has_dx and has_relu.
 #include "tile.cuh"
 
-// dy where relu let y through
+// dy, with a relu where that let y through
 template <class Spec> struct Slopes {
     using Scalar = typename Spec::Scalar;
     using Number = Wide<Scalar>;
     const Scalar *dy, *y;
-    __device__ Number at(int64 i) const { return widen(y[i]) <= 0 ? Number(0) : Number(widen(dy[i])); }
+    __device__ Number at(int64 i) const {
+        if (Spec::has_relu && widen(y[i]) <= 0) return Number(0);
+        return Number(widen(dy[i]));
+    }
 };
 
 // dx[n, i] = sum over o of slope[n, o] * weight[i, o]
@@ -55,12 +59,12 @@ template <class Spec> struct WeightView {
 // The first `dx_blocks` blocks make dx, the others dweight.
 template <class Spec>
 __global__ void __launch_bounds__(256)
-linear_relu_back(const typename Spec::Scalar* __restrict__ dy,
-                 const typename Spec::Scalar* __restrict__ y,
-                 const typename Spec::Scalar* __restrict__ x,
-                 const typename Spec::Scalar* __restrict__ weight,
-                 typename Spec::Scalar* __restrict__ dx, typename Spec::Scalar* __restrict__ dweight,
-                 typename Spec::Scalar* __restrict__ dbias, int N, int I, int O, int dx_blocks) {
+linear_back(const typename Spec::Scalar* __restrict__ dy,
+            const typename Spec::Scalar* __restrict__ y,
+            const typename Spec::Scalar* __restrict__ x,
+            const typename Spec::Scalar* __restrict__ weight,
+            typename Spec::Scalar* __restrict__ dx, typename Spec::Scalar* __restrict__ dweight,
+            typename Spec::Scalar* __restrict__ dbias, int N, int I, int O, int dx_blocks) {
     using Number = Wide<typename Spec::Scalar>;
     using Scalar = typename Spec::Scalar;
     if (Spec::has_dx && int(blockIdx.x) < dx_blocks) {

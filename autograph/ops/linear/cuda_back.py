@@ -1,0 +1,74 @@
+"""The gradients of dense layers on a CUDA device in one launch, where that is faster than a library's
+products with launches around them."""
+
+from math import prod
+from pathlib import Path
+
+from ...backends import CUDA
+from ...backends.cuda.compile import c_type
+from ...backends.cuda.launch import NULL, Kernel, divide_up, number
+from ...backends.cuda.tile import is_thin, tile_of
+from . import linear_back, linear_dweight
+from .relu import linear_relu_back, linear_relu_dweight
+
+_SOURCE = Path(__file__).with_name("back.cu")
+_SMALL = 2**26  # multiply-adds of one product below which one launch is faster
+_ROWS = 4096  # samples that one block still sums over
+
+
+def _is_small(x, outputs):
+    rows = prod(x.shape[:-1])
+    return x.scalar_type.is_float and 0 < x.size * outputs <= _SMALL and rows <= _ROWS
+
+
+def _takes_relu(dy, y, x, weight):
+    return _is_small(x, weight.shape[1])
+
+
+@linear_back.kernel(CUDA, when=lambda dy, x, weight: _is_small(x, weight.shape[1]), made=True)
+def linear_back_cuda(inputs, outputs):
+    run = _made(*inputs[1:], outputs, False)
+    return lambda dy, x, weight: run(dy, NULL, x, weight)
+
+
+@linear_dweight.kernel(CUDA, when=lambda dy, x: _is_small(x, dy.shape[-1]), made=True)
+def linear_dweight_cuda(inputs, outputs):
+    run = _made(inputs[1], None, outputs, False)
+    return lambda dy, x: run(dy, NULL, x, NULL)
+
+
+@linear_relu_back.kernel(CUDA, when=_takes_relu, made=True)
+def linear_relu_back_cuda(inputs, outputs):
+    return _made(*inputs[2:], outputs, True)
+
+
+@linear_relu_dweight.kernel(CUDA, when=_takes_relu, made=True)
+def linear_relu_dweight_cuda(inputs, outputs):
+    return _made(inputs[2], None, outputs, True)
+
+
+def _made(x, weight, outputs, has_relu):
+    """The launch for dy, y, x and weight; without the outline of weight, that without dx."""
+    from cupy import empty
+
+    has_dx, shape, dtype = weight is not None, outputs[-2].shape, x.scalar_type.dtype
+    n, (i, o) = prod(x.shape[:-1]), shape
+    dx_rows, dx_columns = tile_of(n, i)
+    rows, columns = tile_of(i + 1, o)
+    dx_blocks = divide_up(n, 8 * dx_rows) * divide_up(i, 32 * dx_columns) if has_dx else 0
+    blocks = (dx_blocks + divide_up(i + 1, 8 * rows) * divide_up(o, 32 * columns),)
+    kernel = Kernel(_SOURCE, "linear_back", {
+        "Scalar": c_type(dtype), "has_dx": has_dx, "has_relu": has_relu, "dx_rows": dx_rows,
+        "dx_columns": dx_columns, "dx_thin": is_thin(o, dtype.itemsize),
+        "rows": rows, "columns": columns, "thin": is_thin(n, dtype.itemsize),
+    })  # fmt: skip
+    x_shape, width = x.shape, shape[1:]
+    sizes = [number(each) for each in (n, i, o, dx_blocks)]
+
+    def run(dy, y, x, weight):
+        dx = empty(x_shape, dtype) if has_dx else NULL
+        dweight, dbias = empty(shape, dtype), empty(width, dtype)
+        kernel(blocks, dy, y, x, weight, dx, dweight, dbias, *sizes)
+        return (dx, dweight, dbias) if has_dx else (dweight, dbias)
+
+    return run
