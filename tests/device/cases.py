@@ -30,11 +30,15 @@ def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -
 
 
 def called(kernel: Any, *arrays: Any, **settings: Any) -> Any:
-    """Run a kernel that is made for a signature."""
+    """Run a kernel that is made for a signature; it is named after its op."""
+    from autograph.op import REGISTRY
     from autograph.outline import Outline
+    from autograph.plan import outlined
 
+    op = REGISTRY[kernel.__name__.removesuffix("_cuda")]
     outlines = [None if each is None else Outline.of(each) for each in arrays]
-    return kernel(outlines, (), **settings)(*arrays)
+    settings = op.complete(settings)
+    return kernel(outlines, outlined(op, outlines, settings), **settings)(*arrays)
 
 
 # -- Convolution ---------------------------------------------------------------------------
@@ -105,10 +109,10 @@ def convolutions(xp, dtype):
         y, dx, dweight = conv2_reference(x8, weight8, dy8, stride, padding, dilation, groups)
         a, b, c, d = (xp.asarray(each) for each in (x, weight, bias, dy))
         name, tolerance = f"conv2 {shape} {filter} {settings}", TOLERANCE[dtype]
-        yield name, conv2_cuda(a, b, c, **settings), y + bias8[:, None, None], tolerance
-        yield f"{name} without bias", conv2_cuda(a, b, None, **settings), y, tolerance
-        yield f"{name} dx", conv2_dx_cuda(d, b, size=shape[2:], **settings), dx, tolerance
-        found = conv2_dweight_cuda(d, a, filter=filter, **settings)
+        yield name, called(conv2_cuda, a, b, c, **settings), y + bias8[:, None, None], tolerance
+        yield f"{name} without bias", called(conv2_cuda, a, b, None, **settings), y, tolerance
+        yield f"{name} dx", called(conv2_dx_cuda, d, b, size=shape[2:], **settings), dx, tolerance
+        found = called(conv2_dweight_cuda, d, a, filter=filter, **settings)
         yield f"{name} dweight", found, dweight, tolerance
 
 
@@ -142,18 +146,18 @@ def pools(xp, dtype):
         settings = {"filter": filter, "stride": stride, "padding": padding}
         a, d = xp.asarray(x), xp.asarray(dy)
         name, tolerance = f"max_pool2 {shape} {settings}", TOLERANCE[dtype]
-        found, found_index = max_pool2_cuda(a, **settings)
+        found, found_index = called(max_pool2_cuda, a, **settings)
         yield name, found, y, 0.0
         yield f"{name} index", found_index, index, 0.0
-        found = max_pool2_dx_cuda(d, found_index, size=shape[2:], **settings)
+        found = called(max_pool2_dx_cuda, d, found_index, size=shape[2:], **settings)
         yield f"{name} dx", found, dx, tolerance
 
         finite8 = np.nan_to_num(x8)
         finite = xp.asarray(finite8.astype(dtype))
         y, dx = mean_pool2_reference(finite8, dy8, filter, stride, padding)
         name = f"mean_pool2 {shape} {settings}"
-        yield name, mean_pool2_cuda(finite, **settings), y, tolerance
-        yield f"{name} dx", mean_pool2_dx_cuda(d, size=shape[2:], **settings), dx, tolerance
+        yield name, called(mean_pool2_cuda, finite, **settings), y, tolerance
+        yield f"{name} dx", called(mean_pool2_dx_cuda, d, size=shape[2:], **settings), dx, tolerance
 
 
 def max_pool2_reference(x, dy, filter, stride, padding):
@@ -208,18 +212,48 @@ def products(xp, dtype):
         b, b8 = numbers(rng, (*b_lead, k, n), dtype)
         x, weight, tolerance = xp.asarray(a), xp.asarray(b), TOLERANCE[dtype]
         name = f"matmul {a.shape} {b.shape}"
-        yield name, matmul_cuda(x, weight), a8 @ b8, tolerance
+        yield name, called(matmul_cuda, x, weight), a8 @ b8, tolerance
         if a_lead or b_lead:
             continue
         bias, bias8 = numbers(rng, (n,), dtype)
         dy, dy8 = numbers(rng, (m, n), dtype)
         slope = xp.asarray(dy)
         name = f"linear {m} {k} {n}"
-        yield name, linear_cuda(x, weight, xp.asarray(bias)), a8 @ b8 + bias8, tolerance
-        yield f"{name} dx", matmul_cuda(slope, weight.T), dy8 @ b8.T, tolerance
-        yield f"{name} dweight", matmul_cuda(x.T, slope), a8.T @ dy8, tolerance
-        yield f"{name} of one", linear_cuda(x[0], weight, None), a8[0] @ b8, tolerance
-        yield f"{name} dbias", sum_to_cuda(slope, shape=(n,)), dy8.sum(0), tolerance
+        yield name, called(linear_cuda, x, weight, xp.asarray(bias)), a8 @ b8 + bias8, tolerance
+        yield f"{name} dx", called(matmul_cuda, slope, weight.T), dy8 @ b8.T, tolerance
+        yield f"{name} dweight", called(matmul_cuda, x.T, slope), a8.T @ dy8, tolerance
+        yield f"{name} of one", called(linear_cuda, x[0], weight, None), a8[0] @ b8, tolerance
+        yield f"{name} dbias", called(sum_to_cuda, slope, shape=(n,)), dy8.sum(0), tolerance
+
+
+BACKS = [(100, 84, 10), (1, 7, 1), (33, 300, 70), (100, 256, 128)]  # N, I, O
+
+
+def backs(xp, dtype):
+    from autograph.ops.linear.cuda_back import (
+        linear_back_cuda,
+        linear_dweight_cuda,
+        linear_relu_back_cuda,
+        linear_relu_dweight_cuda,
+    )
+
+    rng = np.random.default_rng(9)
+    for n, i, o in BACKS:
+        (x, x8), (weight, weight8) = numbers(rng, (n, i), dtype), numbers(rng, (i, o), dtype)
+        (dy, dy8), (y, y8) = numbers(rng, (n, o), dtype), numbers(rng, (n, o), dtype)
+        a, b, d, z = (xp.asarray(each) for each in (x, weight, dy, y))
+        for name, slope8, whole, part, given in (
+            ("linear", dy8, linear_back_cuda, linear_dweight_cuda, (d,)),
+            ("linear relu", dy8 * (y8 > 0), linear_relu_back_cuda, linear_relu_dweight_cuda, (d, z)),
+        ):
+            expected = slope8 @ weight8.T, x8.T @ slope8, slope8.sum(0)
+            found = called(whole, *given, a, b)
+            rest = called(part, *given, a, *([b] if name == "linear relu" else []))
+            for what, got, wanted in zip(
+                ("dx", "dweight", "dbias", "dweight alone", "dbias alone"),
+                (*found, *rest), (*expected, *expected[1:]), strict=True,
+            ):  # fmt: skip
+                yield f"{name} {n} {i} {o} {what}", got, wanted, TOLERANCE[dtype]
 
 
 # -- Reductions ----------------------------------------------------------------------------
@@ -296,15 +330,15 @@ def losses(xp, dtype):
         slope[np.arange(n), target] -= 1
         slope *= 0.5 / n
         a, t, dy = xp.asarray(x), xp.asarray(target), xp.asarray(np.array(0.5, dtype))
-        loss, probability = cross_entropy_loss_cuda(a, t)
+        loss, probability = called(cross_entropy_loss_cuda, a, t)
         near = TOLERANCE[dtype]
         yield f"cross entropy {n} {c}", loss, expected, near
         wide = min(near, 20 * TOLERANCE[F32])  # exp of differences that float32 rounds
         yield f"probability {n} {c}", probability, np.exp(log_probability), wide
-        found = cross_entropy_loss_dx_cuda(dy, probability, t)
+        found = called(cross_entropy_loss_dx_cuda, dy, probability, t)
         yield f"cross entropy {n} {c} dx", found, slope, max(near, wide)
         sums = xp.asarray(np.array([7.0, 1.0, 2.0]))
-        tally_cuda(sums, loss, a, t)
+        called(tally_cuda, sums, loss, a, t)
         hits = float((x8.argmax(1) == target).sum())
         yield f"tally {n} {c}", sums, np.array([7 + n, 1 + expected * n, 2 + hits]), near
 
@@ -368,9 +402,47 @@ def updates(xp, dtype):
     table, count = xp.asarray(np.array([0.5, 0.25])), xp.asarray(np.array(0))
     pace = xp.asarray(np.array(0.0))
     for _ in range(3):
-        tick_cuda(pace, count, table)
+        called(tick_cuda, pace, count, table)
     yield "tick", pace, 0.25, 0.0
     yield "tick counts", count, 3, 0.0
+
+
+def updates_together(xp, dtype):
+    """What updates of one parameter after the other give, to the bit."""
+    from autograph.ops.update.cuda_kernels import (
+        adam_update_cuda,
+        adam_updates_cuda,
+        sgd_update_cuda,
+        sgd_updates_cuda,
+    )
+
+    rng = np.random.default_rng(10)
+    half = dtype.itemsize == 2
+    state = F32 if half else dtype
+    sgd = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    adam = {"weight_decay": 0.1, "decoupled": True}
+    for one, whole, remembered, settings in (
+        (sgd_update_cuda, sgd_updates_cuda, 1, sgd),
+        (adam_update_cuda, adam_updates_cuda, 3, adam),
+    ):
+        sizes, alone, together = (46920, 7, 1, 4096, 1025), [], []
+        for i, size in enumerate(sizes):
+            w8 = rng.standard_normal(size)
+            values = [w8.astype(dtype), rng.standard_normal(size).astype(dtype), np.array(i % 2)]
+            values += [abs(rng.standard_normal(size)).astype(state) for _ in range(remembered)]
+            values.append(w8.astype(dtype).astype(state) if half else None)
+            for parts in (alone, together):
+                parts.append([None if each is None else xp.asarray(each) for each in values])
+        rate = xp.asarray(np.array(0.1))
+        for _ in range(2):
+            for w, dw, step, *rest in alone:
+                called(one, w, dw, step, rate, *rest, **settings)
+            called(whole, rate, *[each for part in together for each in part], **settings)
+        for size, part, expected in zip(sizes, together, alone, strict=True):
+            for i, (got, wanted) in enumerate(zip(part, expected, strict=True)):
+                if got is not None:
+                    wanted = wanted.get() if hasattr(wanted, "get") else wanted
+                    yield f"{whole.__name__} {size} {i}", got, wanted.astype("f8"), 0.0
 
 
 def _moving(xp, w8, dtype, rate):
@@ -422,7 +494,7 @@ def random_words(xp, dtype):
     counter = xp.asarray(np.array([5, 9], "u8"))
     key = 0x123456789ABCDEF0
     for size in (4096, 7):
-        found = random_words_cuda(counter, key=key, size=size)
+        found = called(random_words_cuda, counter, key=key, size=size)
         yield f"random words {size}", found, philox_reference(5, 9, key, size), 0.0
 
 
@@ -502,7 +574,7 @@ def pointwise(xp, dtype):
 CASES: dict[str, Case] = {
     each.__name__: each
     for each in (
-        convolutions, pools, products, reductions, losses, updates, batches, random_words,
-        pointwise,
+        convolutions, pools, products, backs, reductions, losses, updates, updates_together,
+        batches, random_words, pointwise,
     )
 }  # fmt: skip

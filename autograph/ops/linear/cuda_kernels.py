@@ -26,19 +26,47 @@ def _floats(x, *rest):
     return x.scalar_type.is_float
 
 
-@linear.kernel(CUDA, when=_floats, strided=True)
-def linear_cuda(x, weight, bias):
-    y = product_cuda(x if x.ndim == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
-    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], weight.shape[1])
+@linear.kernel(CUDA, when=_floats, strided=True, made=True)
+def linear_cuda(inputs, outputs):
+    x, weight, bias = inputs
+    rows, (i, o), shape = prod(x.shape[:-1]), weight.shape, outputs[0].shape
+    run = _bound((rows, i), (i, o), x.scalar_type.dtype, *inputs)
+    if run is None:
+
+        def run_any(x, weight, bias):
+            y = product_cuda(x.reshape(rows, i), weight, bias)
+            return y.reshape(shape)
+
+        return run_any
+    return run if x.ndim == 2 else lambda x, weight, bias: run(x, weight, bias).reshape(shape)
 
 
-@matmul.kernel(CUDA, when=_floats, strided=True)
-def matmul_cuda(a, b):
-    rows, columns = a.ndim > 1, b.ndim > 1
-    y = product_cuda(a if rows else a[None], b if columns else b[:, None])
-    if rows and columns:
-        return y
-    return y.reshape(*y.shape[:-2], *a.shape[-2:-1], *b.shape[-1:] if columns else ())
+@matmul.kernel(CUDA, when=_floats, strided=True, made=True)
+def matmul_cuda(inputs, outputs):
+    a, b = inputs
+    run = None
+    if a.ndim == b.ndim == 2:
+        run = _bound(a.shape, b.shape, a.scalar_type.dtype, a, b, None)
+    if run is not None:
+        return lambda a, b: run(a, b, None)
+    rows, columns, shape = a.ndim > 1, b.ndim > 1, outputs[0].shape
+
+    def run_any(a, b):
+        y = product_cuda(a if rows else a[None], b if columns else b[:, None])
+        return y if rows and columns else y.reshape(shape)
+
+    return run_any
+
+
+def _bound(a_shape, b_shape, dtype, *operands):
+    """The launch for contiguous operands that no library multiplies faster."""
+    if any(each is not None and not each.is_contiguous for each in operands):
+        return None
+    if lt.is_faster(*a_shape, b_shape[1], dtype):
+        return None
+    size = dtype.itemsize
+    a_strides, b_strides = ((shape[1] * size, size) for shape in (a_shape, b_shape))
+    return _matrices(a_shape, a_strides, b_shape, b_strides, dtype, operands[2] is not None)
 
 
 def product_cuda(a, b, bias=None):
@@ -122,4 +150,4 @@ def _product(m, n, k, batch, dtype, a_along_k, b_along_k, has_bias):
     })  # fmt: skip
     partial = ((shares, batch * m * n), wide)
     sizes = tuple(number(each) for each in (m, n, k, batch, length))
-    return kernel, blocks * shares, shares, partial, sizes
+    return kernel, (blocks * shares,), shares, partial, sizes

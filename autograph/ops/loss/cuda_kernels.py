@@ -1,55 +1,71 @@
 """Softmax cross entropy, its gradient, and the tally of a batch on a CUDA device."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cupy
+from cupy import empty
 
 from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import Kernel, divide_up, number
 from ...backends.cuda.words import words
-from ...scalar_type import ScalarType
 from . import cross_entropy_loss, cross_entropy_loss_dx, tally
 
 _SOURCE = Path(__file__).with_name("loss.cu")
 _WARP_CLASSES = 1024  # rows of more classes take a whole block
 
 
-@cross_entropy_loss.kernel(CUDA)
-def cross_entropy_loss_cuda(x, target):
-    kernel, blocks, n, c = _rows("cross_entropy_loss", x.shape, x.dtype, target.dtype)
-    wide = ScalarType.of(x).accumulator.dtype
-    loss, probability = cupy.empty((), x.dtype), cupy.empty(x.shape, wide)
-    losses, shared = cupy.empty(x.shape[0], wide), words()
-    kernel(blocks, x, target, loss, probability, losses, shared.finished, shared.fault, n, c)
-    return loss, probability
+@cross_entropy_loss.kernel(CUDA, made=True)
+def cross_entropy_loss_cuda(inputs, outputs):
+    x, target = inputs
+    kernel, blocks, n, c = _rows("cross_entropy_loss", x, target)
+    shape, dtype, wide = x.shape, x.scalar_type.dtype, x.scalar_type.accumulator.dtype
+
+    def run(x, target):
+        loss, probability, losses = empty((), dtype), empty(shape, wide), empty(shape[0], wide)
+        shared = words()
+        kernel(blocks, x, target, loss, probability, losses, shared.finished, shared.fault, n, c)
+        return loss, probability
+
+    return run
 
 
-@cross_entropy_loss_dx.kernel(CUDA)
-def cross_entropy_loss_dx_cuda(dy, probability, target):
+@cross_entropy_loss_dx.kernel(CUDA, made=True)
+def cross_entropy_loss_dx_cuda(inputs, outputs):
+    dy, probability, target = inputs
+    shape, dtype = probability.shape, dy.scalar_type.dtype
     kernel, blocks, n, c = _rows(
-        "cross_entropy_loss_dx", probability.shape, dy.dtype, target.dtype,
-        Probability=c_type(probability.dtype),
+        "cross_entropy_loss_dx", dy.like(shape=shape), target,
+        Probability=c_type(probability.scalar_type.dtype),
     )  # fmt: skip
-    dx = cupy.empty(probability.shape, dy.dtype)
-    kernel(blocks, dy, probability, target, dx, n, c)
-    return dx
+
+    def run(dy, probability, target):
+        dx = empty(shape, dtype)
+        kernel(blocks, dy, probability, target, dx, n, c)
+        return dx
+
+    return run
 
 
-@tally.kernel(CUDA, when=lambda sums, loss, scores, target: scores.scalar_type.is_float)
-def tally_cuda(sums, loss, scores, target):
-    kernel, blocks, n, c = _rows(
-        "tally", scores.shape, scores.dtype, target.dtype, Loss=c_type(loss.dtype)
-    )
-    shared = words()
-    kernel(blocks, sums, loss, scores, target, shared.finished, shared.hits, n, c)
+@tally.kernel(CUDA, when=lambda sums, loss, scores, t: scores.scalar_type.is_float, made=True)
+def tally_cuda(inputs, outputs):
+    _, loss, scores, target = inputs
+    kernel, blocks, n, c = _rows("tally", scores, target, Loss=c_type(loss.scalar_type.dtype))
+
+    def run(sums, loss, scores, target):
+        shared = words()
+        kernel(blocks, sums, loss, scores, target, shared.finished, shared.hits, n, c)
+
+    return run
 
 
-@cache
-def _rows(name, shape, dtype, target, **types):
-    n, c = shape
+def _rows(name, x, target, **types):
+    """The kernel of one row a warp or a block, its blocks, and the sizes."""
+    n, c = x.shape
     lanes = 32 if c <= _WARP_CLASSES or name == "tally" else 256
-    constants: dict[str, Any] = {"Scalar": c_type(dtype), "Target": c_type(target), "lanes": lanes} | types
-    return Kernel(_SOURCE, name, constants), divide_up(n, 256 // lanes), number(n), number(c)
+    constants = {
+        "Scalar": c_type(x.scalar_type.dtype), "Target": c_type(target.scalar_type.dtype),
+        "lanes": lanes,
+    }  # fmt: skip
+    kernel = Kernel(_SOURCE, name, constants | types)
+    return kernel, (divide_up(n, 256 // lanes),), number(n), number(c)

@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-import cupy
 import numpy as np
+from cupy import empty
 
 from ...backends import CUDA
 from ...backends.cuda.launch import Kernel, divide_up
@@ -13,12 +13,18 @@ from . import random_words
 _SOURCE = Path(__file__).with_name("random.cu")
 
 
-@random_words.kernel(CUDA)
-def random_words_cuda(counter, *, key, size):
+@random_words.kernel(CUDA, made=True)
+def random_words_cuda(inputs, outputs, *, key, size):
     """`size` words of uint32 from a 64-bit key; counter (2,) uint64: the first, and the stream."""
-    y = cupy.empty(size, np.uint32)
-    _random_words()(divide_up(size, 1024), y, np.uint64(key), counter, np.int64(size))
-    return y
+    kernel, blocks = _random_words(), (divide_up(size, 1024),)
+    word, count = np.uint64(key), np.int64(size)
+
+    def run(counter):
+        y = empty(size, np.uint32)
+        kernel(blocks, y, word, counter, count)
+        return y
+
+    return run
 
 
 @cache

@@ -24,47 +24,34 @@ _LEAST = 16  # numbers a thread reads before a sum is cut into shares
 _STATE_BYTES = {"Sum": 1, "Mean": 1, "Product": 1}  # in numbers; the others carry an index
 
 
-@sum_op.kernel(CUDA)
-def sum_cuda(x, *, axis, keepdims):
-    kind = x.dtype.kind
-    wide = "u8" if kind == "u" else "i8" if kind in "bi" else x.dtype
-    return reduce_cuda(x, "Sum", axes_of("sum", x.ndim, axis) if x.ndim else (), keepdims, wide)
+def _made(op, name, reduction, **when):
+    """Register the launches of a reduction of the op along `axis`."""
+
+    @op.kernel(CUDA, made=True, **when)
+    def made(inputs, outputs, *, axis, keepdims):
+        (x,), axes = inputs, ()
+        if x.ndim and name.startswith("arg"):
+            axes = tuple(range(x.ndim)) if axis is None else (axis_of(name, x.ndim, axis),)
+        elif x.ndim:
+            axes = axes_of(name, x.ndim, axis)
+        dtype, result = x.scalar_type.dtype, outputs[0].scalar_type.dtype
+        return _reduce(x.shape, dtype, reduction, axes, keepdims, result)
 
 
-@mean.kernel(CUDA, when=lambda x, **settings: x.scalar_type.is_float)
-def mean_cuda(x, *, axis, keepdims):
-    return reduce_cuda(x, "Mean", axes_of("mean", x.ndim, axis) if x.ndim else (), keepdims)
+_made(sum_op, "sum", "Sum")
+_made(mean, "mean", "Mean", when=lambda x, **settings: x.scalar_type.is_float)
+_made(max_op, "max", "Max")
+_made(min_op, "min", "Min")
+_made(argmax, "argmax", "ArgMax")
+_made(argmin, "argmin", "ArgMin")
 
 
-@max_op.kernel(CUDA)
-def max_cuda(x, *, axis, keepdims):
-    return reduce_cuda(x, "Max", axes_of("max", x.ndim, axis) if x.ndim else (), keepdims)
-
-
-@min_op.kernel(CUDA)
-def min_cuda(x, *, axis, keepdims):
-    return reduce_cuda(x, "Min", axes_of("min", x.ndim, axis) if x.ndim else (), keepdims)
-
-
-@argmax.kernel(CUDA)
-def argmax_cuda(x, *, axis, keepdims):
-    return reduce_cuda(x, "ArgMax", _arg_axes(x, axis), keepdims, "i8")
-
-
-@argmin.kernel(CUDA)
-def argmin_cuda(x, *, axis, keepdims):
-    return reduce_cuda(x, "ArgMin", _arg_axes(x, axis), keepdims, "i8")
-
-
-def _arg_axes(x, axis):
-    if axis is None:
-        return tuple(range(x.ndim))
-    return (axis_of("argmax", x.ndim, axis),) if x.ndim else ()
-
-
-@sum_to.kernel(CUDA)
-def sum_to_cuda(x, *, shape):
-    return reduce_cuda(x, "Sum", _stretched(x.shape, shape)).reshape(shape)
+@sum_to.kernel(CUDA, made=True)
+def sum_to_cuda(inputs, outputs, *, shape):
+    (x,) = inputs
+    dtype = x.scalar_type.dtype
+    run = _reduce(x.shape, dtype, "Sum", _stretched(x.shape, shape), False, dtype)
+    return lambda x: run(x).reshape(shape)
 
 
 @cache
