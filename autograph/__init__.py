@@ -22,6 +22,7 @@ from .tensor import (
     arange,
     enable_grad,
     eye,
+    from_dlpack,
     full,
     grad,
     higher_order,
@@ -36,11 +37,14 @@ from .tensor import (
 )
 
 if TYPE_CHECKING:
-    from . import data, layers, metrics, optim, testing
+    from . import data, layers, metrics, namespace, optim, testing
+    from .anomalies import anomaly
     from .backends.host.pool import get_num_threads, set_num_threads
     from .capturing import capture
     from .checkpoint import Checkpoint, load, save
+    from .differentiate import hessian, jacobian, jvp, vjp
     from .profiler import profile
+    from .recomputing import recompute
     from .runs import Run
     from .train import evaluate, fit
 
@@ -50,16 +54,22 @@ __version__ = "0.1.0"
 _LATER = {
     "Checkpoint": "checkpoint",
     "Run": "runs",
+    "anomaly": "anomalies",
     "capture": "capturing",
     "evaluate": "train",
     "fit": "train",
     "get_num_threads": "backends.host.pool",
+    "hessian": "differentiate",
+    "jacobian": "differentiate",
+    "jvp": "differentiate",
     "load": "checkpoint",
     "profile": "profiler",
+    "recompute": "recomputing",
     "save": "checkpoint",
     "set_num_threads": "backends.host.pool",
+    "vjp": "differentiate",
 }
-_ROOMS = ("data", "layers", "metrics", "optim", "testing")
+_ROOMS = ("data", "layers", "metrics", "namespace", "optim", "testing")
 
 __all__ = [
     "CUDA",
@@ -76,6 +86,7 @@ __all__ = [
     "Run",
     "ScalarType",
     "Tensor",
+    "anomaly",
     "arange",
     "capture",
     "data",
@@ -84,15 +95,20 @@ __all__ = [
     "evaluate",
     "eye",
     "fit",
+    "from_dlpack",
     "full",
     "get_num_threads",
     "grad",
+    "hessian",
     "higher_order",
     "is_recording",
     "is_training",
+    "jacobian",
+    "jvp",
     "layers",
     "load",
     "metrics",
+    "namespace",
     "no_grad",
     "ones",
     "ops",
@@ -101,11 +117,13 @@ __all__ = [
     "profile",
     "random_normal",
     "random_uniform",
+    "recompute",
     "save",
     "set_num_threads",
     "testing",
     "training",
     "using",
+    "vjp",
     "zeros",
 ]
 

@@ -171,8 +171,11 @@ def _pulled(
     found = _walk(roots, wanted=wanted, retain_graph=True) if roots else {}
     made: list[Tensor | None] = []
     for node, leaf in zip(nodes, leaves, strict=True):
-        value = None if node is None else found.get(node, _zeros(leaf))
-        made.append(Tensor.borrow(value) if value is not None and not isinstance(value, Tensor) else value)
+        value = None if node is None else found.get(node)
+        if node is None or isinstance(value, Tensor):
+            made.append(value)
+        else:
+            made.append(_zeros(leaf) if value is None else Tensor.borrow(value))
     return tuple(made)
 
 

@@ -20,6 +20,7 @@ from autograph.backends.cuda import lt
 from autograph.backends.cuda.pointwise import pointwise_kernel
 from autograph.backends.cuda.stream import PrivateMemory, enter, stream_of
 from autograph.expression import Program
+from autograph.op import REGISTRY
 from autograph.ops.conv2.cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
 from autograph.ops.gather.cuda_kernels import gather_cuda
 from autograph.ops.linear.cuda_kernels import product_cuda
@@ -28,6 +29,7 @@ from autograph.ops.pool2.cuda_kernels import max_pool2_cuda, max_pool2_dx_cuda
 from autograph.ops.reduce.cuda_kernels import reduce_cuda
 from autograph.ops.update.cuda_kernels import adam_update_cuda, sgd_update_cuda
 from autograph.outline import Outline
+from autograph.plan import outlined
 
 F32, BF16 = np.dtype("f4"), np.dtype(ml_dtypes.bfloat16)
 PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
@@ -41,9 +43,11 @@ def normal(*shape, dtype=F32):
 
 
 def bound(kernel, *arrays, **settings):
-    """A run of a kernel that is made for a signature."""
+    """A run of a kernel that is made for a signature; it is named after its op."""
+    op = REGISTRY[kernel.__name__.removesuffix("_cuda")]
     outlines = [None if each is None else Outline.of(each) for each in arrays]
-    made = kernel(outlines, (), **settings)
+    settings = op.complete(settings)
+    made = kernel(outlines, outlined(op, outlines, settings), **settings)
     return lambda: made(*arrays)
 
 
@@ -91,14 +95,14 @@ def lenet(dtype):
     w1, w2 = normal(6, 1, 5, 5, dtype=dtype), normal(16, 6, 5, 5, dtype=dtype)
     a1, p1 = normal(100, 6, 24, 24, dtype=dtype), normal(100, 6, 12, 12, dtype=dtype)
     a2 = normal(100, 16, 8, 8, dtype=dtype)
-    _, i1 = max_pool2_cuda(a1, **POOL)
-    yield "conv1", lambda: conv2_cuda(x, w1, None, **PLAIN), 0, 100 * 576 * 150
-    yield "conv1 dweight", lambda: conv2_dweight_cuda(a1, x, filter=(5, 5), **PLAIN), 0, 8640000
-    yield "conv2", lambda: conv2_cuda(p1, w2, None, **PLAIN), 0, 100 * 64 * 2400
-    yield "conv2 dx", lambda: conv2_dx_cuda(a2, w2, size=(12, 12), **PLAIN), 0, 15360000
-    yield "conv2 dweight", lambda: conv2_dweight_cuda(a2, p1, filter=(5, 5), **PLAIN), 0, 15360000
-    yield "pool1", lambda: max_pool2_cuda(a1, **POOL), a1.nbytes, 0
-    yield "pool1 dx", lambda: max_pool2_dx_cuda(p1, i1, size=(24, 24), **POOL), a1.nbytes, 0
+    _, i1 = bound(max_pool2_cuda, a1, **POOL)()
+    yield "conv1", bound(conv2_cuda, x, w1, None, **PLAIN), 0, 100 * 576 * 150
+    yield "conv1 dweight", bound(conv2_dweight_cuda, a1, x, filter=(5, 5), **PLAIN), 0, 8640000
+    yield "conv2", bound(conv2_cuda, p1, w2, None, **PLAIN), 0, 100 * 64 * 2400
+    yield "conv2 dx", bound(conv2_dx_cuda, a2, w2, size=(12, 12), **PLAIN), 0, 15360000
+    yield "conv2 dweight", bound(conv2_dweight_cuda, a2, p1, filter=(5, 5), **PLAIN), 0, 15360000
+    yield "pool1", bound(max_pool2_cuda, a1, **POOL), a1.nbytes, 0
+    yield "pool1 dx", bound(max_pool2_dx_cuda, p1, i1, size=(24, 24), **POOL), a1.nbytes, 0
     for n, (i, o) in enumerate(((256, 128), (128, 84), (84, 10)), 1):
         h, w, d = (
             normal(100, i, dtype=dtype),
@@ -110,9 +114,9 @@ def lenet(dtype):
         yield f"dense{n} dx", lambda d=d, w=w: product_cuda(d, w.T), 0, work
         yield f"dense{n} dweight", lambda h=h, d=d: product_cuda(h.T, d), 0, work
     scores, target = normal(100, 10, dtype=dtype), cupy.asarray(rng.integers(0, 10, 100))
-    loss, probability = cross_entropy_loss_cuda(scores, target)
-    yield "cross entropy", lambda: cross_entropy_loss_cuda(scores, target), 0, 0
-    yield "cross entropy dx", lambda: cross_entropy_loss_dx_cuda(loss, probability, target), 0, 0
+    loss, probability = bound(cross_entropy_loss_cuda, scores, target)()
+    yield "cross entropy", bound(cross_entropy_loss_cuda, scores, target), 0, 0
+    yield "cross entropy dx", bound(cross_entropy_loss_dx_cuda, loss, probability, target), 0, 0
     data = cupy.asarray(rng.integers(0, 256, (60000, 784)).astype("u1"))
     index = cupy.asarray(rng.integers(0, 60000, 100))
     yield "gather", lambda: gather_cuda(data, index, dtype=dtype, scale=1 / 255), 0, 0
@@ -163,9 +167,9 @@ def large(dtype):
     )  # fmt: skip
     image, weight = normal(128, 64, 32, 32, dtype=dtype), normal(64, 64, 3, 3, dtype=dtype)
     work = 128 * 1024 * 64 * 576
-    yield "conv 64-64", lambda: conv2_cuda(image, weight, None, **SAME), 0, work
-    yield "conv 64-64 dx", lambda: conv2_dx_cuda(image, weight, size=(32, 32), **SAME), 0, work
-    dweight = lambda: conv2_dweight_cuda(image, image, filter=(3, 3), **SAME)  # noqa: E731
+    yield "conv 64-64", bound(conv2_cuda, image, weight, None, **SAME), 0, work
+    yield "conv 64-64 dx", bound(conv2_dx_cuda, image, weight, size=(32, 32), **SAME), 0, work
+    dweight = bound(conv2_dweight_cuda, image, image, filter=(3, 3), **SAME)
     yield "conv 64-64 dweight", dweight, 0, work
     a, b, bias = (
         normal(1024, 4096, dtype=dtype),

@@ -105,8 +105,8 @@ def test_kernels_agree(op: Op) -> None:
         assert runs["numpy"]
 
 
-@pytest.mark.device
-@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+@pytest.mark.device  # the signs of singular vectors are the library's: tests/device compares svd
+@pytest.mark.parametrize("op", [op for op in SAMPLED if op.name != "svd"], ids=lambda op: op.name)
 def test_device_kernels_agree(op: Op) -> None:
     chosen = [each for each in kernel_backends(op) if each.kind == "cuda"]
 

@@ -37,10 +37,15 @@ ROOMS = [
     "op",
     "ops",
     "tensor",
+    "namespace",
+    "attending",
+    "differentiate",
+    "recomputing",
     "atomic",
     "header",
     "files",
     "layers",
+    "anomalies",
     "optim",
     "data",
     "metrics",
@@ -72,6 +77,7 @@ ROOMS = [
 
 # Imports inside of functions that point upward, (from, to), and why.
 UPWARD: dict[tuple[str, str], str] = {
+    ("tensor.exchange", "namespace"): "a tensor names its namespace, which is made of tensors",
     ("__main__", "__init__"): "the version, which is said once",
     ("commands.doctor", "__init__"): "the version, which is said once",
     ("layers.base", "html"): "notebooks ask for it",

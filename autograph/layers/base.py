@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
@@ -16,6 +16,7 @@ from ..tensor.staircase import version_of
 from .builders import Builder, FieldsBuilder
 
 if TYPE_CHECKING:
+    from .hooks import Hook
     from .site import Site
 
 T = TypeVar("T")
@@ -148,6 +149,32 @@ class Layer:
         for each in self.parameters():
             each.requires_grad = True
         return self
+
+    # -- hooks --------------------------------------------------------------------------
+
+    def on_forward(self, pattern: str, hook: Callable[[str, Any], Any]) -> Hook:
+        """Have `hook(path, y)` called with what each layer answers whose path fits a pattern
+        (this layer's own is ""); what it answers takes the place of y, unless it is None.
+
+        The layers run by themselves then, not fused with others. A captured step calls hooks
+        while it is recorded, and not when it is replayed.
+
+        >>> model = Dense.builder(inputs=3, outputs=2).build()
+        >>> with model.on_forward("", lambda path, y: print(y.shape)):
+        ...     y = model(Tensor(np.ones((4, 3), np.float32)))
+        (4, 2)
+        """
+        from .hooks import on_forward
+
+        return on_forward(self, pattern, hook)
+
+    def on_gradient(self, pattern: str, hook: Callable[[str, Tensor], Tensor | None]) -> Hook:
+        """Have `hook(path, gradient)` called with the gradient that each backward finds for the
+        parameters whose paths fit a pattern, of forwards that begin later; what it answers is
+        added to `grad` in its place, unless it is None."""
+        from .hooks import on_gradient
+
+        return on_gradient(self, pattern, hook)
 
     # -- description ----------------------------------------------------------------------
 

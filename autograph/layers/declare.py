@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, over
 
 from ..errors import AutographError, DeclarationError, SettingsError, ShapeError
 from ..tensor import Tensor
+from . import hooks
 from .base import Layer
 from .builders import Builder, shaped
 from .site import Site
@@ -131,15 +132,18 @@ def _forward_in_order(self: Any, x: Any) -> Any:
 def runs_of(layer: Any) -> Sequence[Callable[[Any], Any]]:
     """What a sequential layer calls, one after the other: its fields, some of them fused."""
     fields = [layer.__dict__[name] for name in layer.__fields_declared__]
+    if hooks.apart.wanted:
+        return fields
     known = layer.__dict__.get("_runs")
-    if known is not None and all(a is b for a, b in zip(known[0], fields, strict=False)):
+    fresh = known is not None and known[2] == hooks.watched
+    if fresh and all(a is b for a, b in zip(known[0], fields, strict=False)):
         return cast(Sequence[Callable[[Any], Any]], known[1])
     if not all(isinstance(each, Layer) for each in fields):
         return fields  # sizes are being inferred
     from .fusion import fused
 
     runs = list(fused(fields))
-    layer.__dict__["_runs"] = (fields, runs)
+    layer.__dict__["_runs"] = (fields, runs, hooks.watched)
     return runs
 
 

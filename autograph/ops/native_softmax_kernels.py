@@ -5,11 +5,11 @@ import numpy as np
 
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
-from ..backends.host.functions import exp, log
+from ..backends.host.functions import exp, log1p
 from ..backends.host.intrinsics import larger
 from ..backends.host.jit import kernel
 from ..backends.host.product import shares
-from ..backends.host.scalars import bf16, f32
+from ..backends.host.scalars import bf16, f32, f64
 from ..scalar_type import BF16, F32
 from .softmax import log_softmax, log_softmax_dx, softmax, softmax_dx
 
@@ -17,7 +17,7 @@ KINDS = {F32: f32, BF16: bf16}
 COST = 16  # of an element, in multiply-adds
 
 
-@kernel(reassociate=True)
+@kernel
 def softmax_rows(task, tasks: int, rows: int, c: int, room: f32, x: "T", y: "T"):
     """exp(x - max(x)) / sum, or x - max(x) - log(sum)."""
     power = room + task * c
@@ -28,16 +28,16 @@ def softmax_rows(task, tasks: int, rows: int, c: int, room: f32, x: "T", y: "T")
             largest = larger(largest, here[k])
         for k in range(c):
             power[k] = exp(here[k] - largest)
-        total = f32(0.0)
+        total = f64(0.0)
         for k in range(c):
-            total += power[k]
+            total += f64(power[k])
         if LOG:
-            length = log(total)
+            length = log1p(f32(total - f64(1.0)))  # the largest alone gives 1
             for k in range(c):
                 there[k] = (here[k] - largest) - length
         else:
             for k in range(c):
-                there[k] = power[k] / total
+                there[k] = power[k] / f32(total)
 
 
 @kernel(reassociate=True)

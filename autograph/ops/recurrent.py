@@ -23,7 +23,7 @@ lstm_steps_back = Op(
     outputs="dg dh dc dweight",
     promotes="dy dlast y h c weight",
 )
-gru_steps = Op("gru_steps", "g h weight bias?", saves="gates")
+gru_steps = Op("gru_steps", "g h weight bias?", saves="gates", floats=True)
 gru_steps_back = Op(
     "gru_steps_back",
     "dy y gates h weight bias?",

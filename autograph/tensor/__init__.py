@@ -1,6 +1,7 @@
 """Tensors: device-tagged arrays that record how they were made."""
 
 from .creation import arange, eye, full, ones, random_normal, random_uniform, zeros
+from .exchange import from_dlpack
 from .state import enable_grad, higher_order, is_recording, is_training, no_grad, training
 from .tensor import Buffer, Parameter, Tensor
 from .walk import grad
@@ -12,6 +13,7 @@ __all__ = [
     "arange",
     "enable_grad",
     "eye",
+    "from_dlpack",
     "full",
     "grad",
     "higher_order",

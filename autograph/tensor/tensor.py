@@ -13,6 +13,7 @@ from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
 from ..scalar_type import ScalarType
+from .exchange import Exchange
 from .methods import Methods
 from .staircase import apply, install, version_of
 
@@ -23,7 +24,7 @@ _NATURAL: dict[str, np.dtype[Any]] = {
 }
 
 
-class Tensor(Methods):
+class Tensor(Methods, Exchange):
     """A device-tagged array of one scalar type, with a node if gradients flow through it.
 
     Made from an array (whose values are copied and whose scalar type is kept), or from numbers

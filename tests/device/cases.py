@@ -244,8 +244,11 @@ def backs(xp, dtype):
         a, b, d, z = (xp.asarray(each) for each in (x, weight, dy, y))
         for name, slope8, whole, part, given in (
             ("linear", dy8, linear_back_cuda, linear_dweight_cuda, (d,)),
-            ("linear relu", dy8 * (y8 > 0), linear_relu_back_cuda, linear_relu_dweight_cuda, (d, z)),
-        ):
+            (
+                "linear relu", dy8 * (y8 > 0), linear_relu_back_cuda, linear_relu_dweight_cuda,
+                (d, z),
+            ),
+        ):  # fmt: skip
             expected = slope8 @ weight8.T, x8.T @ slope8, slope8.sum(0)
             found = called(whole, *given, a, b)
             rest = called(part, *given, a, *([b] if name == "linear relu" else []))

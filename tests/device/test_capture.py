@@ -178,3 +178,27 @@ def test_fit_gives_the_same_bits_captured_and_resumed():
     assert digests[0] == digests[1]
     assert reports[-1].train.count == 103
     assert optimizer.count == 44
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16", "f64"])
+def test_parameters_move_together_as_they_move_alone(kind, scalar_type):
+    rng = np.random.default_rng(0)
+    sizes = [(40,), (3, 7), (1,), *[(5,)] * 40]
+    values, slopes = ([rng.standard_normal(size) for size in sizes] for _ in range(2))
+    found = []
+    for alone in (False, True):
+        parameters = {
+            f"w{i}": ag.Parameter(Tensor(each, device="cuda").cast(scalar_type))
+            for i, each in enumerate(values)
+        }
+        optimizer = SGD(momentum=0.9, nesterov=True) if kind == "sgd" else Adam()
+        groups = [{name: w} for name, w in parameters.items()] if alone else [parameters]
+        for _ in range(3):
+            for w, slope in zip(parameters.values(), slopes, strict=True):
+                w.grad = Tensor(slope, device="cuda").cast(scalar_type)
+            for group in groups:
+                optimizer.update(group)
+        found.append([w.numpy().tobytes() for w in parameters.values()])
+
+    assert found[0] == found[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -9,16 +10,17 @@ import pytest
 
 from autograph import Tensor, ops
 from autograph.backends import CUDA, CUPY
+from autograph.capturing import capture
 from autograph.device import Device
 from autograph.errors import IndexRangeError, MemoryLimitError
 from autograph.op import REGISTRY
 from autograph.outline import Outline
-from autograph.testing import all_ops, compare_kernels
+from autograph.testing import all_ops, compare_kernels, samples_of
 
 pytestmark = pytest.mark.device
 
 
-# transfer leaves the device; the signs of singular vectors are the library's
+# transfer leaves the device; svd is compared up to signs below
 OPS = [op for op in all_ops() if op.samples and op.name not in ("transfer", "svd")]
 
 
@@ -33,6 +35,22 @@ def test_an_op_agrees_with_numpy(op, monkeypatch):
 
     monkeypatch.setattr(op, "samples", placed)
     compare_kernels(op, backends=[CUPY, CUDA])
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "f64"])
+def test_singular_vectors_agree_up_to_their_signs(scalar_type):
+    for (x,), _ in samples_of(REGISTRY["svd"]):
+        x = Tensor(x).cast(scalar_type)
+        expected, found = ops.svd(x), ops.svd(x.to("cuda"))
+        (u, s, vt), (u_host, s_host, vt_host) = (
+            [each.numpy() for each in three] for three in (found, expected)
+        )
+        signs = np.sign((u * u_host).sum(axis=-2, keepdims=True))  # (..., 1, K)
+        near = {"rtol": 0, "atol": 1e-5 if scalar_type == "f32" else 1e-12}
+
+        np.testing.assert_allclose(s, s_host, **near)
+        np.testing.assert_allclose(u * signs, u_host, **near)
+        np.testing.assert_allclose(vt * np.swapaxes(signs, -1, -2), vt_host, **near)
 
 
 POOLED = [  # x, weight, settings: LeNet5's, more samples than blocks, and odd ones
@@ -63,7 +81,7 @@ def test_a_pooled_convolution_in_one_launch(shapes, name, monkeypatch):
     assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
 
 
-@pytest.mark.parametrize("sizes", [(100, 256, 128), (100, 128, 84), (1000, 33, 10), (3, 300, 70)])
+@pytest.mark.parametrize("sizes", [(100, 256, 128), (100, 128, 84), (128, 33, 10), (3, 300, 70)])
 @pytest.mark.parametrize("name", ["", "_back", "_dweight"])
 def test_a_dense_layer_with_relu_in_one_launch(sizes, name, monkeypatch):
     op, (n, i, o) = REGISTRY[f"linear_relu{name}"], sizes
@@ -76,6 +94,30 @@ def test_a_dense_layer_with_relu_in_one_launch(sizes, name, monkeypatch):
 
     monkeypatch.setattr(op, "samples", samples)
     assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
+
+
+@pytest.mark.parametrize("sizes", [(100, 84, 10), (128, 33, 70), (3, 300, 70)])
+def test_the_gradients_of_a_dense_layer_in_one_launch(sizes, monkeypatch):
+    op, (n, i, o) = REGISTRY["linear_back"], sizes
+
+    def samples(rng):
+        yield (rng.normal(size=(n, o)), rng.normal(size=(n, i)), rng.normal(size=(i, o))), {}
+
+    monkeypatch.setattr(op, "samples", samples)
+    assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
+
+
+def test_a_recording_outlives_the_plans_that_made_it():
+    w = Tensor(np.ones((20, 5), np.float32), device="cuda")
+    x = Tensor(np.ones((3, 20), np.float32), device="cuda")
+    run = capture(lambda x: ops.linear_relu(x, w))
+    expected = [run(x).tolist() for _ in range(4)][-1]
+    for op in REGISTRY.values():
+        op._plans.clear()
+    gc.collect()
+
+    assert run(x).tolist() == expected
+    assert not run.eager
 
 
 def test_a_thread_of_its_own_computes_on_the_same_stream():

@@ -17,6 +17,8 @@ NULL = np.uint64(0)  # no array: CuPy would follow None
 _SHARED_LIMIT = 48 * 1024  # bytes a kernel may use before it has to ask
 _MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # CUfunction_attribute
 
+_loaded: dict[Any, Any] = {}  # functions by device and kernel
+
 
 class Kernel:
     """One kernel of a source file with its constants: `kernel(blocks, *arguments)`.
@@ -51,9 +53,14 @@ class Kernel:
         function(grid, self.threads, arguments, self.shared)
 
     def _load(self, device: int) -> Any:
+        """The kernel's function on a device: equal kernels share it, and it stays loaded, because
+        a recording may launch it after this object is gone."""
         from cupy.cuda import driver
         from cupy.cuda.function import Module
 
+        key = device, self.source, self.name, repr(self.constants), self.shared
+        if key in _loaded:
+            return _loaded[key]
         name, code = compile_kernel(
             self.source, self.name, self.constants, device_architecture(device)
         )
@@ -62,7 +69,7 @@ class Kernel:
         function = module.get_function(name)
         if self.shared > _SHARED_LIMIT:
             driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_SIZE_BYTES, self.shared)
-        return _of_struct(function) if self.struct else function
+        return _loaded.setdefault(key, _of_struct(function) if self.struct else function)
 
     def __repr__(self) -> str:
         return f"Kernel({self.name}, {self.constants})"

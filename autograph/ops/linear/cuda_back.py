@@ -1,5 +1,5 @@
-"""The gradients of dense layers on a CUDA device in one launch, where that is faster than a library's
-products with launches around them."""
+"""The gradients of dense layers on a CUDA device in one launch, where that is faster than products
+of a library with launches around them."""
 
 from math import prod
 from pathlib import Path
@@ -12,26 +12,27 @@ from . import linear_back, linear_dweight
 from .relu import linear_relu_back, linear_relu_dweight
 
 _SOURCE = Path(__file__).with_name("back.cu")
-_SMALL = 2**26  # multiply-adds of one product below which one launch is faster
-_ROWS = 4096  # samples that one block still sums over
 
 
-def _is_small(x, outputs):
-    rows = prod(x.shape[:-1])
-    return x.scalar_type.is_float and 0 < x.size * outputs <= _SMALL and rows <= _ROWS
+def _is_faster(x, outputs, relu):
+    """Whether one launch is: it sums the rows in one block, and multiplies without tensor cores."""
+    rows, work = prod(x.shape[:-1]), x.size * outputs
+    if x.scalar_type.is_half:
+        return rows <= 128 and 0 < work <= (2**24 if relu else 2**22)
+    return x.scalar_type.is_float and rows <= 512 and 0 < work <= 2**24
 
 
 def _takes_relu(dy, y, x, weight):
-    return _is_small(x, weight.shape[1])
+    return _is_faster(x, weight.shape[1], True)
 
 
-@linear_back.kernel(CUDA, when=lambda dy, x, weight: _is_small(x, weight.shape[1]), made=True)
+@linear_back.kernel(CUDA, when=lambda dy, x, w: _is_faster(x, w.shape[1], False), made=True)
 def linear_back_cuda(inputs, outputs):
-    run = _made(*inputs[1:], outputs, False)
+    run = _made(inputs[1], inputs[2], outputs, False)
     return lambda dy, x, weight: run(dy, NULL, x, weight)
 
 
-@linear_dweight.kernel(CUDA, when=lambda dy, x: _is_small(x, dy.shape[-1]), made=True)
+@linear_dweight.kernel(CUDA, when=lambda dy, x: _is_faster(x, dy.shape[-1], False), made=True)
 def linear_dweight_cuda(inputs, outputs):
     run = _made(inputs[1], None, outputs, False)
     return lambda dy, x: run(dy, NULL, x, NULL)
@@ -39,7 +40,7 @@ def linear_dweight_cuda(inputs, outputs):
 
 @linear_relu_back.kernel(CUDA, when=_takes_relu, made=True)
 def linear_relu_back_cuda(inputs, outputs):
-    return _made(*inputs[2:], outputs, True)
+    return _made(inputs[2], inputs[3], outputs, True)
 
 
 @linear_relu_dweight.kernel(CUDA, when=_takes_relu, made=True)

@@ -62,7 +62,8 @@ def _bound(a_shape, b_shape, dtype, *operands):
     """The launch for contiguous operands that no library multiplies faster."""
     if any(each is not None and not each.is_contiguous for each in operands):
         return None
-    if lt.is_faster(*a_shape, b_shape[1], dtype):
+    rows, inner = a_shape
+    if lt.is_faster(rows, inner, b_shape[1], dtype):
         return None
     size = dtype.itemsize
     a_strides, b_strides = ((shape[1] * size, size) for shape in (a_shape, b_shape))

@@ -1,5 +1,5 @@
-"""Dense layer and relu on a CUDA device in one launch, where that is faster than a library's product
-with a launch behind it."""
+"""Dense layer and relu on a CUDA device in one launch, where that is faster than a product of a
+library with a launch behind it."""
 
 from math import prod
 from pathlib import Path

@@ -63,7 +63,7 @@ def _rows(name, x, target, **types):
     """The kernel of one row a warp or a block, its blocks, and the sizes."""
     n, c = x.shape
     lanes = 32 if c <= _WARP_CLASSES or name == "tally" else 256
-    constants = {
+    constants: dict[str, Any] = {
         "Scalar": c_type(x.scalar_type.dtype), "Target": c_type(target.scalar_type.dtype),
         "lanes": lanes,
     }  # fmt: skip

@@ -29,7 +29,8 @@ def _made(op, name, reduction, **when):
 
     @op.kernel(CUDA, made=True, **when)
     def made(inputs, outputs, *, axis, keepdims):
-        (x,), axes = inputs, ()
+        (x,) = inputs
+        axes: tuple[int, ...] = ()
         if x.ndim and name.startswith("arg"):
             axes = tuple(range(x.ndim)) if axis is None else (axis_of(name, x.ndim, axis),)
         elif x.ndim:

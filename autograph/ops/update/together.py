@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...backends import CUDA, CUPY, NUMPY
-from ...op import Op
+from ...op import Op, signature_of
 from . import adam_update, adam_update_samples, sgd_update, sgd_update_samples
 
 TOGETHER = 32  # parameters that one op moves
@@ -77,16 +77,17 @@ def adam_updates_outline(
 def _one_by_one(op):
     """The kernel that runs the op of one parameter after the other, each with its best kernel."""
 
+    at = op.inputs.index("rate")
+
     def made(inputs, outputs, **settings):
-        at = op.inputs.index("rate")
-        plans = [
-            op.plan([*part[:at], inputs[0], *part[at:]], settings)
-            for part in parts_of(op, inputs[1:])
-        ]
+        plans: list[Any] = []  # of each parameter, from the arrays that come first
 
         def run(rate, *moving):
-            for plan, part in zip(plans, parts_of(op, moving), strict=True):
-                op.run(plan, [*part[:at], rate, *part[at:]])
+            parts = [[*part[:at], rate, *part[at:]] for part in parts_of(op, moving)]
+            if not plans:
+                plans[:] = [op.plan(list(map(signature_of, part)), settings) for part in parts]
+            for plan, part in zip(plans, parts, strict=True):
+                op.run(plan, part)
 
         return run
 

@@ -1,0 +1,123 @@
+"""Derivatives of functions against torch's and by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autograph as ag
+from autograph import Tensor
+from autograph.errors import GraphError, ShapeError
+from autograph.layers import Dense
+
+RNG = np.random.default_rng(0)
+X, A = RNG.normal(size=3), RNG.normal(size=(2, 3))
+V, W = RNG.normal(size=3), RNG.normal(size=(2, 3))
+
+
+def curve(x: Any, a: Any) -> Any:
+    return (a @ x).tanh()
+
+
+def test_a_jacobian_is_by_outputs_then_inputs() -> None:
+    slope = 1 - np.tanh(A @ X) ** 2
+
+    dx, da = ag.jacobian(curve, X, A)
+
+    np.testing.assert_allclose(dx.numpy(), slope[:, None] * A)
+    np.testing.assert_allclose(da.numpy(), np.einsum("i,ij,k->ijk", slope, np.eye(2), X))
+
+
+def test_products_are_those_of_the_jacobian() -> None:
+    dx, da = (each.numpy() for each in ag.jacobian(curve, X, A))
+
+    y, pull = ag.vjp(curve, X, A)
+    by_x, by_a = pull(Tensor([2.0, -1.0], scalar_type="f64"))
+    _, dy = ag.jvp(curve, (X, A), (V, W))
+
+    np.testing.assert_allclose(y.numpy(), np.tanh(A @ X))
+    np.testing.assert_allclose(by_x.numpy(), np.array([2, -1]) @ dx)
+    np.testing.assert_allclose(by_a.numpy(), np.tensordot([2, -1], da, 1))
+    np.testing.assert_allclose(dy.numpy(), dx @ V + np.tensordot(da, W, 2))
+    assert not dy.requires_grad
+
+
+def test_a_pull_can_be_called_again() -> None:
+    _, pull = ag.vjp(lambda x: x * x, [1.0, 2.0])
+
+    assert [2.0, 4.0] == pull([1.0, 1.0]).tolist() == pull([1.0, 1.0]).tolist()
+
+
+def test_derivatives_are_torchs() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    functional = torch.autograd.functional
+
+    def number(x: Any, a: Any) -> Any:
+        return (curve(x, a) ** 2).sum() + (x[0] * x[1]).exp()
+
+    theirs = tuple(map(torch.tensor, (X, A)))
+    for row, expected in zip(
+        ag.hessian(number, X, A), functional.hessian(number, theirs), strict=True
+    ):
+        for found, wanted in zip(row, expected, strict=True):
+            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-10, atol=1e-12)
+    _, expected = functional.jvp(number, theirs, tuple(map(torch.tensor, (V, W))))
+    np.testing.assert_allclose(ag.jvp(number, (X, A), (V, W))[1].numpy(), expected.numpy())
+
+
+def test_several_outputs_and_constants_have_derivatives() -> None:
+    both, none = ag.jacobian(lambda x: (x * 2, Tensor([1.0, 1.0])), [1.0, 2.0])
+
+    assert [[2.0, 0.0], [0.0, 2.0]] == both.tolist()
+    assert [[0.0, 0.0], [0.0, 0.0]] == none.tolist()
+    assert (0, 2) == ag.jacobian(lambda x: x[:0], [1.0, 2.0]).shape
+    assert [[0.0, 0.0], [0.0, 0.0]] == ag.hessian(lambda x: x.sum(), [1.0, 2.0]).tolist()
+
+
+def test_what_holds_no_floats_has_none() -> None:
+    rows = ag.jacobian(lambda x, i: x[i], [1.0, 2.0], Tensor([1]))
+
+    assert [[0.0, 1.0]] == rows[0].tolist()
+    assert rows[1] is None
+
+
+def test_a_layer_is_a_function_and_its_parameters_get_nothing() -> None:
+    dense = Dense.builder(inputs=3, outputs=2).build()
+
+    found = ag.jacobian(dense, RNG.normal(size=3).astype(np.float32))
+
+    np.testing.assert_allclose(found.numpy(), dense.weight.numpy().T)
+    assert dense.weight.grad is None
+
+
+def test_in_higher_order_derivatives_are_differentiated_again() -> None:
+    with ag.higher_order():
+        x = Tensor(2.0, requires_grad=True)
+        slope = ag.jacobian(lambda x: x**3, x)
+        (curvature,) = ag.grad(slope, [x])
+
+    assert (12.0, 12.0) == (slope.item(), curvature.item())
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError, match="the function answers one number"):
+        ag.hessian(lambda x: x * x, [1.0, 2.0])
+    with pytest.raises(ShapeError, match="every input has a tangent"):
+        ag.jvp(lambda x: x, ([1.0],), ())
+    with pytest.raises(ShapeError, match="the gradient is not like the tensor"):
+        ag.vjp(lambda x: x, [1.0])[1]([1.0, 2.0])
+
+
+def test_recording_may_be_off() -> None:
+    with ag.no_grad():
+        assert [2.0] == ag.vjp(lambda x: x * x, [1.0])[1]([1.0]).tolist()
+        assert not ag.is_recording()
+
+
+def test_a_graph_recorded_outside_is_refused_inside_of_higher_order() -> None:
+    _, pull = ag.vjp(lambda x: x * x, [1.0])
+
+    with ag.higher_order(), pytest.raises(GraphError, match="outside of higher_order"):
+        pull([1.0])
