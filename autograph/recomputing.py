@@ -108,17 +108,17 @@ class _Pass:
                 raise spent(node)
         several = isinstance(outputs, tuple)
         made = [_fresh(each) for each in (outputs if several else (outputs,))]
-        alone = len(targets) == 1
+        joint, alone = len(made) > 1, len(targets) == 1
 
-        def rule(dy: Any) -> Any:
-            found = self.again(dy if len(made) > 1 else [dy])
+        def rule(dy: Any) -> Any:  # it holds no output, which would be a cycle
+            found = self.again(dy if joint else [dy])
             return found[0] if alone else found
 
         name = f"recompute({_name(self.function)})"
         node = Node(name, [(targets, rule, False, ())], self._kept())
         for i, each in enumerate(made):
             if each.scalar_type.is_float:
-                each.node = node if len(made) == 1 else Outlet(node, i, len(made))
+                each.node = Outlet(node, i, len(made)) if joint else node
         return tuple(made) if several else made[0]
 
     def _kept(self) -> list[Kept]:

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
     options = parser.parse_args(arguments)
     data, rng = text(), np.random.default_rng(0)
     model = Writer.build(device=options.device, seed=0)
-    optimizer = AdamW(learning_rate=Cosine(peak=3e-3, steps=options.steps, warmup=10))
+    optimizer = AdamW(learning_rate=Cosine(peak=1e-2, steps=options.steps, warmup=10))
     print(f"{model.parameter_count:,} parameters on {model.device}, {len(data):,} letters")
     losses = []
     for step in range(options.steps):

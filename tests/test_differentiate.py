@@ -98,6 +98,7 @@ def test_in_higher_order_derivatives_are_differentiated_again() -> None:
         slope = ag.jacobian(lambda x: x**3, x)
         (curvature,) = ag.grad(slope, [x])
 
+    assert curvature is not None
     assert (12.0, 12.0) == (slope.item(), curvature.item())
 
 

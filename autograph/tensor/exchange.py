@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..device import HOST, Device
+from ..device import Device
 from ..errors import DeviceError, ScalarTypeError
 from ..outline import Outline
 from ..platforms import Array
@@ -130,12 +130,12 @@ def from_dlpack(
             f"  write  Tensor(...) around a copy that NumPy takes"
         ) from None
     y = Tensor.borrow(array)
-    moved = device is not None and Device(device) is not y.device
-    if moved and copy is False:
+    target = y.device if device is None else Device(device)
+    if target is y.device:
+        return y.copy() if copy else y
+    if copy is False:
         raise DeviceError(
             f"from_dlpack: another device wants a copy\n"
-            f"  x       {y.device}\n  wanted  {device}\n  leave out copy=False"
+            f"  x       {y.device}\n  wanted  {target}\n  leave out copy=False"
         )
-    if moved:
-        return y.to(device if device is not None else HOST).detach()
-    return y.copy() if copy else y
+    return y.to(target)
