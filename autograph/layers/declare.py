@@ -174,7 +174,7 @@ def default_builder(wanted: type[Layer], place: str, name: str) -> Builder[Any]:
     required = [
         each.name
         for each in settings
-        if each.default is MISSING and each.default_factory is MISSING and _is_required(each)
+        if each.init and each.default is MISSING and each.default_factory is MISSING
     ]
     if required:
         wants = ", ".join(f"{each}=..." for each in required)
@@ -183,10 +183,6 @@ def default_builder(wanted: type[Layer], place: str, name: str) -> Builder[Any]:
             f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder({wants})"
         )
     return cast(Builder[Any], make())
-
-
-def _is_required(setting: Any) -> bool:
-    return bool(setting.init)
 
 
 def _annotation(cls: Any, name: str) -> Any:
