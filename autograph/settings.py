@@ -105,7 +105,7 @@ def frozen(cls: type[C]) -> type[C]:
 
 def explain(cls: Any, error: ValidationError) -> str:
     """Pydantic's findings, one line a setting."""
-    lines: dict[str, str] = {}
+    findings: dict[str, tuple[str, str]] = {}
     for finding in error.errors():
         own = finding.get("ctx", {}).get("error")
         if isinstance(own, SettingsError):  # raised by the class itself, about several settings
@@ -114,8 +114,16 @@ def explain(cls: Any, error: ValidationError) -> str:
         if finding["type"] in ("missing", "missing_argument"):
             given, says = "missing", "this setting has no default"
         if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            near = get_close_matches(name, cls.names(), n=1)
-            says = f"no such setting; did you mean {near[0]}?" if near else "no such setting"
-        lines.setdefault(name, f"  {name:<12}{given:<12}{says}")
-    count = f"{len(lines)} settings are" if len(lines) > 1 else "a setting is"
-    return "\n".join([f"{cls.title()}: {count} wrong", *lines.values()])
+            says = f"no such setting; {_meant(name, cls.names())}"
+        findings.setdefault(name, (given, says))
+    count = f"{len(findings)} settings are" if len(findings) > 1 else "a setting is"
+    wide = max(12, *(len(name) + 2 for name in findings))
+    lines = [f"  {name:<{wide}}{given:<11} {says}" for name, (given, says) in findings.items()]
+    return "\n".join([f"{cls.title()}: {count} wrong", *lines])
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """What somebody who wrote `name` is told; "lr" means learning_rate."""
+    initials = {"".join(word[:1] for word in each.split("_")): each for each in known}
+    near = initials.get(name) or next(iter(get_close_matches(name, known, n=1)), None)
+    return f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"

@@ -203,7 +203,7 @@ class Layer:
 
         return load_layer(cls, path, layers, device, scalar_type)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from .summarize import outline_of_layer
 
         return outline_of_layer(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from ..errors import DeclarationError
@@ -129,21 +129,38 @@ def _noting(path: str, layer: Layer, forward: Any, rows: list[Row]) -> Any:
 
 
 def outline_of_layer(layer: Layer) -> str:
-    """A built layer in lines: each innermost layer, its settings and parameters."""
-    lines = [f"{type(layer).__name__} on {layer.device} in {layer.scalar_type}"]
-    named = layer.named_layers()
+    """A built layer in lines: each innermost layer with its settings, and the parameters."""
+    named = {path: each for path, each in layer.named_layers().items() if path}
+    lines = [f"{_declaration(layer)} on {layer.device} in {layer.scalar_type}"]
     width = max((len(path) for path in named), default=0)
     for path, each in named.items():
-        if not path or isinstance(each._builder, Declared):
-            continue
-        told = {k: v for k, v in each._builder.describe().items() if k != "kind"}
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in told.items() if v not in (None, False))
-        lines.append(f"  {path:<{width}}  {each._builder.kind}({settings})")
-    lines.append(f"  {layer.parameter_count:,} parameters")
+        if not isinstance(getattr(each, "_builder", None), Declared):
+            lines.append(f"  {path:<{width}}  {_declaration(each)}")
+    if layer.parameter_count:
+        lines.append(f"  {layer.parameter_count:,} parameters")
     return "\n".join(lines)
 
 
+def _declaration(layer: Layer) -> str:
+    """The name of a layer, with the settings of one that was not declared from others."""
+    made = getattr(layer, "_builder", None)
+    if made is None or isinstance(made, Declared):
+        return type(layer).__name__
+    settings = [
+        f"{each.name}={value}"
+        for each in fields(made)
+        if not _parts(getattr(made, each.name))
+        and (value := _short(getattr(made, each.name))) != _short(each.default)
+    ]
+    return f"{made.kind}({', '.join(settings)})"
+
+
 def _short(value: Any) -> str:
-    if isinstance(value, list) and len(set(value)) == 1:
-        return str(value[0])
-    return str(tuple(value)) if isinstance(value, list) else str(value)
+    same = isinstance(value, tuple) and len(set(map(repr, value))) == 1
+    return str(value[0] if same else value)
+
+
+def _parts(value: Any) -> bool:
+    """Whether a setting holds builders: the layers that they made have lines of their own."""
+    held = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(each, Builder) for each in held)
