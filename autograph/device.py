@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import DeviceError
 from .platforms import PLATFORMS, Array, Platform
+from .scalar_type import is_scalar_type
 
 _DEVICES: dict[tuple[str, int], Device] = {}
 _BY_ARRAY_TYPE: dict[type, Platform] = {}
@@ -36,10 +37,9 @@ class Device:
         kind, colon, index = str(name).partition(":")
         kind = "host" if kind == "cpu" else kind
         if kind not in PLATFORMS or (colon and not index.isdecimal()) or (kind == "host" and colon):
-            raise DeviceError(
-                f"Device: there is no device {name!r}\n"
-                f"  write  'host', 'cuda' or 'cuda:1'; known kinds: {', '.join(PLATFORMS)}"
-            )
+            known = f"'host', 'cuda' or 'cuda:1'; known kinds: {', '.join(PLATFORMS)}"
+            remedy = f"cast({str(name)!r})" if is_scalar_type(name) else known
+            raise DeviceError(f"Device: there is no device {name!r}\n  write  {remedy}")
         return cls._get(kind, int(index or 0))
 
     @classmethod

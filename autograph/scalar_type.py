@@ -103,6 +103,13 @@ _BY_DTYPE = {each.dtype: each for each in ScalarType}
 _BY_NAME = {each.value: each for each in ScalarType} | {
     str(each.dtype): each for each in ScalarType
 }
+
+
+def is_scalar_type(name: object) -> bool:
+    """Whether something is a scalar type, or the name of one."""
+    return str(name) in _BY_NAME
+
+
 _RANK = {"bool": 0, "unsigned": 1, "signed": 1, "float": 2}
 
 BOOL, I64, F16, BF16, F32, F64 = (
