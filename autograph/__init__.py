@@ -1,7 +1,9 @@
 """autograph: deep learning that a person can read in an afternoon.
 
 Tensors, gradients and devices are here; layers in `autograph.layers`, optimizers in
-`autograph.optim`, data sets in `autograph.data`, every op in `autograph.ops`.
+`autograph.optim`, data sets in `autograph.data`. Functions of tensors are in `autograph.namespace`
+as the array API standard has them, and every op is in `autograph.ops`; both can be had from here
+too, the standard's first: `ag.concat([x, y])`, `ag.softmax(x)`.
 """
 
 from __future__ import annotations
@@ -135,6 +137,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f".{_LATER[name]}", __name__), name)
         globals()[name] = value
         return value
+    if not name.startswith("_"):
+        for room in import_module(".namespace", __name__), ops:
+            if name in room.__all__:
+                return getattr(room, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

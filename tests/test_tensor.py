@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
+import autograph as ag
 from autograph import (
     Buffer,
     Parameter,
@@ -471,3 +472,18 @@ def test_no_memory_is_an_error_with_the_size_and_the_next_call_is_right() -> Non
         x + 1.0
 
     assert (ones(2) + 1.0).tolist() == [2.0, 2.0]
+
+
+def test_a_single_number_is_formatted_as_python_does() -> None:
+    loss = Tensor(np.array([0.5, 1.25], np.float32)).sum()
+
+    assert f"{loss:.3f}" == "1.750"
+    assert f"{loss}" == repr(loss)
+
+
+def test_functions_of_the_standard_and_ops_are_had_from_the_package() -> None:
+    x = Tensor(np.arange(4.0, dtype=np.float32))
+
+    assert ag.concat([x, x]).shape == (8,)
+    assert ag.softmax(x).sum().item() == pytest.approx(1)
+    assert not hasattr(ag, "no_such_function")

@@ -268,6 +268,10 @@ class Tensor(Methods, Exchange):
                 values = "\n" + values[1:]
         return f"{type(self).__name__}({self.device} {self.scalar_type} {self.shape}{values})"
 
+    def __format__(self, form: str) -> str:
+        """`f"{loss:.3f}"`: a single number as Python writes it; without a form, the repr."""
+        return format(self.item(), form) if form else repr(self)
+
     def _repr_html_(self) -> str:
         """For notebooks."""
         from ..html import tensor_html
