@@ -1,4 +1,4 @@
-"""A directive that lists the public names of a module with what each is: the reference.
+"""A directive that lists the public names of a module or class with what each is: the reference.
 
     ```{listed-names} autograph.layers
     ```
@@ -15,14 +15,15 @@ from docutils.parsers.rst import Directive
 
 
 class ListedNames(Directive):
-    """The names of a module's `__all__` (or its functions and classes), one row each."""
+    """The names of a module's `__all__` (or its functions and classes), or the methods of a class,
+    one row each."""
 
     required_arguments = 1
     optional_arguments = 0
     option_spec: ClassVar[dict[str, Any]] = {}
 
     def run(self) -> list[nodes.Node]:
-        module = import_module(self.arguments[0])
+        module = named(self.arguments[0])
         rows = [(name, *told(name, getattr(module, name))) for name in names_of(module)]
         table = nodes.table()
         group = nodes.tgroup(cols=2)
@@ -43,8 +44,23 @@ class ListedNames(Directive):
         return [table]
 
 
+def named(place: str) -> Any:
+    """The module, or the class of one, of a dotted name."""
+    try:
+        return import_module(place)
+    except ModuleNotFoundError:
+        module, _, name = place.rpartition(".")
+        return getattr(import_module(module), name)
+
+
 def names_of(module: Any) -> list[str]:
     """What the module offers: its `__all__`, without builders and modules."""
+    if inspect.isclass(module):
+        return [
+            name
+            for name in dir(module)
+            if name[0] != "_" and inspect.getdoc(getattr(module, name)) and name not in dir(object)
+        ]
     listed = getattr(module, "__all__", None)
     if listed is None:
         listed = [
@@ -70,7 +86,7 @@ def told(name: str, value: Any) -> tuple[str, str]:
             call = f"{name}{inspect.signature(value)}"
     except (TypeError, ValueError):
         call = name
-    call = call.replace(" -> None", "").replace("*, ", "").replace("'", "")
+    call = call.replace("(self, ", "(").replace("(self)", "()").replace(" -> None", "").replace("*, ", "").replace("'", "")
     if len(call) > 120:
         call = f"{name}(...)"
     text = inspect.getdoc(value) or ""

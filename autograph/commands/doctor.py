@@ -29,8 +29,12 @@ Section = dict[str, Any]
 
 PACKAGES = ("autograph-nn", "numpy", "llvmlite", "ml_dtypes", "pydantic", "rich", "safetensors")
 EXTRAS = {
-    "view": "textual", "plot": "matplotlib", "onnx": "onnx", "docs": "sphinx"
-}  # fmt: skip
+    "view": "textual",
+    "plot": "matplotlib",
+    "onnx": "onnx",
+    "hub": "huggingface_hub",
+    "docs": "sphinx",
+}
 FEATURES = ("sse4.2", "avx2", "fma", "avx512f", "avx512_bf16", "avx512bf16", "amx-bf16", "neon")
 
 
@@ -149,7 +153,7 @@ def files() -> Section:
 
     places = [each for each in (_home(MNIST), MNIST.repository, _cache(MNIST)) if each]
     there = next((each for each in places if len(_inside(each)) == len(SHAPES)), None)
-    return {"kernels": cache, "mnist": str(there or f"not here yet, downloads to {places[0]}")}
+    return {"kernels": cache, "mnist": str(there or f"not here yet, downloads to {_cache(MNIST)}")}
 
 
 def checks() -> Section:

@@ -27,6 +27,11 @@ def run(options: argparse.Namespace) -> int:
     """Print what the file says of itself."""
     if not options.file.exists():
         raise FileNotFoundError(2, "no such file", str(options.file))
+    if options.file.is_dir():
+        held = [str(each) for each in sorted(options.file.rglob("*.safetensors"))[:4]]
+        raise CheckpointError(
+            f"{options.file} is a folder\n  write  {', or '.join(held) or 'a file'}"
+        )
     file = _opened(options.file)
     with file:
         if options.verify:

@@ -28,7 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def sizes(text: str) -> tuple[int, ...]:
     """(1, 28, 28) from 1,28,28."""
-    return tuple(int(each) for each in text.replace("x", ",").split(","))
+    try:
+        return tuple(int(each) for each in text.replace("x", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write 1,28,28") from None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -167,7 +167,7 @@ class Training:
         )
         self.optimizer: Optimizer = optimizer_from_description(settings.optimizer)
         self.folder = Path(settings.run) if settings.run else None
-        self.control = Control(self.folder)
+        self.control = Control(self.folder, save=self._save)
         self.options = options
         self._noted = 0.0
 
@@ -182,7 +182,6 @@ class Training:
             told = {k: v for k, v in settings.describe().items() if k != "kind"}
             asked = json.dumps(told, indent=2, ensure_ascii=False)
             write_whole(self.folder / ASKED, [asked.encode()])
-            self.control.forget()
             more["run"] = self.folder
 
         def after_batch(name: str, done: int, count: int) -> None:
@@ -190,7 +189,6 @@ class Training:
                 if each is not None:
                     each(name, done, count)
             self._note(name, done, count)
-            self.control.obey(save=self._save, optimizer=self.optimizer)
 
         loss = cross_entropy_loss if settings.loss == "cross_entropy" else mean_squared_error
         with closing(Several(list(self._loggers()))) as log:
@@ -205,6 +203,7 @@ class Training:
                 loss=loss,
                 seed=settings.seed,
                 watch=after_batch,
+                control=self.control,
                 **more,
             ):
                 rate = self._rate()
@@ -241,8 +240,7 @@ class Training:
         return self.optimizer.rate_at(max(self.optimizer.count - 1, 0))
 
     def _save(self) -> None:
-        folder = self.folder / "checkpoints" if self.folder else Path()
-        save(folder / "asked.safetensors", self.model, self.optimizer)
+        save("asked.safetensors", self.model, self.optimizer)
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

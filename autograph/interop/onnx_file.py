@@ -1,7 +1,15 @@
-"""ONNX files (onnx.ai) of declared models, for batches of any size. It needs the extra `onnx`."""
+"""ONNX files (onnx.ai) of models, for batches of any size. It needs the extra `onnx`.
+
+The forward is run once on a value that has a shape, a name and no numbers: each layer, or op where
+a forward is written by hand, adds the nodes of its rule.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,207 +17,215 @@ import numpy as np
 
 from ..atomic import write_whole
 from ..errors import SettingsError
-from ..layers import Layer
-from .parts import Rule, array_of, follow, input_of, sizes
+from ..layers import Layer, hooks
+from ..op import Op
+from ..outline import Outline
+from ..plan import promoted
+from ..scalar_type import F32, ScalarType
+from ..tensor import Tensor, no_grad
+from ..tensor.blank import Blank, apply_blank, blank
+from .onnx_layers import RULES as LAYERS
+from .onnx_ops import BATCH
+from .onnx_ops import RULES as OPS
+from .parts import array_of, input_of
 
 OPSET, IR = 21, 10
+KEY = "autograph"  # of the description, in the file's metadata
 
 
-def export_onnx(model: Layer, path: str | Path, input: tuple[int, ...] | None = None) -> None:
-    """Write a model as it infers, in f32: `x` (batch, ...) to `y`."""
+def onnx_of(caller: str) -> Any:
+    """The package; refused with the remedy where it is missing."""
     try:
         import onnx
-        from onnx import helper
     except ImportError:
         raise SettingsError(
-            "export_onnx: onnx is not installed\n  pip install 'autograph-nn[onnx]'"
+            f"{caller}: onnx is not installed\n  pip install 'autograph-nn[onnx]'"
         ) from None
-    shape = input_of(model, input)
-    graph = Graph(helper, len(shape) + 1)
-    y = follow(graph, model, "x", "", RULES, lambda a, b: graph.node("Add", a, b))
-    graph.nodes.append(helper.make_node("Identity", [y], ["y"]))
-    floats = onnx.TensorProto.FLOAT
+    return onnx
+
+
+def export_onnx(
+    model: Layer,
+    path: str | Path,
+    input: tuple[int, ...] | None = None,
+    *,
+    input_type: ScalarType | str = F32,
+) -> None:
+    """Write a model as it infers, in f32: `x` (batch, ...) to `y`.
+
+    `input` is the shape of a sample where the declaration does not say it, `input_type` i64 for
+    models of indices.
+    """
+    made = exported(model, input_of(model, input), ScalarType(input_type))
+    write_whole(Path(path), [made.SerializeToString()])
+
+
+def exported(model: Layer, shape: tuple[int, ...], scalar_type: ScalarType) -> Any:
+    """The model as onnx has it in memory."""
+    onnx = onnx_of("export_onnx")
+    helper = onnx.helper
+    kinds = {each.scalar_type for each in model.parameters()}
+    if any(each.is_float and each is not F32 for each in kinds):
+        model = copy.deepcopy(model).cast(F32)
+    graph = Graph(onnx, model)
+    x = _traced(Outline((BATCH, *shape), scalar_type), graph, "x")
+    with _followed(graph), no_grad():
+        y = model(x)
+    if not isinstance(y, Traced):
+        raise SettingsError(
+            f"export: {type(model).__name__} answers a {type(y).__name__}\n  one tensor is wanted"
+        )
+    graph.nodes.append(helper.make_node("Identity", [y.name], ["y"]))
     made = helper.make_model(
         helper.make_graph(
             graph.nodes,
             type(model).__name__,
-            [helper.make_tensor_value_info("x", floats, ["batch", *shape])],
-            [helper.make_tensor_value_info("y", floats, None)],
-            graph.constants,
+            [helper.make_tensor_value_info("x", graph.type_of(x.outline), ["batch", *shape])],
+            [helper.make_tensor_value_info("y", graph.type_of(y.outline), None)],
+            list(graph.constants.values()),
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
         producer_name="autograph",
     )
+    told = {"model": model.describe(), "input": [*shape], "input_type": str(scalar_type)}
+    helper.set_model_props(made, {KEY: json.dumps(told)})
     made = onnx.shape_inference.infer_shapes(made)
     onnx.checker.check_model(made, full_check=True)
-    write_whole(Path(path), [made.SerializeToString()])
+    return made
 
 
 class Graph:
     """Nodes and constants as they are added."""
 
-    def __init__(self, helper: Any, ndim: int) -> None:
-        self.helper, self.ndim = helper, ndim
+    def __init__(self, onnx: Any, model: Layer) -> None:
+        self.onnx = onnx
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of values that enter a layer
+        self.layers = {id(each): path for path, each in model.named_layers().items()}
+        tensors = {**model.named_parameters(), **model.named_buffers()}
+        self._paths = {id(each): path for path, each in tensors.items()}
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; the name of its output."""
+        return self.nodes_of(kind, 1, *inputs, **attributes)[0]
+
+    def nodes_of(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node; the names of its outputs."""
         name = f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(self.helper.make_node(kind, list(inputs), [name], name, **attributes))
-        return name
+        names = [name] if count == 1 else [f"{name}.{i}" for i in range(count)]
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, names, name, **attributes))
+        return names
 
-    def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
+    def constant(self, name: str, array: Any) -> str:
         """Add a constant; its name."""
-        from onnx import numpy_helper
-
-        if all(each.name != name for each in self.constants):
-            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        if name not in self.constants:
+            values = np.asarray(array, order="C")
+            self.constants[name] = self.onnx.numpy_helper.from_array(values, name)
         return name
 
-    def number(self, value: float) -> str:
+    def number(self, value: float, scalar_type: ScalarType = F32) -> str:
         """Add a number as a constant."""
-        return self.constant(f"number {value!r}", np.array(value, np.float32))
+        return self.constant(f"{scalar_type} {value!r}", np.array(value, scalar_type.dtype))
+
+    def ints(self, *values: int) -> str:
+        """Add whole numbers as a constant."""
+        return self.constant(f"i64 {values}", np.array(values, np.int64))
+
+    def tensor(self, x: Tensor) -> str:
+        """Add a parameter, a buffer, or a tensor that a forward has made; its name."""
+        path = self._paths.get(id(x))
+        if path is not None:
+            return self.constant(path, array_of(x) if x.scalar_type.is_float else x.numpy())
+        if BATCH in x.shape:
+            raise SettingsError(
+                f"export: a tensor is made for a batch of one size\n  shape  {x.shape}\n"
+                f"  make it of sizes that do not depend on the batch"
+            )
+        return self.constant(f"made {len(self.nodes)} {len(self.constants)}", x.numpy())
+
+    def type_of(self, outline: Outline) -> int:
+        """How onnx calls a scalar type."""
+        return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(outline.scalar_type.dtype)))
 
 
-# -- rules -----------------------------------------------------------------------------
+class Traced(Blank):
+    """A value of a graph: it has a shape and a name."""
+
+    __slots__ = ("graph", "name")
+    __apply_rank__ = 2
+
+    graph: Graph
+    name: str
+
+    @staticmethod
+    def __apply__(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+        graph = next(each.graph for each in inputs if isinstance(each, Traced))
+        y = apply_blank(op, inputs, settings)
+        rule = OPS.get(op.name)
+        if rule is None or not isinstance(y, Blank):
+            raise SettingsError(
+                f"export: there is no rule for the op {op.name}\n  rules  {', '.join(sorted(OPS))}"
+            )
+        given: list[Any] = [*inputs, *[None] * (len(op.inputs) - len(inputs))]
+        known = [each.outline if isinstance(each, Tensor) else _kind(each) for each in given]
+        outlines: Any = promoted(op, known, None)[0]
+        names = [
+            _name(graph, each, wanted) for each, wanted in zip(given, outlines, strict=True)
+        ]
+        name = rule(graph, names, outlines, op.complete(settings), y.outline)
+        return _traced(y.outline, graph, name)
 
 
-def _dense(g: Graph, layer: Any, x: str, path: str) -> str:
-    y = g.node("MatMul", x, g.constant(f"{path}.weight", array_of(layer.weight)))
-    if layer.bias is None:
-        return y
-    return g.node("Add", y, g.constant(f"{path}.bias", array_of(layer.bias)))
+def _kind(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return Outline.of(np.asarray(value))
+    return None if value is None else type(value)
 
 
-def _conv(kind: str) -> Rule[str]:
-    def rule(g: Graph, layer: Any, x: str, path: str) -> str:
-        names = [x, g.constant(f"{path}.weight", array_of(layer.weight))]
-        if layer.bias is not None:
-            names.append(g.constant(f"{path}.bias", array_of(layer.bias)))
-        more = {}
-        if kind == "ConvTranspose":
-            more["output_padding"] = sizes(layer.output_padding, g.ndim)
-        return g.node(
-            kind,
-            *names,
-            strides=sizes(layer.stride, g.ndim),
-            pads=sizes(layer.padding, g.ndim) * 2,
-            dilations=sizes(layer.dilation, g.ndim),
-            group=layer.groups,
-            **more,
-        )
-
-    return rule
+def _name(graph: Graph, value: Any, wanted: Any) -> str:
+    """The name of an input, cast to the scalar type in which the op computes."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        scalar_type = wanted.scalar_type if isinstance(wanted, Outline) else F32
+        return graph.number(value, scalar_type)
+    if isinstance(value, np.ndarray | np.generic):
+        value = Tensor(np.asarray(value))
+    name = value.name if isinstance(value, Traced) else graph.tensor(value)
+    if isinstance(wanted, Outline) and wanted.scalar_type is not value.scalar_type:
+        name = graph.node("Cast", name, to=graph.type_of(wanted))
+    return name
 
 
-def _pool(kind: str, **more: Any) -> Rule[str]:
-    def rule(g: Graph, layer: Any, x: str, path: str) -> str:
-        return g.node(
-            kind,
-            x,
-            kernel_shape=sizes(layer.filter, g.ndim),
-            strides=sizes(layer.filter if layer.stride is None else layer.stride, g.ndim),
-            pads=sizes(layer.padding, g.ndim) * 2,
-            **more,
-        )
-
-    return rule
+def _traced(outline: Outline, graph: Graph, name: str) -> Any:
+    made = blank(outline, Traced)
+    made.graph, made.name = graph, name
+    return made
 
 
-def _plain(kind: str, **fixed: Any) -> Rule[str]:
-    return lambda g, layer, x, path: g.node(kind, x, **fixed)
+@contextmanager
+def _followed(graph: Graph) -> Iterator[None]:
+    """Within the block, layers that are called with a traced value and have a rule add its nodes,
+    each by itself; others run their forward."""
+    call, apart = Layer.__call__, hooks.apart.wanted
 
+    def called(self: Layer, *inputs: Any, **settings: Any) -> Any:
+        x = inputs[0] if inputs else None
+        path = graph.layers.get(id(self))
+        if not isinstance(x, Traced) or x.graph is not graph or path is None:
+            return call(self, *inputs, **settings)
+        declared = hasattr(type(self), "__fields_declared__")
+        rule = None if declared else LAYERS.get(self._builder.kind)
+        if rule is None or len(inputs) > 1 or settings:
+            return call(self, *inputs, **settings)
+        y: Any = call(self, blank(x.outline))
+        graph.shapes[x.name] = x.shape
+        return _traced(y.outline, graph, rule(graph, self, x.name, path))
 
-def _same(g: Graph, layer: Any, x: str, path: str) -> str:
-    return x
-
-
-def _flatten(g: Graph, layer: Any, x: str, path: str) -> str:
-    g.ndim = 2
-    return g.node("Flatten", x, axis=1)
-
-
-def _global(kind: str) -> Rule[str]:
-    def rule(g: Graph, layer: Any, x: str, path: str) -> str:
-        g.ndim = 2
-        return g.node("Flatten", g.node(kind, x), axis=1)
-
-    return rule
-
-
-def _affine(g: Graph, layer: Any, path: str, size: int = 0) -> tuple[str, str]:
-    weight = np.ones(size, np.float32) if layer.weight is None else array_of(layer.weight)
-    bias = getattr(layer, "bias", None)
-    shift = np.zeros(weight.shape, np.float32) if bias is None else array_of(bias)
-    return g.constant(f"{path}.weight", weight), g.constant(f"{path}.bias", shift)
-
-
-def _batch_norm(g: Graph, layer: Any, x: str, path: str) -> str:
-    scale, shift = _affine(g, layer, path, layer.running_mean.size)
-    mean = g.constant(f"{path}.running_mean", array_of(layer.running_mean))
-    variance = g.constant(f"{path}.running_variance", array_of(layer.running_variance))
-    return g.node("BatchNormalization", x, scale, shift, mean, variance, epsilon=layer.epsilon)
-
-
-def _layer_norm(g: Graph, layer: Any, x: str, path: str) -> str:
-    if layer.weight is None:
-        raise SettingsError(f"export: {path} has no weight, which ONNX wants\n  build it affine")
-    scale, shift = _affine(g, layer, path)
-    return g.node("LayerNormalization", x, scale, shift, axis=-layer.axes, epsilon=layer.epsilon)
-
-
-def _prelu(g: Graph, layer: Any, x: str, path: str) -> str:
-    slope = array_of(layer.slope)
-    if slope.size > 1:
-        slope = slope.reshape(-1, *[1] * (g.ndim - 2))
-    return g.node("PRelu", x, g.constant(f"{path}.slope", slope))
-
-
-def _softplus(g: Graph, layer: Any, x: str, path: str) -> str:
-    if layer.beta == 1:
-        return g.node("Softplus", x)
-    beta = g.number(layer.beta)
-    return g.node("Div", g.node("Softplus", g.node("Mul", x, beta)), beta)
-
-
-def _gelu(g: Graph, layer: Any, x: str, path: str) -> str:
-    return g.node("Gelu", x, approximate="tanh" if layer.approximate else "none")
-
-
-RULES: dict[str, Rule[str]] = {
-    "Dense": _dense,
-    **{f"Conv{i}": _conv("Conv") for i in (1, 2, 3)},
-    **{f"ConvTransposed{i}": _conv("ConvTranspose") for i in (1, 2, 3)},
-    **{f"MaxPool{i}": _pool("MaxPool") for i in (1, 2, 3)},
-    **{f"MeanPool{i}": _pool("AveragePool", count_include_pad=1) for i in (1, 2, 3)},
-    **{f"BatchNorm{i}": _batch_norm for i in (1, 2, 3)},
-    "GlobalMaxPool": _global("GlobalMaxPool"),
-    "GlobalMeanPool": _global("GlobalAveragePool"),
-    "LayerNorm": _layer_norm,
-    "Flatten": _flatten,
-    "Identity": _same,
-    "Dropout": _same,
-    "Relu": _plain("Relu"),
-    "Tanh": _plain("Tanh"),
-    "Sigmoid": _plain("Sigmoid"),
-    "Softsign": _plain("Softsign"),
-    "Mish": _plain("Mish"),
-    "Selu": _plain("Selu"),
-    "Hardswish": _plain("HardSwish"),
-    "Hardsigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
-    "Gelu": _gelu,
-    "Silu": lambda g, layer, x, path: g.node("Mul", x, g.node("Sigmoid", x)),
-    "Softplus": _softplus,
-    "Prelu": _prelu,
-    "LeakyRelu": lambda g, layer, x, path: g.node("LeakyRelu", x, alpha=layer.slope),
-    "Elu": lambda g, layer, x, path: g.node("Elu", x, alpha=layer.alpha),
-    "Celu": lambda g, layer, x, path: g.node("Celu", x, alpha=layer.alpha),
-    "Relu6": lambda g, layer, x, path: g.node("Clip", x, g.number(0.0), g.number(6.0)),
-    "Hardtanh": lambda g, layer, x, path: g.node(
-        "Clip", x, g.number(layer.low), g.number(layer.high)
-    ),
-    "Softmax": lambda g, layer, x, path: g.node("Softmax", x, axis=layer.axis),
-    "LogSoftmax": lambda g, layer, x, path: g.node("LogSoftmax", x, axis=layer.axis),
-}
+    Layer.__call__, hooks.apart.wanted = called, True  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Layer.__call__, hooks.apart.wanted = call, apart  # type: ignore[method-assign]

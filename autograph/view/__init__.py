@@ -26,11 +26,23 @@ def app_of(source: Any, *, ends_run: bool = False, tab: str = "curves") -> Any:
     return ViewApp(source, ends_run=ends_run, tab=tab)
 
 
-def view_run(folder: str | Path, layers: Iterable[type[Layer]] = ()) -> None:
-    """View the run of a folder until the user leaves."""
-    from .follow import Follower
+def source_of(
+    folder: str | Path, layers: Iterable[type[Layer]] = (), *, background: bool = False
+) -> Any:
+    """The scenes of a run's folder, or of a folder with runs."""
+    from .follow import Follower, is_run
+    from .runs import Runs
 
-    app_of(Follower(folder, layers)).run()
+    place = Path(folder)
+    if is_run(place) or not place.is_dir():
+        return Follower(place, layers, background=background)
+    return Runs(place, layers, background=background)
+
+
+def view_run(folder: str | Path, layers: Iterable[type[Layer]] = ()) -> None:
+    """View the run of a folder, or all those in it, until the user leaves."""
+    source = source_of(folder, layers, background=True)
+    app_of(source, tab="runs" if hasattr(source, "choose") else "curves").run()
 
 
 def watch_live(live: Any, tab: str = "curves") -> None:
@@ -61,14 +73,17 @@ def as_text(scene: Scene, width: int = 100) -> Any:
 
     from . import parts
 
-    shown: list[Any] = [Text(scene.name, "bold"), parts.gauge(scene, width)]
+    shown: list[Any] = []
+    if scene.runs:
+        shown += [parts.runs(scene, width, 20), Text()]
+    shown += [Text(scene.name, "bold"), parts.gauge(scene, width)]
     shown.append(parts.curves(scene, width, 24))
     if scene.confusion is not None:
         shown += [Text(), parts.confusion(scene)]
     if scene.pictures:
         shown += [Text(), parts.pictures(scene, width, 18)]
     if scene.regions is not None:
-        shown += [Text(), parts.regions(scene)]
+        shown += [Text(), parts.regions(scene, width)]
     if scene.weight_norms:
         shown += [Text(), parts.layers(scene)]
     return Group(*shown)

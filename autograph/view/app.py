@@ -23,6 +23,7 @@ TABS = {
     "regions": "Regions",
     "layers": "Layers",
 }
+OF_FOLDERS = {"runs": "Runs", **TABS}
 
 
 class Source(Protocol):
@@ -52,7 +53,9 @@ class ViewApp(App[None]):
         Binding("minus", "rate(0.5)", "Rate /2", key_display="-"),
         Binding("x", "stop", "End the run"),
         Binding("q", "quit", "Quit"),
-        *[Binding(str(i), f"tab('{name}')", show=False) for i, name in enumerate(TABS, 1)],
+        *[Binding(str(i), f"tab({i - 1})", show=False) for i in range(1, len(OF_FOLDERS) + 1)],
+        Binding("down,j", "choose(1)", "Next run", key_display="↓"),
+        Binding("up,k", "choose(-1)", "Run before", show=False),
         Binding("right,l", "turn(1)", "Next tab", key_display="→"),
         Binding("left,h", "turn(-1)", "Tab before", show=False),
     ]
@@ -61,13 +64,14 @@ class ViewApp(App[None]):
         super().__init__()
         self.source, self.ends_run, self.tab = source, ends_run, tab
         self.scene = source.update()
+        self.tabs = OF_FOLDERS if self.scene.runs else TABS
 
     def compose(self) -> ComposeResult:
         """Header, gauge, tabs, note, keys."""
         yield Header(icon=" ")
         yield Static(id="gauge")
         with TabbedContent(initial=self.tab):
-            for name, title in TABS.items():
+            for name, title in self.tabs.items():
                 with TabPane(title, id=name), VerticalScroll():
                     yield Static(id=f"part-{name}", classes="part")
         yield Static(id="note")
@@ -75,21 +79,24 @@ class ViewApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.sub_title = self.scene.name
         self.set_interval(PERIOD, self.refresh_scene)
         self.call_after_refresh(self.refresh_scene)
 
     def refresh_scene(self) -> None:
         """Look at the run again, and draw what is seen."""
+        if not self.query("#note"):
+            return  # a tab tells of itself before all is there, and after it has gone
         self.scene = scene = self.source.update()
         width, height = self.size.width - 4, max(self.size.height - 10, 6)
         draw: dict[str, Callable[[], RenderableType]] = {
             "curves": lambda: parts.curves(scene, width, height),
             "confusion": lambda: parts.confusion(scene),
             "pictures": lambda: parts.pictures(scene, width, height),
-            "regions": lambda: parts.regions(scene),
+            "regions": lambda: parts.regions(scene, width),
             "layers": lambda: parts.layers(scene),
+            "runs": lambda: parts.runs(scene, width, height),
         }
+        self.sub_title = scene.name
         active = self.query_one(TabbedContent).active
         self.query_one("#gauge", Static).update(parts.gauge(scene, width))
         self.query_one(f"#part-{active}", Static).update(draw[active]())
@@ -118,16 +125,27 @@ class ViewApp(App[None]):
         self.source.control.ask(stopped=True, paused=False)
         self.notify("the run is asked to end")
 
-    def action_tab(self, name: str) -> None:
+    def action_tab(self, place: int) -> None:
         """Show a tab."""
-        self.query_one(TabbedContent).active = name
-        self.refresh_scene()
+        names = list(self.tabs)
+        if place < len(names):
+            self.query_one(TabbedContent).active = names[place]
+            self.refresh_scene()
 
     def action_turn(self, by: int) -> None:
         """Show the tab beside."""
-        names = list(TABS)
+        names = list(self.tabs)
         place = names.index(self.query_one(TabbedContent).active)
-        self.action_tab(names[(place + by) % len(names)])
+        self.action_tab((place + by) % len(names))
+
+    def action_choose(self, by: int) -> None:
+        """Show another run of the folder."""
+        self.source.choose(by)  # type: ignore[attr-defined]
+        self.refresh_scene()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Runs are chosen where there are several."""
+        return action != "choose" or hasattr(self.source, "choose")
 
     async def action_quit(self) -> None:
         """Leave; a run of this process ends first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,20 +16,49 @@ from ..data.choose import choose
 from ..data.named import TrainTest
 from ..errors import AutographError, SettingsError
 from ..layers import Layer
-from ..logs import curves_of, read_log
+from ..logs import curves_of, flat, read_log
 from .look import look
 from .scene import Scene
 
 SILENCE = 5.0  # seconds without a note, after which a run is not at work
 
 
-class Follower:
-    """A scene of a run in a folder, in whatever process it trains, or has; `layers` are classes
-    that its checkpoints may name."""
+def note_of(event: dict[str, Any]) -> str:
+    """A record of a run's log in words: 13:50:12 epoch 3, test loss 0.039, accuracy 98.8%."""
+    clock = str(event.get("time", ""))[11:19]
+    told = flat(event)
+    words = [f"{told.get('event', '')} {told.get('epoch', '')}".strip()]
+    for part in ("test", "train"):
+        if f"{part}_loss" in told:
+            words.append(f"{part} loss {told[f'{part}_loss']:.4g}")
+            accuracy = told.get(f"{part}_accuracy")
+            words += [] if accuracy is None else [f"accuracy {accuracy:.2%}"]
+            break
+    words += [str(told[name]) for name in ("error", "what") if name in told]
+    return f"{clock}  {', '.join(words)}".strip()
 
-    def __init__(self, folder: str | Path, layers: Iterable[type[Layer]] = ()) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / "log.jsonl").exists() and not (self.folder / "config.json").exists():
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return any((folder / name).exists() for name in ("log.jsonl", "config.json"))
+
+
+class Follower:
+    """A scene of a run in a folder, in whatever process it trains, or has.
+
+    `layers` are classes that its checkpoints may name. In the `background` models are looked at
+    by a thread, so that `update` never waits for one.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        layers: Iterable[type[Layer]] = (),
+        *,
+        background: bool = False,
+    ) -> None:
+        self.folder, self._background = Path(folder), background
+        if not is_run(self.folder):
             raise SettingsError(
                 f"view: {folder} is no run\n  write the folder that  train --run FOLDER  was given"
             )
@@ -36,33 +66,44 @@ class Follower:
         self.control = Control(self.folder)
         self._data: TrainTest | None = None
         self._seen: tuple[str, int] | None = None
+        self._looking: threading.Thread | None = None
+        self._read: tuple[int, int] | None = None  # size and time of the log that was read
         asked = self._json("asked.json")
         self._asked = {**self._json("config.json"), **asked}
         self._layers = list(layers)
 
-    def update(self) -> Scene:
-        """Look again."""
-        scene = self.scene
+    def changed(self) -> float:
+        """When the run last wrote its log; 0 if it has none yet."""
         with suppress(FileNotFoundError):
-            records = read_log(self.folder / "log.jsonl")
-            scene.curves = dict(curves_of(records))
-            self._tell(records)
+            return (self.folder / "log.jsonl").stat().st_mtime
+        return 0.0
+
+    def update(self, *, looks: bool = True) -> Scene:
+        """Look again, at the newest checkpoint too unless said."""
+        scene, log = self.scene, self.folder / "log.jsonl"
+        with suppress(FileNotFoundError):
+            now = log.stat().st_size, log.stat().st_mtime_ns
+            if now != self._read:
+                self._read, records = now, read_log(log)
+                scene.curves = dict(curves_of(records))
+                self._tell(records)
         self._progress()
         if scene.state not in ("ended", "failed"):
             self.control.look()
             if self.control.paused:
                 scene.state = "paused"
-        self._checkpoint()
+        if looks:
+            self._checkpoint()
         return scene
 
     def _tell(self, records: list[dict[str, Any]]) -> None:
         scene = self.scene
-        losses = scene.curves.get("train_loss", ())
-        scene.epoch = int(losses[-1][0]) if losses else 0
+        done = scene.curves.get("epoch", ())
+        scene.epoch = int(done[-1][0]) if done else 0
         scene.epochs = int(self._asked.get("epochs", 0)) or scene.epoch
         events = [each for each in records if each.get("event") != "details"]
         if events:
-            scene.note = f"{events[-1].get('time', '')} {events[-1].get('event', '')}".strip()
+            scene.note = note_of(events[-1])
         rates = scene.curves.get("rate", ())
         scene.rate = rates[-1][1] if rates else None
         seconds = [each for _, each in scene.curves.get("seconds", ())][-5:]
@@ -86,16 +127,26 @@ class Follower:
 
     def _checkpoint(self) -> None:
         """Look at the newest checkpoint, if there is a newer one than was looked at."""
+        if self._looking is not None and self._looking.is_alive():
+            return
         files = sorted((self.folder / "checkpoints").glob("step-*.safetensors"))
         if not files or "data" not in self._asked or not isinstance(self._asked["data"], str):
             return
         newest = files[-1]
-        with suppress(AutographError, OSError):
+        with suppress(OSError):
             seen = newest.name, newest.stat().st_mtime_ns
-            if seen != self._seen:
-                self._seen = seen
-                model = load(newest, layers=self._layers)
-                look(self.scene, model, self._read_data(), self._asked["data"])
+            if seen == self._seen:
+                return
+            self._seen = seen
+            self._looking = threading.Thread(target=self._look, args=(newest,), daemon=True)
+            self._looking.start()
+            if not self._background:
+                self._looking.join()
+
+    def _look(self, file: Path) -> None:
+        with suppress(AutographError, OSError):
+            model = load(file, layers=self._layers)
+            look(self.scene, model, self._read_data(), self._asked["data"])
 
     def _read_data(self) -> TrainTest:
         if self._data is None:

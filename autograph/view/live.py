@@ -42,7 +42,7 @@ class Live:
         self.model, self.optimizer = model, optimizer
         self.data = TrainTest(train, test)
         self.scene = Scene(name=name or type(model).__name__, epochs=epochs)
-        self.control = control or Control()
+        self.control = control or Control(save=self._save)
         self.error: BaseException | None = None
         self.reports: list[Report] = []
         self._data_name, self._settings = data_name, {"epochs": epochs, **settings}
@@ -74,15 +74,11 @@ class Live:
             self.scene.state, self.scene.note = "failed", str(error).splitlines()[0]
 
     def _epochs(self) -> Iterator[Report]:
-        return fit(self.model, self.optimizer, *self.data, watch=self.watch, **self._settings)
-
-    def watch(self, name: str, done: int, count: int) -> None:
-        """Called after each batch, in the thread that trains: see, and do what is asked."""
-        self.see(name, done, count)
-        self.control.obey(save=self._save, optimizer=self.optimizer)
+        told: dict[str, Any] = {"watch": self.see, "control": self.control, **self._settings}
+        return fit(self.model, self.optimizer, *self.data, **told)
 
     def see(self, name: str, done: int, count: int) -> None:
-        """Take over how far the training is."""
+        """Called after each batch, in the thread that trains: take over how far it is."""
         scene = self.scene
         scene.state = "testing" if name == "test" else "training"
         scene.done, scene.count = done, count

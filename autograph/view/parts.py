@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from .canvas import brief, chart
-from .scene import Array, Picture, Scene
+from .scene import Array, Picture, Points, RunLine, Scene
 
 TRAIN, TEST = "#4c9be8", "#f2a65a"
 RIGHT, WRONG = "#5fd068", "#ff5d5d"
@@ -50,7 +51,7 @@ def gauge(scene: Scene, width: int) -> Text:
         told.append(f"epoch {min(scene.epoch + 1, scene.epochs)} of {scene.epochs}")
     if scene.rate:
         told.append(f"{scene.rate:,.0f} samples/s")
-    if scene.left is not None and scene.state not in ("ended", "failed"):
+    if scene.left is not None and scene.state in ("training", "testing", "paused"):
         told.append(f"{clock(scene.left)} left")
     if scene.learning_rate is not None:
         told.append(f"learning rate {scene.learning_rate:.4g}")
@@ -143,14 +144,22 @@ def resized(pixels: Array, columns: int) -> Array:
     return np.clip(image, 0, 1)
 
 
-def regions(scene: Scene) -> Text:
+def regions(scene: Scene, width: int) -> Text:
     """The plane, coloured by what the model says of it, with the points of the training data."""
     if scene.regions is None:
         return Text("no regions: they need points in the plane and a model of classes", "dim")
-    count = scene.regions.shape[-1]
+    seen = scene.regions
+    if seen.shape[1] > max(width, 1):  # a narrow terminal: every so many of both
+        share = max(width, 1) / seen.shape[1]
+        places = [
+            np.linspace(0, size - 1, max(round(size * share) // 2 * 2, 2)).round().astype(int)
+            for size in seen.shape[:2]
+        ]
+        seen = seen[np.ix_(*places)]
+    count = seen.shape[-1]
     colours = np.array([_numbers(PALETTE[i % len(PALETTE)]) for i in range(count)])
-    shades = 0.12 + 0.5 * (scene.regions @ colours)
-    height, width = scene.regions.shape[:2]
+    shades = 0.12 + 0.5 * (seen @ colours)
+    height, width = seen.shape[:2]
     marks: dict[tuple[int, int], int] = {}
     if scene.points is not None and scene.targets is not None:
         share = (scene.points / scene.extent + 1) / 2
@@ -170,6 +179,43 @@ def regions(scene: Scene) -> Text:
                 line.append("●", f"{PALETTE[mark % len(PALETTE)]} on {behind}")
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def runs(scene: Scene, width: int, height: int) -> Group:
+    """The loss of each run of the folder, and a row of what it has come to; the best in green."""
+    colours = {each.name: PALETTE[i % len(PALETTE)] for i, each in enumerate(scene.runs)}
+    series = {each.name: _measured(each, "loss") for each in scene.runs}
+    kind = "test" if any("test_loss" in each.curves for each in scene.runs) else "train"
+    room = max(height - len(scene.runs) - 3, 6)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "run", "state"):
+        table.add_column(name)
+    for name in ("epoch", "loss", "best", "accuracy", "best"):
+        table.add_column(name, justify="right")
+    found = {(each.name, k): [y for _, y in _measured(each, k)] for each in scene.runs
+             for k in ("loss", "accuracy")}  # fmt: skip
+    lowest = min((min(v) for (_, k), v in found.items() if k == "loss" and v), default=None)
+    highest = max((max(v) for (_, k), v in found.items() if k == "accuracy" and v), default=None)
+    for each in scene.runs:
+        losses, rates = found[each.name, "loss"], found[each.name, "accuracy"]
+        table.add_row(
+            Text("▶" if each.name == scene.name else "", "bold"),
+            Text(each.name, colours[each.name]),
+            each.state,
+            f"{each.epoch}/{each.epochs}",
+            brief(losses[-1]) if losses else "",
+            Text(brief(min(losses)), RIGHT if min(losses) == lowest else "") if losses else "",
+            f"{rates[-1]:.2%}" if rates else "",
+            Text(f"{max(rates):.2%}", RIGHT if max(rates) == highest else "") if rates else "",
+        )
+    drawn = chart(series, colours, width, room, log=True, title=f"{kind} loss")
+    return Group(drawn, Text(), table)
+
+
+def _measured(line: RunLine, kind: str) -> Points:
+    """A curve of a run, of the test data where it has some."""
+    curves = line.curves
+    return curves.get(f"test_{kind}") or curves.get(f"train_{kind}") or []
 
 
 def layers(scene: Scene) -> Table | Text:

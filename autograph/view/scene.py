@@ -20,6 +20,16 @@ class Picture(NamedTuple):
     right: str
 
 
+class RunLine(NamedTuple):
+    """One of several runs."""
+
+    name: str
+    state: str
+    epoch: int
+    epochs: int
+    curves: dict[str, Points]
+
+
 @dataclass
 class Scene:
     """What is known now; None or empty is not known."""
@@ -44,6 +54,7 @@ class Scene:
     points: Array | None = None  # (N, 2)
     targets: Array | None = None  # (N,)
     extent: float = 1.1  # of the plane that regions cover
+    runs: Sequence[RunLine] = ()  # of the folder, where it holds several
 
     @property
     def share(self) -> float:

@@ -1,9 +1,11 @@
-"""Exports: every layer that has a rule gives the same numbers elsewhere."""
+"""Exports and imports: every layer gives the same numbers elsewhere, and comes back the same."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,19 @@ import pytest
 
 import autograph as ag
 from autograph import layers
-from autograph.errors import SettingsError
-from autograph.interop import export_onnx, export_script
-from autograph.interop.onnx_file import RULES as ONNX_RULES
+from autograph.errors import CheckpointError, SettingsError
+from autograph.interop import (
+    export_onnx,
+    export_script,
+    from_pretrained,
+    import_onnx,
+    push_to_hub,
+    save_pretrained,
+)
+from autograph.interop.onnx_layers import RULES as ONNX_RULES
 from autograph.interop.script import RULES as SCRIPT_RULES
-from autograph.layers import Layer, from_description
+from autograph.layers import Dense, Layer, Relu, from_description, layer, sequential
+from examples import char_transformer, resnet_small
 from examples.mnist.lenet5 import LeNet5
 
 IMAGE = [6, 9, 8]
@@ -53,6 +63,24 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "Softplus": ({"beta": 2.0}, [9]),
     "Hardtanh": ({"low": -0.5, "high": 0.5}, [9]),
     "Gelu": ({"approximate": True}, [9]),
+    "AdaptiveMaxPool": ({"size": 3}, [4, 7, 5]),
+    "AdaptiveMeanPool": ({"size": 3}, [4, 7, 5]),
+    "Choice": ({"options": {"a": {"kind": "Tanh"}, "b": {"kind": "Relu"}}, "chosen": "b"}, [5]),
+    "Embedding": ({"rows": 9, "outputs": 4}, [5]),
+    "GRU": ({"outputs": 4, "layers": 2, "bidirectional": True, "bias": True}, [5, 3]),
+    "GroupNorm": ({"groups": 3}, IMAGE),
+    "InstanceNorm": ({"affine": True}, IMAGE),
+    "LSTM": ({"outputs": 4, "layers": 2, "bidirectional": True, "bias": True}, [5, 3]),
+    "MultiheadAttention": ({"heads": 2, "causal": True, "bias": True}, [5, 8]),
+    "Optional": ({"body": {"kind": "Tanh"}, "present": True}, [5]),
+    "Parallel": ({"branches": [{"kind": "Dense", "outputs": 3}, {"kind": "Tanh"}]}, [5]),
+    "PixelShuffle": ({"factor": 2}, [8, 3, 4]),
+    "PositionalEncoding": ({}, [5, 6]),
+    "RMSNorm": ({}, [7]),
+    "Repeat": ({"body": {"kind": "Tanh"}, "times": 2}, [5]),
+    "Residual": ({"body": {"kind": "Dense", "outputs": 5}}, [5]),
+    "Unfold": ({"filter": 2, "padding": 1, "stride": 2}, [3, 5, 6]),
+    "Upsample": ({"scale": 2.0, "mode": "linear"}, [3, 4, 5]),
 }  # fmt: skip
 
 
@@ -60,13 +88,17 @@ def built(kind: str) -> tuple[Layer, np.ndarray]:
     """A model of one such layer, its statistics not those it began with, and samples."""
     settings, shape = CASES.get(kind, ({}, [9]))
     fields = {"part": {"kind": kind, **settings}}
-    told = {"kind": "Sequential", "name": "One", "input": shape, "fields": fields}
+    told = {"kind": "Sequential", "name": "One", "fields": fields}
+    if kind != "Embedding":  # indices are no floats, on which sizes are inferred
+        told["input"] = shape
     model: Layer = from_description(told).build(seed=1)
     rng = np.random.default_rng(0)
     with ag.no_grad():
         for path, each in {**model.named_parameters(), **model.named_buffers()}.items():
             if "counter" not in path and each.scalar_type.is_float:
                 each[...] = rng.uniform(0.2, 1.0, each.shape).astype(np.float32)
+    if kind == "Embedding":
+        return model, rng.integers(0, 9, size=(3, *shape))
     return model, (2 * rng.normal(size=(3, *shape))).astype(np.float32)
 
 
@@ -82,14 +114,30 @@ def in_script(model: Layer, x: np.ndarray, path: Path) -> np.ndarray:
     return program["infer"](x)
 
 
-def in_onnx(model: Layer, x: np.ndarray, path: Path) -> np.ndarray:
-    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+def run(path: Path, x: np.ndarray) -> np.ndarray:
+    """What onnxruntime says."""
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    export_onnx(model, path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
+
+
+def in_onnx(model: Layer, x: np.ndarray, path: Path) -> np.ndarray:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    input_type = "i64" if x.dtype.kind == "i" else "f32"
+    export_onnx(model, path, x.shape[1:], input_type=input_type)
+    return run(path, x)
+
+
+def without_description(path: Path) -> Path:
+    """The file as others would have written it."""
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    file = onnx.load(str(path))
+    del file.metadata_props[:]
+    onnx.save(file, str(path))
+    return path
 
 
 @pytest.mark.parametrize("kind", sorted(SCRIPT_RULES))
@@ -101,13 +149,151 @@ def test_a_script_gives_the_same_numbers(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, inferred(model, x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(ONNX_RULES))
-def test_onnxruntime_gives_the_same_numbers(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", sorted(layers.KINDS))
+def test_onnxruntime_gives_the_same_numbers_and_the_file_is_read_back(
+    kind: str, tmp_path: Path
+) -> None:
     model, x = built(kind)
+    path = tmp_path / "model.onnx"
+
+    found = in_onnx(model, x, path)
+
+    expected = inferred(model, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    again = import_onnx(path)
+    assert model.describe() == again.describe()
+    np.testing.assert_array_equal(inferred(again, x), expected)
+
+
+# Of these a graph alone does not tell that they were one layer.
+COMPOSED = {
+    "AdaptiveMaxPool", "AdaptiveMeanPool", "Embedding", "GRU", "GroupNorm", "InstanceNorm", "LSTM",
+    "MultiheadAttention", "Parallel", "PixelShuffle", "PositionalEncoding", "RMSNorm", "Unfold",
+    "Upsample", "Softplus",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(layers.KINDS.keys() - COMPOSED))
+def test_files_of_others_are_read_by_their_graph(kind: str, tmp_path: Path) -> None:
+    model, x = built(kind)
+    in_onnx(model, x, tmp_path / "model.onnx")
+
+    found = import_onnx(without_description(tmp_path / "model.onnx"))
+
+    np.testing.assert_allclose(inferred(found, x), inferred(model, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(COMPOSED))
+def test_what_is_no_layer_is_refused_by_its_node(kind: str, tmp_path: Path) -> None:
+    model, x = built(kind)
+    in_onnx(model, x, tmp_path / "model.onnx")
+
+    with pytest.raises(CheckpointError, match="there is no rule for it"):
+        import_onnx(without_description(tmp_path / "model.onnx"))
+
+
+def test_residual_networks_are_read_by_their_graph(tmp_path: Path) -> None:
+    model = resnet_small.SmallResNet.build(seed=3)
+    x = np.random.default_rng(0).random((2, 1, 28, 28)).astype(np.float32)
+    in_onnx(model, x, tmp_path / "model.onnx")
+
+    found = import_onnx(without_description(tmp_path / "model.onnx"))
+
+    np.testing.assert_allclose(inferred(found, x), inferred(model, x), rtol=1e-5, atol=1e-5)
+    assert model.parameter_count == found.parameter_count
+
+
+def test_a_network_of_torch_is_read(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    nn = torch.nn
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.PReLU(4), nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.SiLU(), nn.LayerNorm(8),
+        nn.GELU(), nn.Linear(8, 5, bias=False),
+    ).eval()  # fmt: skip
+    x = torch.linspace(-2, 2, 3 * 3 * 9 * 9).reshape(3, 3, 9, 9).sin()
+    with warnings.catch_warnings():  # the exporter that needs no more packages is an old one
+        warnings.simplefilter("ignore")
+        torch.onnx.export(body, x, str(tmp_path / "torch.onnx"), dynamo=False, opset_version=20)
+
+    found = import_onnx(tmp_path / "torch.onnx")
+
+    expected = body(x).detach().numpy()
+    np.testing.assert_allclose(inferred(found, x.numpy()), expected, rtol=1e-5, atol=1e-5)
+
+
+@layer
+class Gated(Layer):
+    """A forward written by hand, of many ops."""
+
+    value: Dense = Dense.builder(outputs=6)
+    gate: Dense = Dense.builder(outputs=6, bias=True)
+
+    def forward(self, x: Any) -> Any:
+        y = self.value(x) * self.gate(x).sigmoid()
+        a, b = y[:, :3], y[:, 3:]
+        y = ag.ops.concat(b - 1.5, (a * a + 1.0).sqrt(), axis=1).reshape(x.shape[0], 2, 3)
+        y = ag.ops.where(y > 0.0, y, 0.1 * y).permute_dims(0, 2, 1)
+        return (y / (y.square().sum(axis=-1, keepdims=True) + 1.0)).mean(axis=2)
+
+
+@sequential(input=(4,))
+class OfGated(Layer):
+    """Numbers (N, 4) -> (N, 3)."""
+
+    gated: Gated
+    relu: Relu
+
+
+def test_forwards_written_by_hand_are_exported(tmp_path: Path) -> None:
+    model = OfGated.build()
+    x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
 
     found = in_onnx(model, x, tmp_path / "model.onnx")
 
-    np.testing.assert_allclose(found, inferred(model, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, inferred(model, x), rtol=1e-5, atol=1e-5)
+    again = import_onnx(tmp_path / "model.onnx", layers=[Gated])
+    np.testing.assert_array_equal(inferred(again, x), inferred(model, x))
+    with pytest.raises(CheckpointError) as refused:
+        import_onnx(tmp_path / "model.onnx")
+    assert "Gated, whose forward is code" in "".join(refused.value.__notes__)
+
+
+def test_a_transformer_is_exported(tmp_path: Path) -> None:
+    model = char_transformer.Writer.build()
+    letters = np.random.default_rng(0).integers(0, 128, size=(2, 16))
+
+    found = in_onnx(model, letters, tmp_path / "model.onnx")
+
+    np.testing.assert_allclose(found, inferred(model, letters), rtol=1e-4, atol=1e-5)
+    again = import_onnx(tmp_path / "model.onnx", layers=[char_transformer.Writer])
+    np.testing.assert_array_equal(inferred(again, letters), inferred(model, letters))
+
+
+def test_a_description_that_the_graph_is_not_is_not_believed(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    model, x = built("Relu")
+    in_onnx(model, x, tmp_path / "model.onnx")
+    file = onnx.load(str(tmp_path / "model.onnx"))
+    file.graph.node[0].op_type = "Tanh"
+    onnx.save(file, str(tmp_path / "model.onnx"))
+
+    found = import_onnx(tmp_path / "model.onnx")
+
+    np.testing.assert_allclose(inferred(found, x), np.tanh(x), rtol=1e-6)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    (tmp_path / "noise.onnx").write_bytes(bytes(range(256)) * 8)
+    (tmp_path / "empty.onnx").touch()
+
+    for name in ("noise.onnx", "empty.onnx", "."):
+        with pytest.raises(CheckpointError, match="is no ONNX file"):
+            import_onnx(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        import_onnx(tmp_path / "nothing.onnx")
 
 
 def test_lenet5_is_exported_both_ways(tmp_path: Path) -> None:
@@ -155,3 +341,77 @@ def test_what_has_no_rule_is_refused_by_its_path(tmp_path: Path) -> None:
 
 def test_rules_are_of_layers_that_exist() -> None:
     assert set(ONNX_RULES) | set(SCRIPT_RULES) <= set(layers.KINDS)
+
+
+# -- the hub ---------------------------------------------------------------------------
+
+
+def test_a_folder_of_the_hub_is_read_back(tmp_path: Path) -> None:
+    model = LeNet5.build(seed=5)
+
+    save_pretrained(tmp_path / "lenet5", model)
+
+    held = {each.name for each in (tmp_path / "lenet5").iterdir()}
+    assert {"model.safetensors", "config.json", "README.md"} == held
+    card = (tmp_path / "lenet5" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: autograph")
+    again = from_pretrained(tmp_path / "lenet5")
+    assert model.describe() == again.describe()
+    np.testing.assert_array_equal(again.dense3.bias.numpy(), model.dense3.bias.numpy())  # type: ignore[attr-defined]
+
+
+class Hub(types.ModuleType):
+    """The package as far as it is used, its repositories folders."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("huggingface_hub")
+        self.root, self.HfApi = root, lambda: self
+
+    def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> None:
+        (self.root / repository).mkdir(parents=True, exist_ok=exist_ok)
+
+    def upload_folder(self, *, repo_id: str, folder_path: str) -> str:
+        for each in Path(folder_path).iterdir():
+            (self.root / repo_id / each.name).write_bytes(each.read_bytes())
+        return f"https://huggingface.co/{repo_id}"
+
+    def hf_hub_download(self, repository: str, file: str, *, revision: str | None) -> str:
+        path = self.root / repository / file
+        if not path.exists():
+            raise OSError(f"404: no {repository} at {revision}")
+        return str(path)
+
+
+def test_models_go_to_the_hub_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(tmp_path))
+    model = LeNet5.build(seed=6)
+
+    assert "https://huggingface.co/somebody/lenet5" == push_to_hub("somebody/lenet5", model)
+    again = from_pretrained("somebody/lenet5")
+
+    np.testing.assert_array_equal(again.dense3.bias.numpy(), model.dense3.bias.numpy())  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="404: no somebody/other at None"):
+        from_pretrained("somebody/other")
+
+
+def test_what_is_no_repository_is_refused_without_a_question(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no folder, and no repository of the hub"):
+        from_pretrained(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
+        from_pretrained(tmp_path)
+
+
+def test_the_calls_of_the_hub_are_those_of_the_package() -> None:
+    """The signatures that the stand-in above stands for."""
+    import inspect
+
+    hub = pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
+
+    def has(function: Any, *names: str) -> bool:
+        return set(names) <= set(inspect.signature(function).parameters)
+
+    assert has(hub.HfApi.create_repo, "repo_id", "private", "exist_ok")
+    assert has(hub.HfApi.upload_folder, "repo_id", "folder_path")
+    assert has(hub.hf_hub_download, "repo_id", "filename", "revision")

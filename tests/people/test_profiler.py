@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import autograph as ag
@@ -12,8 +15,10 @@ from autograph.data import synthetic
 from autograph.errors import SettingsError
 from autograph.layers import Dense, Layer, Tanh, sequential
 from autograph.op import Op
-from autograph.profiler import Profile, profile
+from autograph.profiler import MARKS, Profile, profile
 from autograph.tensor import staircase
+
+from ..fake_device import fake_devices
 
 
 @sequential(input=(2,))
@@ -56,13 +61,14 @@ def test_a_trace_is_what_chrome_reads(profiled: Profile, tmp_path: Path) -> None
 
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
-    assert len(profiled.events) == len(events)
-    assert {"X"} == {each["ph"] for each in events}
-    assert {"forward", "backward"} == {each["cat"] for each in events}
+    assert ["M"] == [each["ph"] for each in events[:1]]
+    assert len(profiled.events) == len(events) - 1
+    assert {"X"} == {each["ph"] for each in events[1:]}
+    assert {"forward", "backward"} == {each["cat"] for each in events[1:]}
 
 
 def test_it_leaves_nothing_behind_and_changes_no_value() -> None:
-    before = Op.plan, Layer.__call__, staircase._record
+    before = Op._planned, Layer.__call__, staircase._record, type(ag.ops.add.plans)
     model, x = Points.build(), ag.ones((3, 2))
     plain = model(x).numpy()
 
@@ -74,7 +80,7 @@ def test_it_leaves_nothing_behind_and_changes_no_value() -> None:
     with pytest.raises(RuntimeError, match="after 0 events"), profile() as empty:
         fail(empty)
 
-    assert before == (Op.plan, Layer.__call__, staircase._record)
+    assert before == (Op._planned, Layer.__call__, staircase._record, type(ag.ops.add.plans))
     assert (plain == seen).all()
     count = len(found.events)
     model(x)
@@ -86,3 +92,85 @@ def test_there_is_one_at_a_time() -> None:
         pass
     with profile():
         pass
+
+
+# -- devices ---------------------------------------------------------------------------
+
+
+class Clock(types.ModuleType):
+    """Marks of a device whose clock ticks once a mark, and which says when it was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__("clock_of_a_fake_device")
+        self.now, self.asked = 0, 0
+
+    def mark(self, index: int) -> int:
+        self.now += 1
+        return self.now
+
+    def seconds(self, start: int, end: int) -> float:
+        self.asked += 1
+        return float(end - start)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setitem(MARKS, "fake", made.__name__)
+    return made
+
+
+def test_a_device_says_its_own_times_and_is_not_waited_for(clock: Clock, tmp_path: Path) -> None:
+    with fake_devices() as platform:
+        model, x = Points.build(device="fake:0"), ag.Tensor(np.ones((3, 2)), device="fake:0")
+        x = x.cast("f32")
+        with profile() as found:
+            model(x).sum().backward()
+            assert 0 == clock.asked
+            assert {None} == {each.device for each in found.events}
+        assert 0 == platform.read
+
+    spans = [each.device for each in found.events if each.device is not None]
+    # Kernels of the fake device call ops of the host's.
+    assert ["fake:0"] * len(spans) == [each.place for each in found.events if each.device]
+    assert {"linear", "tanh", "sum"} <= {each.op for each in found.events if each.device}
+    starts = [each.start for each in spans]
+    assert sorted(starts) == starts
+    assert all(each.seconds >= each.own >= 1 for each in spans)
+    tanh = next(each for each in found.events if each.op == "tanh")
+    assert 1.0 == found.by_op()["tanh"].seconds > found.by_op()["tanh"].host == tanh.host.own
+    assert "on fake:0" in found.table()
+    assert "host ms" in found.table()
+    found.save_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert ["host", "fake:0"] == [each["args"]["name"] for each in events if each["ph"] == "M"]
+    assert len(found.events) + len(spans) + 2 == len(events)
+
+
+def test_a_device_without_marks_is_told_by_the_host() -> None:
+    with fake_devices():
+        x = ag.Tensor(np.ones(3), device="fake:1")
+        with profile() as found:
+            _ = x + x
+
+    assert [(None, "fake:1")] == [(each.device, each.place) for each in found.events]
+    assert found.by_op()["add"].seconds > 0
+
+
+@pytest.mark.device
+def test_marks_of_a_device_lie_within_the_block() -> None:
+    a = ag.ones((2048, 2048), device="cuda:0")
+    (a @ a).device.synchronize()
+
+    with profile() as found:
+        for _ in range(20):
+            a = a @ a * 0.0
+        a.device.synchronize()
+
+    spans = [each.device for each in found.events if each.device is not None]
+    assert len(found.events) == len(spans) == 40
+    assert 0 < sum(each.own for each in spans) < found.seconds
+    assert max(each.start + each.seconds for each in spans) < 1.1 * found.seconds
+    product = found.by_op()["matmul"].seconds
+    assert product > found.by_op()["multiply"].seconds

@@ -24,7 +24,7 @@ from autograph.errors import SettingsError
 from autograph.layers import Dense, Layer, Relu, sequential
 from autograph.optim import SGD
 from autograph.probe import confusion, norms, regions
-from autograph.view import as_text
+from autograph.view import as_text, source_of
 from autograph.view.canvas import Canvas, chart
 from autograph.view.follow import Follower
 from autograph.view.live import Live, LiveTraining
@@ -240,6 +240,45 @@ def test_a_run_that_is_at_work_is_followed(tmp_path: Path) -> None:
     assert 0.375 == found.share
 
 
+def run_of(folder: Path, name: str, losses: list[float]) -> None:
+    """The folder of a run that has ended."""
+    place = folder / name
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(json.dumps({"epochs": len(losses)}))
+    lines = [
+        {"event": "epoch", "time": "2026-11-21T13:50:12+0000", "epoch": i, "test": {"loss": loss}}
+        for i, loss in enumerate(losses, 1)
+    ]
+    (place / "log.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+
+
+def test_all_runs_of_a_folder_are_seen_and_one_is_shown(tmp_path: Path) -> None:
+    run_of(tmp_path, "a", [1.0, 0.5])
+    run_of(tmp_path, "b", [1.0, 0.25, 0.5])
+    (tmp_path / "notes.txt").touch()
+    source = source_of(tmp_path)
+
+    first = source.update().name
+    source.choose(1)
+    second = source.update()
+
+    assert {"a", "b"} == {first, second.name}
+    assert ["a", "b"] == [each.name for each in second.runs]
+    table = shown(as_text(second))
+    assert "test loss  ━ a  ━ b" in table
+    assert ["b", "ended", "3/3", "0.500", "0.250"] in [
+        line.replace("▶", "").split() for line in table.splitlines()
+    ]
+    assert "13:50:12  epoch 3, test loss 0.5" == source.followers["b"].scene.note
+    run_of(tmp_path, "c", [0.1])
+    assert ["a", "b", "c"] == [each.name for each in source.update().runs]
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is no run, and holds none"):
+        source_of(tmp_path)
+
+
 def training(points: str, *more: str) -> Training:
     parser = argparse.ArgumentParser()
     train.arguments(parser)
@@ -345,6 +384,42 @@ def test_tabs_show_the_parts() -> None:
     for name, word in {**words, "regions": "●"}.items():
         assert word in seen[name]
         assert "12,346" in seen[name]
+
+
+def test_a_folder_of_runs_has_a_tab_for_them(tmp_path: Path) -> None:
+    run_of(tmp_path, "first", [1.0, 0.5])
+    run_of(tmp_path, "second", [1.0, 0.25])
+    seen = []
+
+    async def steps(app: Any, keys: Any) -> None:
+        assert "runs" == app.query_one("TabbedContent").active
+        for _ in range(2):
+            await keys.pause(0.3)
+            seen.append((app.sub_title, app.export_screenshot()))
+            await keys.press("down")
+        await keys.press("2")
+        assert "curves" == app.query_one("TabbedContent").active
+
+    pilot(source_of(tmp_path, background=True), steps, tab="runs")
+    assert {"first", "second"} == {name for name, _ in seen}
+    assert all("second" in picture and "best" in picture for _, picture in seen)
+
+
+def test_the_view_is_served_to_pages_of_its_own_alone(tmp_path: Path) -> None:
+    web = pytest.importorskip("autograph.view.web", reason="the extra view is not installed")
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def answers() -> list[int]:
+        server = web.ViewServer("true", "127.0.0.1", 8000)
+        server.on_startup = lambda app: asyncio.sleep(0)
+        async with TestClient(TestServer(await server._make_app())) as client:
+            page = await client.get("/")
+            assert "http" not in (await page.text()).replace(server.public_url, "")
+            elsewhere = await client.get("/", headers={"Origin": "http://elsewhere.example"})
+            here = await client.get("/", headers={"Origin": str(client.make_url("")).rstrip("/")})
+            return [page.status, elsewhere.status, here.status]
+
+    assert [200, 403, 200] == asyncio.run(answers())
 
 
 def test_a_training_is_watched_and_ended_by_leaving() -> None:
