@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from .activation import ReluBuilder as ReluBuilder
     from .activation import Selu as Selu
     from .activation import SeluBuilder as SeluBuilder
+    from .adaptive_pool import AdaptiveMaxPool as AdaptiveMaxPool
+    from .adaptive_pool import AdaptiveMaxPoolBuilder as AdaptiveMaxPoolBuilder
+    from .adaptive_pool import AdaptiveMeanPool as AdaptiveMeanPool
+    from .adaptive_pool import AdaptiveMeanPoolBuilder as AdaptiveMeanPoolBuilder
+    from .adaptive_pool import GlobalMaxPool as GlobalMaxPool
+    from .adaptive_pool import GlobalMaxPoolBuilder as GlobalMaxPoolBuilder
+    from .adaptive_pool import GlobalMeanPool as GlobalMeanPool
+    from .adaptive_pool import GlobalMeanPoolBuilder as GlobalMeanPoolBuilder
     from .attention import MultiheadAttention as MultiheadAttention
     from .attention import MultiheadAttentionBuilder as MultiheadAttentionBuilder
     from .attention import PositionalEncoding as PositionalEncoding
@@ -51,8 +59,8 @@ if TYPE_CHECKING:
     from .conv import Conv1Builder as Conv1Builder
     from .conv import Conv2 as Conv2
     from .conv import Conv2Builder as Conv2Builder
-    from .conv3 import Conv3 as Conv3
-    from .conv3 import Conv3Builder as Conv3Builder
+    from .conv import Conv3 as Conv3
+    from .conv import Conv3Builder as Conv3Builder
     from .conv_transposed import ConvTransposed1 as ConvTransposed1
     from .conv_transposed import ConvTransposed1Builder as ConvTransposed1Builder
     from .conv_transposed import ConvTransposed2 as ConvTransposed2
@@ -85,26 +93,18 @@ if TYPE_CHECKING:
     from .norm import LayerNormBuilder as LayerNormBuilder
     from .norm import RMSNorm as RMSNorm
     from .norm import RMSNormBuilder as RMSNormBuilder
+    from .pool import MaxPool1 as MaxPool1
+    from .pool import MaxPool1Builder as MaxPool1Builder
     from .pool import MaxPool2 as MaxPool2
     from .pool import MaxPool2Builder as MaxPool2Builder
+    from .pool import MaxPool3 as MaxPool3
+    from .pool import MaxPool3Builder as MaxPool3Builder
+    from .pool import MeanPool1 as MeanPool1
+    from .pool import MeanPool1Builder as MeanPool1Builder
     from .pool import MeanPool2 as MeanPool2
     from .pool import MeanPool2Builder as MeanPool2Builder
-    from .pool_other import AdaptiveMaxPool as AdaptiveMaxPool
-    from .pool_other import AdaptiveMaxPoolBuilder as AdaptiveMaxPoolBuilder
-    from .pool_other import AdaptiveMeanPool as AdaptiveMeanPool
-    from .pool_other import AdaptiveMeanPoolBuilder as AdaptiveMeanPoolBuilder
-    from .pool_other import GlobalMaxPool as GlobalMaxPool
-    from .pool_other import GlobalMaxPoolBuilder as GlobalMaxPoolBuilder
-    from .pool_other import GlobalMeanPool as GlobalMeanPool
-    from .pool_other import GlobalMeanPoolBuilder as GlobalMeanPoolBuilder
-    from .pool_other import MaxPool1 as MaxPool1
-    from .pool_other import MaxPool1Builder as MaxPool1Builder
-    from .pool_other import MaxPool3 as MaxPool3
-    from .pool_other import MaxPool3Builder as MaxPool3Builder
-    from .pool_other import MeanPool1 as MeanPool1
-    from .pool_other import MeanPool1Builder as MeanPool1Builder
-    from .pool_other import MeanPool3 as MeanPool3
-    from .pool_other import MeanPool3Builder as MeanPool3Builder
+    from .pool import MeanPool3 as MeanPool3
+    from .pool import MeanPool3Builder as MeanPool3Builder
     from .recurrent import GRU as GRU
     from .recurrent import LSTM as LSTM
     from .recurrent import GRUBuilder as GRUBuilder
@@ -148,8 +148,8 @@ if TYPE_CHECKING:
     from .summarize import summary as summary
 
 KINDS = {
-    "AdaptiveMaxPool": "pool_other",
-    "AdaptiveMeanPool": "pool_other",
+    "AdaptiveMaxPool": "adaptive_pool",
+    "AdaptiveMeanPool": "adaptive_pool",
     "BatchNorm1": "batch_norm",
     "BatchNorm2": "batch_norm",
     "BatchNorm3": "batch_norm",
@@ -157,7 +157,7 @@ KINDS = {
     "Choice": "repeat",
     "Conv1": "conv",
     "Conv2": "conv",
-    "Conv3": "conv3",
+    "Conv3": "conv",
     "ConvTransposed1": "conv_transposed",
     "ConvTransposed2": "conv_transposed",
     "ConvTransposed3": "conv_transposed",
@@ -168,8 +168,8 @@ KINDS = {
     "Flatten": "shape",
     "GRU": "recurrent",
     "Gelu": "sigmoidal",
-    "GlobalMaxPool": "pool_other",
-    "GlobalMeanPool": "pool_other",
+    "GlobalMaxPool": "adaptive_pool",
+    "GlobalMeanPool": "adaptive_pool",
     "GroupNorm": "norm",
     "Hardsigmoid": "activation",
     "Hardswish": "activation",
@@ -180,12 +180,12 @@ KINDS = {
     "LayerNorm": "norm",
     "LeakyRelu": "activation",
     "LogSoftmax": "sigmoidal",
-    "MaxPool1": "pool_other",
+    "MaxPool1": "pool",
     "MaxPool2": "pool",
-    "MaxPool3": "pool_other",
-    "MeanPool1": "pool_other",
+    "MaxPool3": "pool",
+    "MeanPool1": "pool",
     "MeanPool2": "pool",
-    "MeanPool3": "pool_other",
+    "MeanPool3": "pool",
     "Mish": "sigmoidal",
     "MultiheadAttention": "attention",
     "Optional": "repeat",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError, ShapeError
 from ..outline import Outline
-from ..tensor import Parameter, Tensor
+from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
+from .dropout import throws_at
 from .plain import Plain
 from .site import Site
 
@@ -27,6 +28,7 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
     inputs: PositiveInt | None = None
     causal: bool = False
     bias: bool = False
+    dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def inputs_of(self, x: Outline) -> int:
         return x.shape[-1]
@@ -44,6 +46,8 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
             fields[name] = site.uniform(name, (size, size), bound)
             name = f"{name}_bias"
             fields[name] = site.constant(name, (size,), 0.0) if self.bias else None
+        throws = throws_at(site) if self.dropout else (None, None)
+        fields["rate"], fields["random_key"], fields["counter"] = self.dropout, *throws
         return MultiheadAttention(**fields)
 
 
@@ -53,7 +57,8 @@ class MultiheadAttention(Layer):
 
     `layer(x)` attends to x itself, `layer(x, context)` to a (N, S, E) of another length. `mask`
     broadcasts to (N, heads, L, S): bools of what is seen, or floats added to the scores.
-    With `causal` no place sees a later one. Vaswani and others, 2017.
+    With `causal` no place sees a later one; `dropout` is the share of the weights that are set
+    to zero in training, by throws as `Dropout` makes them. Vaswani and others, 2017.
 
     >>> attention = MultiheadAttention.builder(inputs=8, heads=2, causal=True).build()
     >>> attention(Tensor(np.ones((3, 5, 8), np.float32))).shape
@@ -70,6 +75,9 @@ class MultiheadAttention(Layer):
     output_bias: Parameter | None
     heads: int
     causal: bool
+    rate: float
+    random_key: tuple[int, int] | None
+    counter: Buffer | None  # as that of `Dropout`
 
     builder = BuilderOf(MultiheadAttentionBuilder)
 
@@ -79,13 +87,20 @@ class MultiheadAttention(Layer):
         if x.ndim != 3:
             raise ShapeError(f"MultiheadAttention: x has 3 axes\n  x  {x.shape}  N L E")
         seen = x if context is None else context
+        throws: dict[str, Any] = {}
+        if self.counter is not None and is_training():
+            throws = {"key": self.random_key, "rate": self.rate}
         attended = ops.scaled_dot_product_attention(
             self._by_head(ops.linear(x, self.query, self.query_bias)),
             self._by_head(ops.linear(seen, self.key, self.key_bias)),
             self._by_head(ops.linear(seen, self.value, self.value_bias)),
             mask,
+            self.counter if throws else None,
             causal=self.causal,
+            **throws,
         )
+        if throws:
+            ops.advance(self.counter)
         together = attended.permute_dims(0, 2, 1, 3).reshape(x.shape)
         y: Tensor = ops.linear(together, self.output, self.output_bias)
         return y

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import ShapeError
@@ -13,38 +13,39 @@ from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
-from .norm import scale_and_shift
+from .norm import Share, running_statistics, scale_and_shift
 from .site import Site
 
-Share = Annotated[float, Field(ge=0, le=1)]
 L_co = TypeVar("L_co", covariant=True)
 
 
-class _BatchNormBuilder(Builder[L_co]):
+@builder
+class BatchNormBuilder(Builder[L_co]):
     """What the settings of `BatchNorm1`, `BatchNorm2` and `BatchNorm3` share."""
 
-    inputs: int | None
-    momentum: float
-    epsilon: float
-    affine: bool
+    inputs: PositiveInt | None = None
+    momentum: Share = 0.1
+    epsilon: PositiveFloat = 1e-5
+    affine: bool = True
 
-    def fields_at(self, site: Site) -> dict[str, Any]:
-        """The fields of the layer."""
-        channels = (known_inputs(self.inputs, site),)
-        weight, bias = scale_and_shift(site, channels, self.affine)
-        wide = site.scalar_type.accumulator
-        return {
-            "weight": weight,
-            "bias": bias,
-            "running_mean": site.buffer(channels, 0.0, wide),
-            "running_variance": site.buffer(channels, 1.0, wide),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-        }
+    def build_at(self, site: Site) -> L_co:
+        channels = known_inputs(self.inputs, site)
+        weight, bias = scale_and_shift(site, (channels,), self.affine)
+        mean, variance = running_statistics(site, channels)
+        return self.made(
+            weight=weight,
+            bias=bias,
+            running_mean=mean,
+            running_variance=variance,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
 
 
 @dataclass(eq=False, repr=False)
-class _BatchNorm(Layer):
+class BatchNorm(Layer):
+    """What batch normalisations share."""
+
     weight: Parameter | None  # (C,)
     bias: Parameter | None  # (C,)
     running_mean: Buffer  # (C,)
@@ -72,20 +73,12 @@ class _BatchNorm(Layer):
 
 
 @builder
-class BatchNorm1Builder(_BatchNormBuilder["BatchNorm1"]):
+class BatchNorm1Builder(BatchNormBuilder["BatchNorm1"]):
     """Settings of `BatchNorm1`; `inputs` is inferred where a layer stands before it."""
-
-    inputs: PositiveInt | None = None
-    momentum: Share = 0.1
-    epsilon: PositiveFloat = 1e-5
-    affine: bool = True
-
-    def build_at(self, site: Site) -> BatchNorm1:
-        return BatchNorm1(**self.fields_at(site))
 
 
 @dataclass(eq=False, repr=False)
-class BatchNorm1(_BatchNorm):
+class BatchNorm1(BatchNorm):
     """Each feature standardised over the batch: (N, C) or (N, C, L) the same.
 
     In training by the batch, whose statistics the running ones follow; otherwise by those.
@@ -101,20 +94,12 @@ class BatchNorm1(_BatchNorm):
 
 
 @builder
-class BatchNorm2Builder(_BatchNormBuilder["BatchNorm2"]):
+class BatchNorm2Builder(BatchNormBuilder["BatchNorm2"]):
     """Settings of `BatchNorm2`; `inputs` is inferred where a layer stands before it."""
-
-    inputs: PositiveInt | None = None
-    momentum: Share = 0.1
-    epsilon: PositiveFloat = 1e-5
-    affine: bool = True
-
-    def build_at(self, site: Site) -> BatchNorm2:
-        return BatchNorm2(**self.fields_at(site))
 
 
 @dataclass(eq=False, repr=False)
-class BatchNorm2(_BatchNorm):
+class BatchNorm2(BatchNorm):
     """Each channel standardised over the batch: (N, C, H, W) the same; as `BatchNorm1`.
 
     >>> norm = BatchNorm2.builder(inputs=3).build()
@@ -128,20 +113,12 @@ class BatchNorm2(_BatchNorm):
 
 
 @builder
-class BatchNorm3Builder(_BatchNormBuilder["BatchNorm3"]):
+class BatchNorm3Builder(BatchNormBuilder["BatchNorm3"]):
     """Settings of `BatchNorm3`; `inputs` is inferred where a layer stands before it."""
-
-    inputs: PositiveInt | None = None
-    momentum: Share = 0.1
-    epsilon: PositiveFloat = 1e-5
-    affine: bool = True
-
-    def build_at(self, site: Site) -> BatchNorm3:
-        return BatchNorm3(**self.fields_at(site))
 
 
 @dataclass(eq=False, repr=False)
-class BatchNorm3(_BatchNorm):
+class BatchNorm3(BatchNorm):
     """Each channel standardised over the batch: (N, C, D, H, W) the same; as `BatchNorm1`.
 
     >>> norm = BatchNorm3.builder(inputs=3).build()

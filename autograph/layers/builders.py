@@ -6,6 +6,7 @@ A layer is what `build` makes of it on a device.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Generic, ParamSpec, Self, TypeVar, cast, dataclass_transform
@@ -31,9 +32,20 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
+def triple(value: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    """Depth, height and width from one number or three."""
+    return (value, value, value) if isinstance(value, int) else value
+
+
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Size2 = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], AfterValidator(pair)]
 Padding2 = Annotated[NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt], AfterValidator(pair)]
+Size3 = Annotated[
+    PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt], AfterValidator(triple)
+]
+Padding3 = Annotated[
+    NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], AfterValidator(triple)
+]
 
 
 class Builder(Described, Generic[L_co]):
@@ -66,6 +78,12 @@ class Builder(Described, Generic[L_co]):
     def build_at(self, site: Site) -> L_co:
         """Make the layer; the site gives parameters their place and first values."""
         raise NotImplementedError(f"{type(self).__name__} does not define build_at")
+
+    def made(self, **fields: Any) -> L_co:
+        """The layer of this builder's kind, which stands beside it, of these fields."""
+        layer: Any = getattr(sys.modules[type(self).__module__], self.kind)
+        made: L_co = layer(**fields)
+        return made
 
     def infer(self, x: Tensor) -> tuple[Self, Tensor]:
         """These settings with what `x` tells filled in, and the layer's output for it."""

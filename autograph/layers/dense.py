@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 from pydantic import PositiveInt
 
@@ -13,6 +12,7 @@ from ..outline import Outline
 from ..tensor import Parameter, Tensor
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
+from .initialise import Initialise, Uniform
 from .site import Site
 
 
@@ -23,16 +23,18 @@ class DenseBuilder(Builder["Dense"]):
     outputs: PositiveInt
     inputs: PositiveInt | None = None
     bias: bool = False
+    initialise: Initialise = Uniform()
+    initialise_bias: Initialise = Uniform()
 
     def inputs_of(self, x: Outline) -> int:
         return x.shape[-1]
 
     def build_at(self, site: Site) -> Dense:
         inputs = known_inputs(self.inputs, site)
-        bound = sqrt(2 / inputs)
+        fans, size = (inputs, self.outputs), (self.outputs,)
         return Dense(
-            weight=site.uniform("weight", (inputs, self.outputs), bound),
-            bias=site.uniform("bias", (self.outputs,), bound) if self.bias else None,
+            weight=self.initialise.at(site, "weight", fans, fans),
+            bias=self.initialise_bias.at(site, "bias", size, fans) if self.bias else None,
         )
 
 
@@ -50,7 +52,7 @@ def known_inputs(inputs: int | None, site: Site) -> int:
 class Dense(Layer):
     """y = x @ weight + bias: (..., I) -> (..., O).
 
-    Weight and bias start uniform in (-a, a) with a = sqrt(2 / inputs).
+    Weight and bias start uniform in (-a, a) with a = sqrt(2 / inputs), or as `initialise` says.
 
     >>> dense = Dense.builder(inputs=3, outputs=2, bias=True).build()
     >>> dense(Tensor(np.ones((4, 3), np.float32))).shape

@@ -23,11 +23,14 @@ class DropoutBuilder(Builder["Dropout"]):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def build_at(self, site: Site) -> Dropout:
-        return Dropout(
-            rate=self.rate,
-            key=stream(site.seed, site.child("counter").path),
-            counter=site.buffer((2,), 0, ScalarType.U64),
-        )
+        key, counter = throws_at(site)
+        return Dropout(rate=self.rate, key=key, counter=counter)
+
+
+def throws_at(site: Site) -> tuple[tuple[int, int], Buffer]:
+    """The key and the counter of a layer that throws."""
+    key = stream(site.seed, site.child("counter").path)
+    return key, site.buffer((2,), 0, ScalarType.U64)
 
 
 @dataclass(eq=False, repr=False)

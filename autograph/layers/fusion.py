@@ -1,4 +1,8 @@
-"""Which neighbours of a sequential layer run as one op. The fields stay what they are."""
+"""Which neighbours of a sequential layer run as one op. The fields stay what they are.
+
+On a CUDA device the longest run of layers that fits a multiprocessor is one op, `ops.chain`; where
+it does not fit, and on the host, a few neighbours are fused at a time. `why_not_fused` tells.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,12 @@ from typing import Any
 
 from .. import ops
 from ..errors import AutographError
-from ..tensor import Tensor
-from . import Conv2, Dense, MaxPool2, Relu
+from ..ops.chain import chain
+from ..ops.chain.stages import DoesNotFit, Layers
+from ..outline import Outline
+from ..scalar_type import ScalarType
+from ..tensor import Parameter, Tensor, is_recording
+from . import Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh
 from .base import Layer
 
 
@@ -44,9 +52,22 @@ def fused(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
     """What runs in place of the layers, one after the other."""
     at = 0
     while at < len(layers):
+        run = chain_at(layers, at)
+        if run is None:
+            yield layers[at]
+            at += 1
+        else:
+            yield run
+            at += len(run.layers)
+
+
+def _neighbours(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
+    """What runs in place of layers that are no chain."""
+    at = 0
+    while at < len(layers):
         for kinds, make in FUSIONS:
             here = layers[at : at + len(kinds)]
-            if tuple(type(each) for each in here) == kinds and not any(map(is_watched, here)):
+            if tuple(type(each) for each in here) == kinds:
                 run = make(*here)
                 if run is not None:
                     yield _located(run, here)
@@ -62,9 +83,7 @@ def is_watched(layer: Layer) -> bool:
     return "forward" in layer.__dict__
 
 
-def _located(
-    run: Callable[[Any], Any], layers: Sequence[Layer]
-) -> Callable[[Any], Any]:
+def _located(run: Callable[[Any], Any], layers: Sequence[Layer]) -> Callable[[Any], Any]:
     """The fused run; where it fails the layers run one by one, so that the error has its place."""
 
     def call(x: Any) -> Any:
@@ -76,3 +95,134 @@ def _located(
             return x
 
     return call
+
+
+# -- chains ----------------------------------------------------------------------------------
+
+
+def described(layer: Layer) -> tuple[Any, ...] | str:
+    """What a chain calls a layer; or why it takes none of these."""
+    if is_watched(layer):
+        return "somebody watches what it answers"
+    kind = type(layer)
+    if kind is Conv2:
+        if layer.groups != 1 or layer.dilation != (1, 1):  # type: ignore[attr-defined]
+            return "it has groups or a dilation"
+        return "conv2", layer.stride, layer.padding, layer.bias is not None  # type: ignore[attr-defined]
+    if kind is Dense:
+        return "linear", layer.bias is not None  # type: ignore[attr-defined]
+    if kind in (MaxPool2, MeanPool2):
+        if layer.padding != (0, 0):  # type: ignore[attr-defined]
+            return "it has a padding"
+        name = "max_pool2" if kind is MaxPool2 else "mean_pool2"
+        return name, layer.filter, layer.stride  # type: ignore[attr-defined]
+    plain = {Flatten: "flatten", Relu: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
+    return (plain[kind],) if kind in plain else f"chains have no {kind.__name__}"  # type: ignore[index]
+
+
+class Chain:
+    """A run of layers as one op where it can be, else as neighbours."""
+
+    def __init__(self, layers: Sequence[Layer], kinds: Layers) -> None:
+        self.layers, self.kinds = layers, kinds
+        self.apart = list(_neighbours(layers))
+        self._holders = [
+            (layer, name)
+            for layer, kind in zip(layers, kinds, strict=True)
+            if kind[0] in ("conv2", "linear")
+            for name in ("weight", "bias")[: 1 + kind[-1]]
+        ]
+        self._reasons: dict[Any, str] = {}
+
+    def parameters(self) -> list[Parameter]:
+        return [getattr(layer, name) for layer, name in self._holders]
+
+    def __call__(self, x: Any) -> Any:
+        if isinstance(x, Tensor) and not x.outline.device.is_host:
+            parameters = self.parameters()
+            if not self.reason(x.outline, parameters, x):
+                try:
+                    return chain(x, *parameters, layers=self.kinds)
+                except AutographError:
+                    pass  # the layers one by one say where it fails
+        for run in self.apart:
+            x = run(x)
+        return x
+
+    def reason(self, x: Outline, parameters: Sequence[Parameter], tensor: Any = None) -> str:
+        """Why the layers do not run as one op on x: nothing where they do."""
+        has_dx = trained = False
+        if is_recording():
+            has_dx = tensor is not None and tensor.requires_grad
+            frozen = [w.node is None for w in parameters]
+            trained = has_dx or not all(frozen)
+            if trained and any(frozen):
+                return "some of its parameters are frozen"
+        key = x, trained, has_dx, *[w.outline for w in parameters]
+        found = self._reasons.get(key)
+        if found is None:
+            found = self._reasons[key] = self._misfit(x, parameters, trained, has_dx)
+        return found
+
+    def _misfit(
+        self, x: Outline, parameters: Sequence[Parameter], trained: bool, has_dx: bool
+    ) -> str:
+        from ..ops.chain.configure import first_for
+
+        outlines = [w.outline for w in parameters]
+        if any(each.device is not x.device for each in outlines):
+            return f"x is on {x.device}, and the parameters are not"
+        if len(x.shape) != (2 if self.kinds[0][0] == "linear" else 4):
+            return f"x has the shape {x.shape}"
+        try:
+            for head in ("loss", "gradient") if trained else ("scores",):
+                first_for(x, outlines, self.kinds, head, has_dx)
+        except (DoesNotFit, AutographError) as why:
+            return str(why)
+        return ""
+
+
+def chain_at(layers: Sequence[Layer], at: int) -> Chain | None:
+    """The longest chain that begins there; None where none does."""
+    kinds: list[tuple[Any, ...]] = []
+    for layer in layers[at:]:
+        kind = described(layer)
+        if isinstance(kind, str):
+            break
+        kinds.append(kind)
+    here = layers[at : at + len(kinds)]
+    return Chain(here, tuple(kinds)) if kinds else None
+
+
+def why_not_fused(
+    model: Layer,
+    shape: tuple[int, ...],
+    *,
+    scalar_type: ScalarType | str | None = None,
+    training: bool = True,
+) -> str | None:
+    """Why a sequential model does not run as one op on inputs of this shape (with the batch axis)
+    on a CUDA device: None where it does.
+
+    >>> model = Dense.builder(inputs=3, outputs=2).build()
+    >>> why_not_fused(model, (10, 3))
+    'Dense is not sequential'
+    """
+    from .declare import runs_of
+
+    if not hasattr(model, "__fields_declared__") or type(model).__kind__ != "Sequential":
+        return f"{type(model).__name__} is not sequential"
+    runs = list(runs_of(model))
+    fields = dict(zip(model.__fields_declared__, map(model.__dict__.get, model.__fields_declared__), strict=True))
+    for name, layer in fields.items():
+        kind = described(layer)
+        if isinstance(kind, str):
+            return f"{name}: {kind}"
+    (only,) = runs
+    assert isinstance(only, Chain)
+    parameters = only.parameters()
+    kind = ScalarType(scalar_type) if scalar_type else model.scalar_type
+    x = Outline(tuple(shape), kind, model.device)
+    if training and any(w.node is None for w in parameters):
+        return "some of its parameters are frozen"
+    return only._misfit(x, parameters, training, False) or None

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from weakref import ref
+from weakref import WeakSet, ref
 
 from .. import ops
 from ..errors import SettingsError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+hung: WeakSet[Hook] = WeakSet()  # hooks that are in place; captured steps run eagerly meanwhile
 watched = 0  # raised when a layer is watched, or no longer: runs made before are stale
 
 
@@ -51,11 +52,13 @@ class Hook:
 
     def __init__(self, function: Any, places: Sequence[tuple[str, Place]]) -> None:
         self._places = [place for _, place in places]
+        hung.add(self)
         for path, place in places:
             place.hooks[self] = (path, function)
 
     def remove(self) -> None:
         """Take the hook away; a second time does nothing."""
+        hung.discard(self)
         places, self._places = self._places, []
         for place in places:
             place.hooks.pop(self, None)

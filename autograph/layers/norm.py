@@ -1,20 +1,22 @@
-"""Normalisation layers that see each sample by itself: the same in training and inference."""
+"""Normalisation layers that see each sample by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError
 from ..outline import Outline
-from ..tensor import Parameter, Tensor
+from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
 from .site import Site
 
+Share = Annotated[float, Field(ge=0, le=1)]
 
 def scale_and_shift(
     site: Site, shape: tuple[int, ...], affine: bool, bias: bool = True
@@ -22,6 +24,12 @@ def scale_and_shift(
     """A weight of ones and a bias of zeros, as far as wanted."""
     weight = site.constant("weight", shape, 1.0) if affine else None
     return weight, site.constant("bias", shape, 0.0) if affine and bias else None
+
+
+def running_statistics(site: Site, channels: int) -> tuple[Buffer, Buffer]:
+    """A mean of zeros and a variance of ones, in f32 for halves."""
+    wide = site.scalar_type.accumulator
+    return site.buffer((channels,), 0.0, wide), site.buffer((channels,), 1.0, wide)
 
 
 # -- over the features -------------------------------------------------------------------
@@ -165,16 +173,29 @@ class InstanceNormBuilder(Builder["InstanceNorm"]):
     inputs: PositiveInt | None = None
     epsilon: PositiveFloat = 1e-5
     affine: bool = False
+    running: bool = False
+    momentum: Share = 0.1
 
     def build_at(self, site: Site) -> InstanceNorm:
-        channels = known_inputs(self.inputs, site) if self.affine else 0
+        channels = known_inputs(self.inputs, site) if self.affine or self.running else 0
         weight, bias = scale_and_shift(site, (channels,), self.affine)
-        return InstanceNorm(weight=weight, bias=bias, epsilon=self.epsilon)
+        mean, variance = running_statistics(site, channels) if self.running else (None, None)
+        return InstanceNorm(
+            weight=weight,
+            bias=bias,
+            running_mean=mean,
+            running_variance=variance,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
 
 
 @dataclass(eq=False, repr=False)
 class InstanceNorm(Layer):
     """Each channel of each sample standardised over its positions: (N, C, ...) the same.
+
+    With `running` it standardises so in training, when running statistics follow the samples',
+    and otherwise by those.
 
     >>> InstanceNorm.builder().build()(Tensor(np.ones((2, 3, 4, 4), np.float32))).shape
     (2, 3, 4, 4)
@@ -182,10 +203,20 @@ class InstanceNorm(Layer):
 
     weight: Parameter | None  # (C,)
     bias: Parameter | None  # (C,)
+    running_mean: Buffer | None  # (C,)
+    running_variance: Buffer | None  # (C,)
+    momentum: float
     epsilon: float
 
     builder = BuilderOf(InstanceNormBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.instance_norm(x, self.weight, self.bias, epsilon=self.epsilon)
-        return y
+        running = self.running_mean, self.running_variance
+        y: Tensor
+        if self.running_mean is None or is_training():
+            y = ops.instance_norm(
+                x, self.weight, self.bias, *running, momentum=self.momentum, epsilon=self.epsilon
+            )
+        else:
+            y = ops.batch_norm_fixed(x, *running, self.weight, self.bias, epsilon=self.epsilon)
+        return y if y.scalar_type is x.scalar_type else y.cast(x.scalar_type)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .builders import Builder
 from .site import Site
@@ -16,6 +15,4 @@ class Plain(Builder[L_co]):
     stands beside them."""
 
     def build_at(self, site: Site) -> L_co:
-        layer: Any = getattr(sys.modules[type(self).__module__], self.kind)
-        made: L_co = layer(**{name: getattr(self, name) for name in self.names()})
-        return made
+        return self.made(**{name: getattr(self, name) for name in self.names()})

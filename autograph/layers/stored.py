@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from ..device import HOST, Device
-from ..errors import CheckpointError, ScalarTypeError, SettingsError
+from ..errors import AutographError, CheckpointError, ScalarTypeError, SettingsError
 from ..files import File, read, write
 from ..header import Entry, shown
 from ..outline import Outline
@@ -31,7 +32,9 @@ Array = np.ndarray[Any, Any]
 
 PREFIX = "model."
 SHOWN = 12  # differences in one message
-LAYERS_LIMIT = 10_000  # in one file
+LAYERS_LIMIT = 5_000  # in one file
+TIES_LIMIT = 50_000  # ties times layers: each tie looks at all of them
+REPEATED = ("times", "layers")  # settings that say how often something is built
 
 
 def document_of(model: Layer) -> dict[str, Any]:
@@ -69,7 +72,8 @@ def load_layer(
         told = file.metadata.get("model")
         if isinstance(told, dict) and "__fields_declared__" in cls.__dict__:
             declared = cast(Any, cls.builder()).resolved()
-            refuse_differences(path, cls.__name__, declared.describe(), told)
+            there = _completed(told, [*layers, cls])
+            refuse_differences(path, cls.__name__, declared.describe(), there)
         model = build(file, layers=[*layers, cls], device=device, scalar_type=scalar_type)
     if not isinstance(model, cls):
         raise CheckpointError(
@@ -117,9 +121,11 @@ def _outlined(
 ) -> Layer:
     """The model of a description, its tensors without values."""
     told = file.metadata.get("model")
-    if _count_layers(told) > LAYERS_LIMIT:
+    count, ties = _sizes(told)
+    if count > LAYERS_LIMIT or count * ties > TIES_LIMIT:
         raise CheckpointError(
-            f"load: {file.path}: it describes too many layers\n  limit  {LAYERS_LIMIT}"
+            f"load: {file.path}: it describes too many layers, or ties\n"
+            f"  limits  {LAYERS_LIMIT} layers, {TIES_LIMIT} layers times ties"
         )
     try:
         builder = from_description(told, layers)  # type: ignore[arg-type]
@@ -133,13 +139,31 @@ def _outlined(
         ) from error
 
 
-def _count_layers(told: Any) -> int:
-    held, count = [told], 0
-    while held:
-        each = held.pop()
-        count += isinstance(each, dict) and "kind" in each
-        held += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
-    return count
+def _completed(told: Any, layers: Iterable[type[Layer]]) -> Any:
+    """A description with the defaults of settings that came after it was written."""
+    if max(_sizes(told)) > LAYERS_LIMIT:
+        return told
+    try:
+        return from_description(told, layers).describe()
+    except (AutographError, RecursionError):
+        return told
+
+
+def _sizes(told: Any) -> tuple[int, int]:
+    """How many layers a description makes, and how many ties it has."""
+    held, layers, ties = [(told, 1)], 0, 0
+    while held and layers <= LAYERS_LIMIT:
+        each, often = held.pop()
+        if isinstance(each, dict):
+            counts = [each[name] for name in REPEATED if type(each.get(name)) is int]
+            if not each.get("resolved"):  # copy by copy
+                often = prod([often, *(max(count, 0) for count in counts)])
+            layers += often * ("kind" in each)
+            ties += len(each["tie"]) if isinstance(each.get("tie"), dict) else 0
+        inner = each.values() if isinstance(each, dict) else each
+        if isinstance(each, dict | list):
+            held += [(part, often) for part in inner]
+    return layers, ties
 
 
 def _seed(file: File) -> int:
@@ -197,7 +221,8 @@ def staged(
     this very model; with one, only the tensors whose paths match are looked at.
     """
     if pattern is None:
-        told = file.metadata.get("model")
+        own = {type(each) for each in model.named_layers().values()}
+        told = _completed(file.metadata.get("model"), own)
         refuse_differences(file.path, "the model", model.describe(), told)
     named = named_tensors(model)
     outlines = {path: each.outline for path, each in named.items()}

@@ -100,6 +100,26 @@ class Optimizer(Described):
         for twin in self._groups.twins:
             twin.counted(count)
 
+    def prepare(self) -> bool:
+        """Lay out the learning rates that a recorded step reads; whether it may be replayed: not
+        where somebody else has written a parameter whose master it would read."""
+        for each in (self, *self._groups.twins):
+            for clock in each._clocks.values():
+                clock.lay_out(each)
+        return all(
+            version_of(w).count == count
+            for path, count in self._versions.items()
+            if (w := self._owned[path]()) is not None
+        )
+
+    def replayed(self) -> None:
+        """A recorded step was replayed: count it."""
+        self.counted(self.count + 1)
+        for path in self._versions:
+            w = self._owned[path]()
+            if w is not None:
+                self._versions[path] = version_of(w).count
+
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         rate = self.learning_rate
@@ -217,12 +237,12 @@ class _Clock:
         """The rate of the step under way."""
         if self.ticked:
             return self.value
-        self._lay_out(optimizer)
+        self.lay_out(optimizer)
         ops.tick(self.value, self.position, self.table)
         self.ticked = True
         return self.value
 
-    def _lay_out(self, optimizer: Optimizer) -> None:
+    def lay_out(self, optimizer: Optimizer) -> None:
         rate, count = optimizer.learning_rate, optimizer.count
         room = 0 if self.table is None else self.table.size
         if self.source is rate:

@@ -265,8 +265,7 @@ row(
     "power_norm",
     reducing(torch.linalg.vector_norm),
     over_axes(empty=False, ord=lambda rng: float(rng.choice([1.5, 3.0, -1.0]))),
-    types=("f64", "f32", "bf16"),
-)  # in f16 its gradient is rounded at each of its steps
+)
 row("softmax", lambda x, axis: torch.softmax(x, axis), along())
 row("log_softmax", lambda x, axis: torch.log_softmax(x, axis), along())
 

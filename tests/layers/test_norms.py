@@ -63,6 +63,22 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[Any, ...], dict[str, Any], tup
         {"affine": True},
         (2, 3, 7),
     ),
+    (
+        "InstanceNorm",
+        {"inputs": 3, "running": True, "momentum": 0.3},
+        "InstanceNorm2d",
+        (3,),
+        {"track_running_stats": True, "momentum": 0.3},
+        (4, 3, 5, 2),
+    ),
+    (
+        "InstanceNorm",
+        {"inputs": 3, "running": True, "affine": True, "epsilon": 1e-3},
+        "InstanceNorm1d",
+        (3,),
+        {"track_running_stats": True, "affine": True, "eps": 1e-3},
+        (2, 3, 7),
+    ),
     ("BatchNorm1", {"inputs": 3}, "BatchNorm1d", (3,), {}, (6, 3)),
     (
         "BatchNorm1",

@@ -241,3 +241,52 @@ def test_states_that_do_not_fit_are_refused() -> None:
         layer.run(x, [])
     with pytest.raises(ShapeError, match="LSTM: x has 3 axes"):
         layer(x[0])
+
+
+# -- dropout of attention weights --------------------------------------------------------
+
+
+def test_weights_are_dropped_by_the_share_and_the_rest_made_larger() -> None:
+    """A value of ones answers the sum of the weights that are kept."""
+    key, counter = (1, 2), np.array([0, 0], np.uint64)
+    q, k = np.zeros((4, 2, 64, 8)), np.zeros((4, 2, 600, 8))
+    values = np.broadcast_to(np.eye(600), (4, 2, 600, 600))
+
+    weights = ops.scaled_dot_product_attention(q, k, values, None, counter, key=key, rate=0.25)
+
+    kept = weights != 0
+    assert abs(kept.mean() - 0.75) < 2e-3
+    np.testing.assert_allclose(weights[kept], 1 / 600 / 0.75, rtol=1e-12)
+
+
+def test_throws_do_not_depend_on_the_blocks() -> None:
+    """Of a long sequence and of its parts: the same key, counter and place throw the same."""
+    rng, settings = np.random.default_rng(0), {"key": (1, 2), "rate": 0.5, "causal": True}
+    counter = np.array([0, 5], np.uint64)
+    q, k, v = (ag.Tensor(rng.normal(size=(2, 300, 4))) for _ in range(3))
+
+    whole = ops.scaled_dot_product_attention(q, k, v, None, counter, **settings)
+    with ag.higher_order():  # there it runs as its parts, all throws at once
+        parts = ops.scaled_dot_product_attention(q, k, v, None, counter, **settings)
+
+    np.testing.assert_allclose(whole.numpy(), parts.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_attention_drops_weights_in_training_alone_and_anew_each_time() -> None:
+    x = ag.Tensor(np.random.default_rng(0).normal(size=(2, 6, 8)), requires_grad=True)
+    settings = {"inputs": 8, "heads": 2}
+    layer = MultiheadAttention.builder(**settings, dropout=0.5).build(scalar_type="f64")
+    plain = MultiheadAttention.builder(**settings).build(scalar_type="f64")
+
+    with ag.no_grad():
+        np.testing.assert_array_equal(layer(x).numpy(), plain(x).numpy())
+    assert layer.counter.tolist() == [0, 0]
+    first, second = layer(x), layer(x)
+    assert (first.numpy() != second.numpy()).any()
+    assert layer.counter.tolist() == [0, 2]
+
+    layer.counter[...] = ag.Tensor(np.array([0, 0], np.uint64))
+    dy = np.random.default_rng(1).normal(size=first.shape)
+    (before,) = ag.grad(first, [x], dy)  # throws as the first forward did, not as the next would
+    (after,) = ag.grad(layer(x), [x], dy)
+    np.testing.assert_array_equal(before.numpy(), after.numpy())

@@ -4,14 +4,18 @@ Which axes is what tells the ops apart: the features of a sample (`layer_norm`),
 channels (`group_norm`, `instance_norm`), a channel over the batch (`batch_norm`).
 """
 
+from .add_norm import add_layer_norm
 from .batch_norm import batch_norm, batch_norm_fixed
+from .channels import batch_norm_relu
 from .group_norm import group_norm, instance_norm
 from .layer_norm import layer_norm
 from .rms_norm import rms_norm
 
 __all__ = [
+    "add_layer_norm",
     "batch_norm",
     "batch_norm_fixed",
+    "batch_norm_relu",
     "group_norm",
     "instance_norm",
     "layer_norm",

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import CUPY, NATIVE, NUMPY
+from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...scalar_type import ScalarType
-from ..elementwise import add, multiply
+from ..elementwise import add, multiply, relu
 from ..pointwise import pointwise
 from ..shape import reshape
 from ..transcendental import rsqrt
@@ -42,7 +42,15 @@ batch_norm = Op(
     promotes="x weight bias",
     floats=True,
 )
+batch_norm_back = Op(
+    "batch_norm_back",
+    "dy x mean scale weight bias",
+    outputs="dx dweight dbias",
+    promotes="dy x weight bias",
+)
 batch_norm.kernels_from(NATIVE, ".native_kernels")
+for _op in (batch_norm, batch_norm_back):
+    _op.kernels_from(CUDA, ".cuda_channels")
 
 
 def _channel_samples(rng):
@@ -50,6 +58,7 @@ def _channel_samples(rng):
     yield (rng.normal(size=(2, 3)), rng.normal(size=3), rng.normal(size=3), 0.0), {}
 
 
+through, _ = relu.gradient_of("x")  # of dy and y
 scale_shift = pointwise(
     "scale_shift", "x mean scale shift", "(x - mean) * scale + shift", samples=_channel_samples
 )
@@ -98,19 +107,47 @@ def batch_norm_arrays(
     return y, mean, scale
 
 
-@batch_norm.gradient("x")
-def batch_norm_dx(y, x, weight, bias, *_, mean, scale, **settings):
-    return dx_rule(x, mean, scale, weight, channel_view(x))
+@batch_norm.gradient("x", "weight", "bias")
+def batch_norm_gradient(y, x, weight, bias, *_, mean, scale, needs, **settings):
+    if all(needs):
+        return lambda dy: batch_norm_back(dy, x, mean, scale, weight, bias)
+    view, (needs_dx, needs_dweight, needs_dbias) = channel_view(x), needs
+
+    def rule(dy):
+        return (
+            dx_rule(x, mean, scale, weight, view)(dy) if needs_dx else None,
+            dweight_rule(x, mean, scale, weight, view)(dy) if needs_dweight else None,
+            dbias_rule(bias, view)(dy) if needs_dbias else None,
+        )
+
+    return rule
 
 
-@batch_norm.gradient("weight")
-def batch_norm_dweight(y, x, weight, bias, *_, mean, scale, **settings):
-    return dweight_rule(x, mean, scale, weight, channel_view(x))
+@batch_norm_back.outlined_by
+def batch_norm_back_outline(dy, x, mean, scale, weight, bias, *, rectified=False):
+    """`rectified`: dy is of the relu of what batch_norm answered."""
+    return x.like(), weight.like(), bias.like()
 
 
-@batch_norm.gradient("bias")
-def batch_norm_dbias(y, x, weight, bias, *_, mean, scale, **settings):
-    return dbias_rule(bias, channel_view(x))
+@batch_norm_back.kernel(NUMPY, CUPY, halves=True)
+def batch_norm_back_arrays(dy, x, mean, scale, weight, bias, *, rectified):
+    view = channel_view(x)
+    if rectified:
+        dy = through(dy, _standardised(x, mean, scale, weight, bias))
+    return (
+        dx_rule(x, mean, scale, weight, view)(dy),
+        dweight_rule(x, mean, scale, weight, view)(dy),
+        dbias_rule(bias, view)(dy),
+    )
+
+
+def _standardised(x, mean, scale, weight, bias):
+    """What batch_norm answered."""
+    channels = (1, -1, *[1] * (x.ndim - 2))
+    wide = mean.dtype
+    slope, shift = (each.astype(wide).reshape(channels) for each in (weight, bias))
+    z = (x.astype(wide) - mean.reshape(channels)) * scale.reshape(channels)
+    return (z * slope + shift).astype(x.dtype)
 
 
 @batch_norm.composed_by
@@ -146,6 +183,21 @@ def batch_norm_samples(rng):
         (rng.normal(size=(2, 3, 2, 3)) + 2, channels(3), None, channels(3), np.ones(3)),
         {"momentum": 0.5, "epsilon": 1e-3},
     )
+
+
+@batch_norm_back.sampled_by
+def batch_norm_back_samples(rng):
+    for shape, rectified in (((4, 3), False), ((2, 8, 3, 2), True), ((2, 3, 5, 2), False)):
+        x, affine = rng.normal(size=shape) + 1, [rng.normal(size=shape[1]) for _ in range(2)]
+        yield (rng.normal(size=shape), x, *statistics_of(x), *affine), {"rectified": rectified}
+
+
+def statistics_of(x):
+    """A mean and a scale for samples."""
+    view = channel_view(x)
+    seen = x.reshape(view.shape)
+    mean = seen.mean(axis=view.axes, keepdims=True)
+    return mean, 1 / (seen.std(axis=view.axes, keepdims=True) + 1e-5)
 
 
 def batch_norm_fixed(

@@ -11,6 +11,11 @@ from typing import Any
 from ...backends import CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op
+from ...scalar_type import ScalarType
+from ..cast import cast
+from ..reduce import mean as mean_of
+from ..statistics import var
+from ..update.follow import follow
 from .standardise import (
     View,
     check_affine,
@@ -77,10 +82,34 @@ def group_norm_samples(rng):
     yield (rng.normal(size=(3, 4)), rng.normal(size=4), rng.normal(size=4)), {"groups": 1}
 
 
-def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, epsilon: float = 1e-5) -> Any:
-    """Each channel of each sample by itself (Ulyanov, Vedaldi and Lempitsky, 2016)."""
+def instance_norm(
+    x: Any,
+    weight: Any = None,
+    bias: Any = None,
+    running_mean: Any = None,
+    running_variance: Any = None,
+    *,
+    momentum: float = 0.1,
+    epsilon: float = 1e-5,
+) -> Any:
+    """Each channel of each sample by itself (Ulyanov, Vedaldi and Lempitsky, 2016).
+
+    The running statistics (C,), where given, follow the means over the batch of the samples'
+    means and unbiased variances, as those of `batch_norm` do.
+    """
     if len(x.shape) < 3 or prod(x.shape[2:]) == 1:
         raise ShapeError(
             f"instance_norm: a channel needs more than one position\n  x  {x.shape}  N C ..."
         )
-    return group_norm(x, weight, bias, groups=x.shape[1], epsilon=epsilon)
+    check_affine("instance_norm", x, running_mean, running_variance, tuple(x.shape[1:2]))
+    y = group_norm(x, weight, bias, groups=x.shape[1], epsilon=epsilon)
+    if running_mean is not None or running_variance is not None:
+        seen = x.detach() if hasattr(x, "detach") else x  # statistics are no part of the graph
+        seen = cast(seen, scalar_type=ScalarType.of(seen).accumulator)
+        places = tuple(range(2, len(x.shape)))
+        if running_mean is not None:
+            follow(running_mean, mean_of(seen, axis=(0, *places)), momentum)
+        if running_variance is not None:
+            variance = mean_of(var(seen, axis=places, correction=1), axis=0)
+            follow(running_variance, variance, momentum)
+    return y

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ...backends import CUPY, NATIVE, NUMPY
+from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...errors import SettingsError
 from ...op import Op
 from .standardise import (
@@ -16,6 +16,7 @@ from .standardise import (
     dbias_rule,
     dweight_rule,
     dx_rule,
+    standardise_back,
     standardised,
     standardised_parts,
     statistics_shape,
@@ -23,6 +24,7 @@ from .standardise import (
 
 layer_norm = Op("layer_norm", "x weight? bias?", saves="mean scale", floats=True)
 layer_norm.kernels_from(NATIVE, ".native_kernels")
+layer_norm.kernels_from(CUDA, ".cuda_rows")
 
 
 def feature_view(op, x, axes, centre=True):
@@ -50,19 +52,20 @@ def layer_norm_arrays(x, weight, bias, *, axes, epsilon):
     return standardised(x, weight, bias, view, epsilon)[:3]
 
 
-@layer_norm.gradient("x")
-def layer_norm_dx(y, x, weight, bias, *, mean, scale, axes, epsilon):
-    return dx_rule(x, mean, scale, weight, feature_view("layer_norm", x, axes))
+@layer_norm.gradient("x", "weight", "bias")
+def layer_norm_gradient(y, x, weight, bias, *, mean, scale, axes, epsilon, needs):
+    view, (needs_dx, needs_dweight, needs_dbias) = feature_view("layer_norm", x, axes), needs
+    if all(needs):
+        return lambda dy: standardise_back(dy, x, mean, scale, weight, view=view)
 
+    def rule(dy):
+        return (
+            dx_rule(x, mean, scale, weight, view)(dy) if needs_dx else None,
+            dweight_rule(x, mean, scale, weight, view)(dy) if needs_dweight else None,
+            dbias_rule(bias, view)(dy) if needs_dbias else None,
+        )
 
-@layer_norm.gradient("weight")
-def layer_norm_dweight(y, x, weight, bias, *, mean, scale, axes, epsilon):
-    return dweight_rule(x, mean, scale, weight, feature_view("layer_norm", x, axes))
-
-
-@layer_norm.gradient("bias")
-def layer_norm_dbias(y, x, weight, bias, *, mean, scale, axes, epsilon):
-    return dbias_rule(bias, feature_view("layer_norm", x, axes))
+    return rule
 
 
 @layer_norm.composed_by

@@ -164,7 +164,7 @@ def takes_batch(x, *others, **settings):
     return takes(x) and x.size >= 8 * x.shape[0] * x.shape[1] and x.size > x.shape[1]
 
 
-@batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True)
+@batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True, launches=False)
 def batch_norm_native(inputs, outputs, *, momentum, epsilon):
     x = inputs[0]
     run_all, count = _standardised(x, channel_view(x), epsilon), x.size // x.shape[1]

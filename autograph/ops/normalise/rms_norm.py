@@ -6,7 +6,7 @@ Shapes: x (..., F), y the same; weight (F,), F being the last `axes` axes.
 
 from __future__ import annotations
 
-from ...backends import CUPY, NUMPY
+from ...backends import CUDA, CUPY, NUMPY
 from ...op import Op
 from .layer_norm import feature_view
 from .standardise import (
@@ -19,6 +19,7 @@ from .standardise import (
 )
 
 rms_norm = Op("rms_norm", "x weight?", saves="mean scale", floats=True)
+rms_norm.kernels_from(CUDA, ".cuda_rows")
 
 
 def _view(x, axes):

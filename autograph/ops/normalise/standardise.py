@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-from ...backends import CUPY, NATIVE, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
@@ -21,8 +21,15 @@ from ..transcendental import sqrt
 
 standardise_dx = Op("standardise_dx", "dy x mean scale weight?", promotes="dy x weight")
 standardise_dweight = Op("standardise_dweight", "dy x mean scale", promotes="dy x")
-standardise_dx.kernels_from(NATIVE, ".native_kernels")
-standardise_dweight.kernels_from(NATIVE, ".native_kernels")
+standardise_back = Op(
+    "standardise_back",
+    "dy x mean scale weight",
+    outputs="dx dweight dbias",
+    promotes="dy x weight",
+)
+for _op in (standardise_dx, standardise_dweight, standardise_back):
+    _op.kernels_from(NATIVE, ".native_kernels")
+    _op.kernels_from(CUDA, ".cuda_rows")
 
 
 class View(NamedTuple):
@@ -141,3 +148,18 @@ def standardise_dweight_arrays(dy, x, mean, scale, *, view):
     z *= dy.reshape(view.shape)
     axes = tuple(i for i, size in enumerate(view.weight) if size == 1 and view.shape[i] != 1)
     return summed(z, axes, keepdims=True)
+
+
+@standardise_back.outlined_by
+def standardise_back_outline(dy, x, mean, scale, weight, *, view):
+    """All three gradients, where weight and bias have the same shape."""
+    return x.like(), weight.like(), weight.like()
+
+
+@standardise_back.kernel(NUMPY, CUPY, halves=True)
+def standardise_back_arrays(dy, x, mean, scale, weight, *, view):
+    return (
+        dx_rule(x, mean, scale, weight, view)(dy),
+        dweight_rule(x, mean, scale, weight, view)(dy),
+        dbias_rule(weight, view)(dy),
+    )

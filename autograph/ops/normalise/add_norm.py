@@ -1,0 +1,97 @@
+"""A sum and its layer normalisation in one op, as behind a shortcut: the sum goes on, and is normalised
+for what comes next.
+
+Shapes: x, plus, sum and y (..., F); weight and bias (F,), F being the last `axes` axes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backends import CUDA, CUPY, NUMPY
+from ...errors import ShapeError
+from ...op import Op
+from ...outline import Outline
+from ..elementwise import add
+from .layer_norm import feature_view, layer_norm, layer_norm_outline
+from .standardise import standardise_back
+
+add_layer_norm = Op(
+    "add_layer_norm", "x plus weight bias", outputs="sum y", saves="mean scale", floats=True
+)
+standardise_plus_back = Op(
+    "standardise_plus_back",
+    "dsum dy x mean scale weight",
+    outputs="dx dweight dbias",
+    promotes="dsum dy x weight",
+)
+for _op in (add_layer_norm, standardise_plus_back):
+    _op.kernels_from(CUDA, ".cuda_rows")
+
+
+@add_layer_norm.outlined_by
+def add_layer_norm_outline(x, plus, weight, bias, *, axes=1, epsilon=1e-5):
+    if plus.shape != x.shape:
+        raise ShapeError(
+            f"add_layer_norm: plus has another shape than x\n"
+            f"  x     {x.shape}\n  plus  {plus.shape}"
+        )
+    return x.like(), *layer_norm_outline(x, weight, bias, axes=axes, epsilon=epsilon)
+
+
+@add_layer_norm.composed_by
+def add_layer_norm_parts(x, plus, weight, bias, **settings):
+    total = add(x, plus)
+    return total, layer_norm(total, weight, bias, **settings)
+
+
+@add_layer_norm.kernel(NUMPY, CUPY)
+def add_layer_norm_arrays(x, plus, weight, bias, **settings):
+    total = add(x, plus)
+    plan = layer_norm.plan([Outline.of(each) for each in (total, weight, bias)], settings)
+    return total, *layer_norm.run(plan, [total, weight, bias])[1]
+
+
+@add_layer_norm.gradient("x", "plus", "weight", "bias")
+def add_layer_norm_gradient(own, x, plus, weight, bias, *, mean, scale, axes, epsilon):
+    total, view = own[0], feature_view("add_layer_norm", x, axes)
+
+    def rule(slopes):
+        dsum, dy = slopes
+        if dy is None:
+            return dsum, dsum, None, None
+        if dsum is None:
+            dx, *affine = standardise_back(dy, total, mean, scale, weight, view=view)
+        else:
+            dx, *affine = standardise_plus_back(dsum, dy, total, mean, scale, weight, view=view)
+        return dx, dx, *affine
+
+    return rule
+
+
+@standardise_plus_back.outlined_by
+def standardise_plus_back_outline(dsum, dy, x, mean, scale, weight, *, view):
+    """dx with dsum added."""
+    return x.like(), weight.like(), weight.like()
+
+
+@standardise_plus_back.kernel(NUMPY, CUPY, halves=True)
+def standardise_plus_back_arrays(dsum, dy, x, mean, scale, weight, *, view):
+    dx, *affine = standardise_back(dy, x, mean, scale, weight, view=view)
+    return add(dsum, dx), *affine
+
+
+@add_layer_norm.sampled_by
+def add_layer_norm_samples(rng):
+    for shape in ((3, 5), (2, 3, 8)):
+        x, plus = rng.normal(size=shape), rng.normal(size=shape)
+        yield (x, plus, rng.normal(size=shape[-1]), rng.normal(size=shape[-1])), {}
+
+
+@standardise_plus_back.sampled_by
+def standardise_plus_back_samples(rng):
+    for shape in ((3, 5), (6, 8)):
+        dsum, dy, x = (rng.normal(size=shape) for _ in range(3))
+        mean, scale = x.mean(axis=1, keepdims=True), 1 / x.std(axis=1, keepdims=True)
+        view = feature_view("add_layer_norm", np.asarray(x), 1)
+        yield (dsum, dy, x, mean, scale, rng.normal(size=shape[1])), {"view": view}
