@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from .capturing import capture
+from .control import Control
 from .data.dataset import Batch, Dataset, as_dataset
 from .data.feed import Feed
 from .device import Device
@@ -17,6 +18,9 @@ from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
 from .optim import Optimizer, Schedule
+from .parallel.shares import Part, Shares, cut
+from .parallel.steps import Alone, Steps
+from .parallel.world import World
 from .runs import Folder, Guard, Keeper, NanPolicy, Progress, Rewound, Run
 from .tensor import Tensor, no_grad
 
@@ -66,6 +70,9 @@ def fit(
     watch: Watch | None = None,
     run: Run | str | Path | None = None,
     nan_policy: NanPolicy = "stop",
+    control: Control | None = None,
+    parallel: World | None = None,
+    micro_batches: int = 1,
 ) -> Iterator[Report]:
     """Train a model, yielding a report after each epoch; stop by leaving the loop.
 
@@ -77,7 +84,14 @@ def fit(
     minutes, on an interrupt and on an error; see `Run`), and goes on with the run that is there.
     `nan_policy` says what follows a loss that is not finite: "stop" raises NonFiniteError, which
     names step, batch, layer and op, and leaves the model as it was before that step; "skip"
-    leaves the batch out; "ignore" does not look.
+    leaves the batch out; "ignore" does not look. A `control`, which a run has in its folder,
+    lets others pause, save, change the learning rate and stop, which raises `control.Stopped`.
+
+    With `parallel=parallel.init()` every rank of a job calls this, `batch_size` is that of one
+    rank, and N ranks do what one process would do with a batch N times as large, sample by sample.
+    Each rank gets the reports of all; rank 0 alone keeps the run and calls `watch`. A run that goes
+    on with another number of ranks keeps the batch of all. A batch in `micro_batches` parts needs
+    the memory of one part; their gradients add up before the ranks exchange them.
 
         for report in fit(model, optimizer, train, test, epochs=10):
             print(report)
@@ -88,22 +102,33 @@ def fit(
     test = None if test is None else as_dataset(test)
     if run is not None and progress is not None:
         raise SettingsError("fit: a run knows its progress\n  leave out  progress, or the run")
-    now = progress or Progress(epochs, batch_size, seed)
-    if min(now.epochs, now.batch_size, test_batch_size) < 1:
+    run = Run(run) if isinstance(run, str | Path) else run
+    ranks = 1 if parallel is None else parallel.size
+    now = progress or Progress(epochs, batch_size * ranks, seed)
+    if min(now.epochs, now.batch_size, test_batch_size, micro_batches) < 1:
         raise SettingsError(
             f"fit: epochs and batch sizes are at least 1\n  epochs           {now.epochs}\n"
-            f"  batch_size       {now.batch_size}\n  test_batch_size  {test_batch_size}"
+            f"  batch_size       {now.batch_size}\n  test_batch_size  {test_batch_size}\n"
+            f"  micro_batches    {micro_batches}"
         )
+    guard = Guard(model, optimizer, Meter(model.device), nan_policy)
+    keeper: Keeper
+    if parallel is None or ranks == 1:
+        keeper = Keeper(guard, None if run is None else Folder(run), control)
+    else:
+        from .runs.together import SharedKeeper
+
+        keeper = SharedKeeper(parallel, guard, run, control)
+        now = keeper.with_batch_of_run(now)
+        watch = watch if parallel.is_first else None
     steps = -(-len(train) // now.batch_size)
     if isinstance(optimizer.learning_rate, Schedule):
         optimizer.learning_rate = optimizer.learning_rate.over(now.epochs * steps)
-    guard = Guard(model, optimizer, Meter(model.device), nan_policy)
-    run = Run(run) if isinstance(run, str | Path) else run
-    return _epochs(guard, run, train, test, test_batch_size, loss, now, watch)
+    return _epochs(keeper, run, train, test, test_batch_size, loss, now, watch, micro_batches)
 
 
 def _epochs(
-    guard: Guard,
+    keeper: Keeper,
     run: Run | None,
     train: Dataset,
     test: Dataset | None,
@@ -111,35 +136,50 @@ def _epochs(
     loss: Loss,
     now: Progress,
     watch: Watch | None,
+    micro_batches: int,
 ) -> Iterator[Report]:
+    guard, replica = keeper.guard, keeper.replica
     model, optimizer, meter = guard.model, guard.optimizer, guard.meter
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
+    rank, ranks = (0, 1) if replica is None else (replica.world.rank, replica.world.size)
+    shares = Shares(rank, ranks, len(train), now.batch_size)
+    steps = Steps(model, loss, replica or Alone(model, optimizer), micro_batches)
 
-    def train_step(batch: Batch) -> None:
-        scores = model(batch.inputs)
-        value = loss(scores, batch.targets)
-        value.backward()
-        model.update(optimizer)
-        meter.add(value, scores, batch.targets)
+    def train_step(batch: Batch, size: int) -> None:
+        """Of a batch of `size` samples in all, this rank's."""
+        first, end = shares.part(size)
+        if replica is not None:
+            replica.whole_batch.first = first
+        for value, scores, targets in steps.train(batch, shares.weight(size)):
+            if end > first:
+                meter.add(value, scores, targets)
 
-    def test_step(batch: Batch) -> None:
+    def test_step(batch: Batch, size: int) -> None:
         with no_grad():
-            scores = model(batch.inputs)
-            meter.add(loss(scores, batch.targets), scores, batch.targets)
+            meter.add(*steps.forward(batch))
 
-    train_pass = _pass_of("train", train, now.batch_size, train_step, place, optimizer)
-    test_pass = None
+    part = train if ranks == 1 else Part(train, shares)
+    train_pass = _pass_of("train", part, shares.room, train_step, place, optimizer, shares.size)
+    test_pass, tested_order = None, None
     if test is not None:
-        test_pass = _pass_of("test", test, test_batch_size, test_step, place, None)
+        mine = test
+        if ranks > 1:
+            mine = Part(test, None, *cut(len(test), rank, ranks))
+            tested_order = mine.standing
+        test_pass = _pass_of("test", mine, test_batch_size, test_step, place, None)
 
     def trained_epoch(now: Progress) -> Progress:
-        order = train.order(now.seed, now.epoch + 1)
+        order = part.order(now.seed, now.epoch + 1)
 
-        def batches(first: int) -> Iterator[Batch]:
-            return train.batches(now.batch_size, order=order, start=first, **place)
+        def batches(first: int) -> Iterator[tuple[Batch, int]]:
+            found = part.batches(shares.room, order=order, start=first, **place)
+            return ((batch, shares.size(i)) for i, batch in enumerate(found, first))
+
+        def step(given: tuple[Batch, int]) -> None:
+            train_step(*given)
 
         def told(name: str, done: int, count: int) -> None:
-            keeper.after_batch(done, train_step, batches)
+            keeper.after_batch(done, step, batches)
             if watch is not None:
                 watch(name, done, count)
 
@@ -147,7 +187,7 @@ def _epochs(
             keeper.begin(now)
             try:
                 train_pass(order, watch if keeper.is_idle else told, now.batch)
-                return keeper.end(count, train_step, batches)
+                return keeper.end(count, step, batches)
             except Rewound as rewound:
                 now = rewound.now
 
@@ -157,20 +197,19 @@ def _epochs(
             watch(name, done, count)
 
     count = -(-len(train) // now.batch_size)
-    keeper = Keeper(guard, None if run is None else Folder(run))
     try:
-        if run is not None:
-            now = keeper.resume(now, _config(guard, train, test, test_batch_size, now))
+        if run is not None or replica is not None:
+            now = keeper.resume(now, _config(guard, train, test, test_batch_size, loss, now))
         while now.epoch < now.epochs:
             start, samples = perf_counter(), len(train) - now.batch * now.batch_size
             with keeper.heeding():
                 now = trained_epoch(now)
-                trained, tested = meter.read(), None
+                trained, tested = guard.read(), None
                 seconds = perf_counter() - start
                 if test_pass is not None:
                     meter.reset()
-                    test_pass(None, watch if keeper.is_idle else told_test, 0)
-                    tested = meter.read()
+                    test_pass(tested_order, watch if keeper.is_idle else told_test, 0)
+                    tested = guard.read()
                 score = _score(tested or trained)
                 best = isfinite(score) and (now.best is None or score > now.best)
                 now = now.after_epoch(score if best else now.best)
@@ -199,7 +238,12 @@ def _told(trained: Stats, tested: Stats | None) -> dict[str, Any]:
 
 
 def _config(
-    guard: Guard, train: Dataset, test: Dataset | None, test_batch_size: int, now: Progress
+    guard: Guard,
+    train: Dataset,
+    test: Dataset | None,
+    test_batch_size: int,
+    loss: Loss,
+    now: Progress,
 ) -> dict[str, Any]:
     """What is asked of a run, as a JSON value."""
     data = {
@@ -210,6 +254,7 @@ def _config(
     return {
         "model": guard.model.describe(),
         "optimizer": guard.optimizer.describe(),
+        "loss": getattr(loss, "__qualname__", type(loss).__qualname__),
         "epochs": now.epochs,
         "batch_size": now.batch_size,
         "test_batch_size": test_batch_size,
@@ -226,11 +271,13 @@ def _pass_of(
     name: str,
     data: Dataset,
     size: int,
-    step: Callable[[Batch], None],
+    step: Callable[[Batch, int], None],
     place: dict[str, Any],
     optimizer: Optimizer | None,
+    size_of: Callable[[int], int] = lambda batch: 0,
 ) -> Pass:
-    """The step for every batch; captured, batches and all, where the data live on the device."""
+    """The step for every batch; captured, batches and all, where the data live on its device.
+    `size_of` says how many samples a batch has in all, those of other ranks too."""
     device: Device = place["device"]
     count = -(-len(data) // size)
 
@@ -238,23 +285,23 @@ def _pass_of(
         if watch is not None:
             watch(name, done, count)
 
-    if device.is_host or not data.lives_on(device):
+    if not data.lives_on(device):
         captured = capture(step, optimizer=optimizer)
 
         def moved(order: Any, watch: Watch | None, first: int) -> None:
             batches = data.batches(size, order=order, start=first, **place)
             for done, batch in enumerate(batches, first + 1):
-                captured(batch)
+                captured(batch, size_of(done - 1))
                 tell(watch, done)
 
         return moved
     feed = Feed(data, size, **place)
-    drawn = capture(lambda count: step(feed.draw(count)), optimizer=optimizer)
+    drawn = capture(lambda count, size: step(feed.draw(count), size), optimizer=optimizer)
 
     def fed(order: Any, watch: Watch | None, first: int) -> None:
         feed.start(order, first)
         for done, each in enumerate(feed.sizes[first:], first + 1):
-            drawn(each)
+            drawn(each, size_of(done - 1))
             tell(watch, done)
 
     return fed

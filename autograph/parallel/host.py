@@ -1,0 +1,198 @@
+"""Sums over ranks on the host, in the order of the ranks: the same bits everywhere, whoever comes
+first.
+
+Each rank adds up one part of the numbers, rank 0's first, and all ranks get the parts back. On one
+machine they read each other's memory, a shared window of MPI; otherwise it is sent, each number
+twice, as any all-reduce has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..device import Device
+from ..scalar_type import ScalarType
+
+if TYPE_CHECKING:
+    from .world import World
+
+LATE = 1 << 20  # bytes from which a sum runs beside backward; smaller ones are done at once
+
+_worker: ThreadPoolExecutor | None = None
+
+
+class Bucket:
+    """Numbers of this rank, and what becomes of them: `begin` packs arrays into `flat`, `end` waits
+    until `flat` holds the sum over the ranks. This one is of a world of one."""
+
+    places: Sequence[int] = (0,)  # where in `flat` each array goes
+
+    def __init__(self, size: int, device: Device, dtype: np.dtype[Any]) -> None:
+        self.size, self.dtype = size, dtype
+        self.flat = device.put(np.zeros(size, dtype))
+
+    def begin(self, arrays: Sequence[Any]) -> None:
+        """Take the numbers of arrays, and begin to add."""
+        pack(self.flat, arrays, self.places)
+
+    def end(self) -> None:
+        """Wait until it is done."""
+
+
+def pack(flat: Any, arrays: Sequence[Any], places: Sequence[int]) -> None:
+    """Write arrays into a flat one, each at its place."""
+    for each, at in zip(arrays, places, strict=True):
+        flat[at : at + each.size] = each.reshape(-1)
+
+
+class HostBucket(Bucket):
+    """Numbers of this rank on the host."""
+
+    def __init__(
+        self, world: World, comm: Any, size: int, dtype: np.dtype[Any], average: bool
+    ) -> None:
+        self.world, self.size, self.dtype = world, size, dtype
+        self.factor = 1 / world.size if average else None
+        part = -(-size // world.size)
+        near = world.local_size == world.size
+        self.ways = _Window(comm, part, dtype) if near else _Messages(comm, part, dtype)
+        self.mine = self.ways.mine  # (ranks * part,), what this rank brings
+        self._whole = self.ways.whole[:size]
+        wide = ScalarType(dtype).accumulator.dtype
+        self._rounded = dtype != wide
+        self._wide = np.empty(part, wide) if self._rounded else self.ways.part
+        self.flat = np.zeros(size, wide)
+        self._is_late = size * dtype.itemsize >= LATE
+        self._under_way: Future[None] | None = None
+
+    def begin(self, arrays: Sequence[Any]) -> None:
+        pack(self.mine, arrays, self.places)
+        if self.world.watchdog is not None:
+            self.world.watchdog.enter("the sum of gradients")
+        if self._is_late:
+            self._under_way = _background().submit(self._add)
+        else:
+            self._add()
+
+    def end(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+    def _add(self) -> None:
+        """Add up this rank's part, in the order of the ranks."""
+        rows, wide = self.ways.exchange(), self._wide
+        if self._rounded:
+            np.copyto(wide, rows[0])
+        else:
+            np.add(rows[0], rows[1], out=wide)
+        for row in rows[1 if self._rounded else 2 :]:
+            np.add(wide, row.astype(wide.dtype) if self._rounded else row, out=wide)
+        if self.factor != 1:
+            wide *= self.factor
+        if self._rounded:
+            np.copyto(self.ways.part, wide)
+        self.ways.collect()
+        np.copyto(self.flat, self._whole)
+
+
+def _background() -> ThreadPoolExecutor:
+    """The one thread that adds while backward runs: sums are in order on every rank."""
+    global _worker
+    if _worker is None:
+        _worker = ThreadPoolExecutor(1, "autograph-sums")
+    return _worker
+
+
+class _Window:
+    """Memory that the ranks of one machine share."""
+
+    def __init__(self, comm: Any, part: int, dtype: np.dtype[Any]) -> None:
+        from mpi4py import MPI
+
+        ranks, rank = comm.size, comm.rank
+        width = part * dtype.itemsize
+        self.comm = comm
+        self._numbers = MPI.Win.Allocate_shared(width * ranks, dtype.itemsize, comm=comm)
+        self._sums = MPI.Win.Allocate_shared(
+            width * ranks if rank == 0 else 0, dtype.itemsize, comm=comm
+        )
+        every = [_array(self._numbers, each, part * ranks, dtype) for each in range(ranks)]
+        self.mine, self.whole = every[rank], _array(self._sums, 0, part * ranks, dtype)
+        self.mine[:] = 0
+        here = slice(rank * part, (rank + 1) * part)
+        self._rows = [each[here] for each in every]
+        self.part = self.whole[here]  # where this rank hands in its sums
+        for window in (self._numbers, self._sums):
+            window.Lock_all()
+
+    def exchange(self) -> Sequence[Any]:
+        """Every rank's numbers of this rank's part, once all have brought theirs."""
+        self._meet(self._numbers)
+        return self._rows
+
+    def collect(self) -> None:
+        """Wait for the parts of the others."""
+        self._meet(self._sums)
+
+    def _meet(self, window: Any) -> None:
+        window.Sync()
+        self.comm.Barrier()
+        window.Sync()
+
+
+class _Messages:
+    """Messages between ranks of several machines."""
+
+    def __init__(self, comm: Any, part: int, dtype: np.dtype[Any]) -> None:
+        ranks = comm.size
+        self.comm = comm
+        self.mine, self.whole = np.zeros(part * ranks, dtype), np.zeros(part * ranks, dtype)
+        self._rows, self.part = np.empty((ranks, part), dtype), np.empty(part, dtype)
+
+    def exchange(self) -> Sequence[Any]:
+        self.comm.Alltoall(_bytes(self.mine), _bytes(self._rows))
+        return self._rows  # type: ignore[return-value]  # by the first axis
+
+    def collect(self) -> None:
+        self.comm.Allgather(_bytes(self.part), _bytes(self.whole))
+
+
+def _bytes(array: Any) -> Any:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _array(window: Any, rank: int, size: int, dtype: np.dtype[Any]) -> Any:
+    """A rank's part of a shared window."""
+    memory, _ = window.Shared_query(rank)
+    return np.frombuffer(memory, np.uint8)[: size * dtype.itemsize].view(dtype)
+
+
+class Parts:
+    """Memory of which each rank writes a part, `mine`, and reads all, `whole`, after `collect`."""
+
+    def __init__(self, size: int, ranks: int, device: Device, dtype: np.dtype[Any]) -> None:
+        self.mine = device.put(np.zeros(size, dtype))
+        self.whole = self.mine if ranks == 1 else device.put(np.zeros(size * ranks, dtype))
+
+    def collect(self) -> None:
+        """Give this rank's part to the others, and get theirs."""
+
+
+class HostParts(Parts):
+    """Such memory on the host."""
+
+    def __init__(
+        self, world: World, comm: Any, size: int, device: Device, dtype: np.dtype[Any]
+    ) -> None:
+        super().__init__(size, world.size, device, dtype)
+        self.world, self.comm = world, comm
+
+    def collect(self) -> None:
+        if self.world.watchdog is not None:
+            self.world.watchdog.enter("the exchange of parameters")
+        self.comm.Allgather(_bytes(self.mine), _bytes(self.whole))

@@ -1,0 +1,228 @@
+"""World: the processes of a job: which of them this is, and what they do together.
+
+What they tell each other here is small: numbers, flags, JSON. Gradients go through `host.py` and
+`nccl.py`. A world of one process needs no MPI.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..device import Device
+from ..errors import SettingsError
+from ..tensor import Tensor, no_grad
+
+if TYPE_CHECKING:
+    from ..layers import Layer
+    from ..optim import Optimizer
+    from .host import Bucket, Parts
+    from .watchdog import Watchdog
+
+Wire = Literal["f32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How ranks work together, as `init` takes it."""
+
+    timeout: float = 300.0
+    gradients: Wire = "f32"
+    bucket_bytes: int = 8 << 20
+    sync_batch_norm: bool = False
+    shard_optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.timeout > 0 or self.bucket_bytes < 1 or self.gradients not in ("f32", "bf16"):
+            raise SettingsError(
+                f"parallel: timeout and bucket_bytes are positive, gradients f32 or bf16\n"
+                f"  given  {self}"
+            )
+
+
+class World:
+    """The processes of a job, as `parallel.init()` finds them.
+
+    >>> from autograph import parallel
+    >>> world = parallel.init(device="host")
+    >>> world.rank, world.size, world.is_first
+    (0, 1, True)
+    """
+
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        *,
+        device: Device,
+        local_rank: int = 0,
+        local_size: int = 1,
+        options: Options | None = None,
+        comm: Any = None,
+    ) -> None:
+        self.rank, self.size, self.device = rank, size, device
+        self.local_rank, self.local_size = local_rank, local_size
+        self.options = Options() if options is None else options
+        self.watchdog: Watchdog | None = None
+        self._comm = comm
+        self._lanes: dict[str, Any] = {}
+        self._nccl: dict[Any, Any] = {}
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, the one that prints and writes."""
+        return self.rank == 0
+
+    def print(self, *values: object) -> None:
+        """Print, on rank 0 alone."""
+        if self.is_first:
+            print(*values, flush=True)
+
+    def __repr__(self) -> str:
+        return f"World(rank {self.rank} of {self.size} on {self.device})"
+
+    # -- telling each other ----------------------------------------------------------------
+
+    def enter(self, what: str) -> Any:
+        """The communicator, for what every rank takes part in: whoever does not come is named by
+        the others."""
+        if self.watchdog is not None:
+            self.watchdog.enter(what)
+        return self._comm
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        if self.size > 1:
+            self.enter("barrier").Barrier()
+
+    def gather(self, numbers: np.ndarray[Any, Any], what: str = "sum") -> np.ndarray[Any, Any]:
+        """The arrays of all ranks, (ranks, ...), which are of one shape and type."""
+        mine = np.ascontiguousarray(numbers)
+        every = np.empty((self.size, *mine.shape), mine.dtype)
+        if self.size == 1:
+            every[0] = mine
+            return every
+        self.enter(what).Allgather(mine.reshape(-1).view(np.uint8), every.reshape(-1).view(np.uint8))
+        return every
+
+    def sum(self, *numbers: float) -> tuple[float, ...]:
+        """Sums over the ranks, added in their order, the same everywhere."""
+        every = self.gather(np.array(numbers, np.float64), "sums")
+        total = every[0].copy()
+        for each in every[1:]:
+            total += each
+        return tuple(total.tolist())
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so."""
+        return flag if self.size == 1 else bool(self.gather(np.array([flag]), "agreement").any())
+
+    def tell(self, value: Any) -> Any:
+        """What rank 0 says, a JSON value, on every rank."""
+        if self.size == 1:
+            return value
+        said = json.dumps(value).encode() if self.is_first else b""
+        comm, length = self.enter("what rank 0 says"), np.array([len(said)], np.int64)
+        comm.Bcast(length)
+        room = np.frombuffer(bytearray(said or bytes(int(length[0]))), np.uint8)
+        comm.Bcast(room)
+        return json.loads(room.tobytes())
+
+    def texts(self, text: str) -> list[str]:
+        """What each rank says, by rank."""
+        said = text.encode()
+        longest = int(self.gather(np.array([len(said)], np.int64), "texts").max())
+        every = self.gather(np.frombuffer(said.ljust(longest, b"\0"), np.uint8), "texts")
+        return [each.tobytes().rstrip(b"\0").decode() for each in every]
+
+    # -- tensors -----------------------------------------------------------------------------
+
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give tensors, which are alike on every rank, the values of rank 0."""
+        if self.size == 1:
+            return
+        comm = self.enter("broadcast")
+        with no_grad():
+            for each in tensors.values():
+                values = np.array(each.numpy(), order="C")
+                comm.Bcast(values.reshape(-1).view(np.uint8))
+                if not self.is_first:
+                    each[...] = Tensor.borrow(values).to(each.device)
+
+    def check_same(self, tensors: Mapping[str, Tensor], what: str) -> None:
+        """Refuse tensors that do not have the same bits on every rank."""
+        if self.size == 1:
+            return
+        digest = blake2b(digest_size=16)
+        for path, each in tensors.items():
+            digest.update(path.encode())
+            digest.update(np.ascontiguousarray(each.numpy()).reshape(-1).view(np.uint8).data)
+        self.refuse_differences(what, digest.hexdigest())
+
+    def refuse_differences(self, what: str, text: str) -> None:
+        """Refuse what is not the same on every rank."""
+        every = self.texts(text)
+        other = [rank for rank, each in enumerate(every) if each != every[0]]
+        if other:
+            raise SettingsError(
+                f"parallel: {what} is another on rank {', '.join(map(str, other))} than on rank 0\n"
+                f"  rank {other[0]}  {every[other[0]][:80]}\n  rank 0  {every[0][:80]}\n"
+                f"  run the same program with the same settings on every rank"
+            )
+
+    def bucket(
+        self, size: int, device: Device, dtype: np.dtype[Any], *, lane: str, average: bool
+    ) -> Bucket:
+        """Memory through which `size` numbers of every rank are added up, or averaged. What goes
+        by one lane is in order; lanes do not wait for each other."""
+        from .host import Bucket, HostBucket
+
+        if self.size == 1:
+            return Bucket(size, device, dtype)
+        if lane not in self._lanes:
+            self._lanes[lane] = self._comm.Dup()
+        if device.kind != "cuda":
+            return HostBucket(self, self._lanes[lane], size, dtype, average)
+        from .nccl import DeviceBucket, communicator
+
+        if (lane, device) not in self._nccl:
+            self._nccl[lane, device] = communicator(self._lanes[lane], device)
+        return DeviceBucket(self, self._nccl[lane, device], size, device, dtype, average)
+
+    def parts(self, size: int, device: Device, dtype: np.dtype[Any]) -> Parts:
+        """Memory of `size` numbers a rank, which all ranks get to see."""
+        from .host import HostParts, Parts
+
+        if self.size == 1:
+            return Parts(size, 1, device, dtype)
+        if "parts" not in self._lanes:
+            self._lanes["parts"] = self._comm.Dup()
+        if device.kind != "cuda":
+            return HostParts(self, self._lanes["parts"], size, device, dtype)
+        from .nccl import DeviceParts, communicator
+
+        if ("parts", device) not in self._nccl:
+            self._nccl["parts", device] = communicator(self._lanes["parts"], device)
+        return DeviceParts(self, self._nccl["parts", device], size, device, dtype)
+
+    # -- in one's own loop -------------------------------------------------------------------
+
+    def replica(self, model: Layer, optimizer: Optimizer | None = None) -> Any:
+        """A model as this rank's copy of one that all train: see `Replica`."""
+        from .replica import Replica
+
+        return Replica(self, model, optimizer)
+
+
+def say(text: str) -> None:
+    """One line to the terminal, whole also where several processes write there."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+

@@ -1,0 +1,140 @@
+"""N ranks do what one process does with N times the batch, and end with equal bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autograph.checkpoint import Checkpoint
+
+from . import worker
+from .launch import finish, missing, start
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+EQUAL = (
+    "plain", "uneven", "few", "dropped", "parts", "adam", "synced", "synced_uneven", "sent",
+    "overlapped", "sharded", "clipped", "own_loop",
+)  # fmt: skip
+OTHERS = ("norms", "rounded", "halves", "begun")
+FOUR = ("plain", "uneven", "few", "sharded", "resumed")
+Found = dict[str, np.ndarray[Any, Any]]
+Ran = Callable[[str, int], list[Found]]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """What each rank found in a check, started with 2 and with 4."""
+    out = tmp_path_factory.mktemp("ranks")
+    for ranks, names in ((2, EQUAL + OTHERS), (4, FOUR)):
+        here = out / str(ranks)
+        here.mkdir()
+        if ranks == 4:  # what two ranks began
+            worker.trained(None, 20, run=here / "elsewhere", stop_after=2)
+        code, told = finish(start(ranks, "tests.parallel.worker", here, *names))
+        assert code == 0, told
+
+    def found(name: str, ranks: int) -> list[Found]:
+        files = [out / str(ranks) / f"{name}-{rank}.npz" for rank in range(ranks)]
+        return [dict(np.load(each)) for each in files]
+
+    return found
+
+
+def alone(name: str, folder: Path) -> Found:
+    """What one process finds."""
+    found: Found = worker.CHECKS[name](None, 1, folder)
+    return found
+
+
+def weights(found: Found) -> Found:
+    return {path: each for path, each in found.items() if path.startswith(("model.", "dense", "conv"))}
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"), [(name, 2) for name in EQUAL] + [(name, 4) for name in FOUR]
+)
+def test_ranks_do_what_one_process_does(name: str, ranks: int, ran: Ran, tmp_path: Path) -> None:
+    expected = alone("plain" if name == "resumed" else name, tmp_path)
+    found = ran(name, ranks)[0]
+
+    for path, each in weights(expected).items():
+        np.testing.assert_allclose(found[path], each, rtol=0, atol=1e-6, err_msg=path)
+    for path in ("losses", "tests"):
+        if path in expected:
+            last = found[path][-1]
+            np.testing.assert_allclose(last, expected[path][-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"), [(name, 2) for name in EQUAL + OTHERS] + [(name, 4) for name in FOUR]
+)
+def test_ranks_end_with_equal_bits(name: str, ranks: int, ran: Ran) -> None:
+    first, *others = ran(name, ranks)
+
+    for other in others:
+        for path in first:
+            if path != "held":
+                np.testing.assert_array_equal(first[path], other[path], err_msg=path)
+
+
+@pytest.mark.parametrize("name", ["sent", "overlapped"])
+def test_sums_do_not_depend_on_how_they_travel(name: str, ran: Ran) -> None:
+    expected, found = ran("plain", 2)[0], ran(name, 2)[0]
+
+    for path, each in weights(expected).items():
+        np.testing.assert_array_equal(found[path], each, err_msg=path)
+
+
+def test_rounded_gradients_are_close(ran: Ran) -> None:
+    expected, found = ran("plain", 2)[0], ran("rounded", 2)[0]
+
+    for path, each in weights(expected).items():
+        assert 0 < np.abs(found[path] - each).max() < 2e-3
+
+
+def test_a_model_of_halves_keeps_its_masters_in_parts(ran: Ran, tmp_path: Path) -> None:
+    expected, found = alone("halves", tmp_path), ran("halves", 2)[0]
+
+    for path, each in weights(expected).items():
+        near = np.abs(found[path].view(np.uint16).astype(int) - each.view(np.uint16).astype(int))
+        assert near.max() <= 1, f"{path}: more than one unit in the last place"
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_each_rank_keeps_its_part_of_the_optimizer(ranks: int, ran: Ran, tmp_path: Path) -> None:
+    expected = alone("sharded", tmp_path)
+    whole = sum(each.nbytes for path, each in expected.items() if path.startswith("optimizer."))
+    found = ran("sharded", ranks)
+
+    for each in found:
+        assert each["held"] < whole / ranks + 100
+
+
+def test_a_file_has_the_optimizer_whole(ran: Ran, tmp_path: Path, tmp_path_factory: Any) -> None:
+    expected = alone("sharded", tmp_path)
+    base = tmp_path_factory.getbasetemp()
+    (newest,) = base.glob("ranks*/2/sharded/checkpoints/step-000000024.safetensors")
+    with Checkpoint.open(newest) as checkpoint:
+        for path, each in expected.items():
+            if path.startswith(("model.", "optimizer.")):
+                np.testing.assert_allclose(checkpoint.tensors[path], each, rtol=0, atol=1e-6)
+
+
+def test_a_run_goes_on_bit_for_bit_with_as_many_ranks(ran: Ran) -> None:
+    expected, found = ran("plain", 2)[0], ran("begun", 2)[0]
+
+    assert found["resumed"] == "exact"
+    for path, each in weights(expected).items():
+        np.testing.assert_array_equal(found[path], each, err_msg=path)
+
+
+def test_a_run_that_goes_on_with_other_ranks_says_so(ran: Ran) -> None:
+    found = ran("resumed", 4)[0]
+
+    assert len(found["losses"]) == 1
+    assert found["resumed"] == "not exact: ranks none -> 4"
