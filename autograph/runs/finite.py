@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def is_finite(value: Any) -> bool:
 
 @dataclass
 class Finding:
-    """The op that made a value that is not finite of finite ones, and the layer it ran for."""
+    """An op that made a value that is not finite of finite ones, or was given one that no op
+    made, and the layer it ran for."""
 
     op: str
     layer: str
@@ -47,33 +48,39 @@ class Finding:
 
 
 @contextmanager
-def examined(model: Layer) -> Iterator[list[Finding]]:
-    """Within the block, in this thread, the outputs of every op are looked at. The list gets the
-    first op whose inputs are finite and an output is not, or else the first whose input is not
-    finite and was made by no op."""
+def examined(model: Layer) -> Iterator[Origins]:
+    """Within the block, in this thread, the outputs of every op are looked at: where the values
+    that are not finite come from."""
     watch = _Watch(model)
     with _patching:
         plan, call = Op.plan, Layer.__call__
         try:
             Op.plan = watch.around(plan)  # type: ignore[method-assign]
             Layer.__call__ = watch.entering(call)  # type: ignore[method-assign]
-            yield watch.found
+            yield watch
         finally:
             Op.plan, Layer.__call__ = plan, call  # type: ignore[method-assign]
-    if not watch.found:
-        watch.found += watch.given[:1]
+
+
+class Origins(Protocol):
+    """What was seen of the values that are not finite."""
+
+    def of(self, array: Any) -> Finding | None:
+        """Where what is wrong with an array began."""
 
 
 class _Watch:
     def __init__(self, model: Layer) -> None:
         self.thread, self.planning = threading.get_ident(), False
-        self.found: list[Finding] = []
-        self.given: list[Finding] = []
+        self.origins: dict[int, Finding] = {}  # of arrays that are not finite
         self.stack: list[str] = []
-        self.kept: list[Any] = []  # arrays whose ids are keys below
+        self.kept: list[Any] = []  # arrays whose ids are keys here
         self.layers: dict[int, str] = {}
         for path, each in model.named_parameters().items():
             self._mark(each.array, path.rpartition(".")[0])
+
+    def of(self, array: Any) -> Finding | None:
+        return self.origins.get(id(array))
 
     def _mark(self, array: Any, layer: str) -> None:
         if hasattr(array, "shape") and id(array) not in self.layers:
@@ -116,23 +123,25 @@ class _Watch:
         """The kernel, and a look at what goes in and comes out."""
 
         def looked(*arrays: Any) -> Any:
-            if self.found:
-                return kernel(*arrays)
+            unsound = [each for each in arrays if not is_finite(each)]
             numbers = [each for each in settings.values() if isinstance(each, float)]
-            unsound = [i for i, each in enumerate(arrays) if not is_finite(each)]
             before = dict(zip(op.names_of(arrays), map(_words, arrays), strict=False))
             results = kernel(*arrays)
             layer = self._layer_of(arrays)
             outputs = results if isinstance(results, tuple | list) else (results,)
-            pairs = zip(arrays, before, strict=False)
-            written = [each for each, name in pairs if name in op.writes]
-            if unsound or not all(map(is_finite, numbers)):
-                if any(id(arrays[i]) not in self.layers for i in unsound):
-                    self.given.append(Finding(op.name, layer, before))
-            elif not all(map(is_finite, [*outputs, *written])):
-                self.found.append(Finding(op.name, layer, before))
+            written = [
+                each for each, name in zip(arrays, before, strict=False) if name in op.writes
+            ]
             for each in [*arrays, *outputs]:
                 self._mark(each, layer)
+            origin = next((self.of(each) for each in unsound if self.of(each)), None)
+            if origin is None and (unsound or all(map(is_finite, numbers))):
+                origin = Finding(op.name, layer, before)
+            for each in [*outputs, *written]:
+                if is_finite(each):
+                    self.origins.pop(id(each), None)
+                elif origin is not None:
+                    self.origins.setdefault(id(each), origin)
             return results
 
         return looked
@@ -155,8 +164,3 @@ def _words(value: Any) -> str:
     return f"{value.dtype} {tuple(value.shape)} {largest}" + (
         f", {wrong} not finite" if wrong else ""
     )
-
-
-def first_unsound(tensors: Mapping[str, Any]) -> str | None:
-    """The path of the first tensor with a value that is not finite."""
-    return next((path for path, each in tensors.items() if not is_finite(each.array)), None)

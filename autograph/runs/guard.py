@@ -1,23 +1,25 @@
-"""Guard: keeps the last good state of a training in memory, and returns to it when a loss is not
+"""Guard: keeps the last good state of a training in memory, and returns to it when a value is not
 finite, to find the step, layer and op that it comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
 
+from .. import ops
 from ..checkpoint import STATE, Snapshot, training_document
-from ..errors import NonFiniteError, SettingsError
+from ..device import HOST, Device
+from ..errors import MemoryLimitError, NonFiniteError, SettingsError
 from ..layers import Layer
-from ..layers.stored import PREFIX, arrays_of, exchange, named_tensors
-from ..metrics import Meter
+from ..layers.stored import PREFIX, arrays_of, named_tensors
+from ..metrics import Meter, Stats
 from ..optim import Optimizer
-from ..tensor import Tensor
-from .finite import Finding, examined, first_unsound
+from ..tensor import Tensor, no_grad
+from .finite import examined
 from .progress import Progress, Sums
 
 NanPolicy = Literal["stop", "skip", "ignore"]
@@ -27,7 +29,7 @@ EVERY = 500  # steps between the states that are kept
 
 @dataclass
 class Memory:
-    """All of a training state, copied where it is."""
+    """All of a training state, copied where it is, or on the host where a device has no room."""
 
     now: Progress
     tensors: dict[str, Tensor]
@@ -36,9 +38,10 @@ class Memory:
 
 
 class Guard:
-    """Looks at the sum of losses every so often, which waits for the device, and keeps a copy
-    of the state. `policy` says what follows a sum that is not finite: "stop" raises, and leaves
-    the state of before the step that did it; "skip" goes on without that batch."""
+    """Looks every so often whether the sum of losses, which the device gathers meanwhile, and the
+    model are finite, and keeps a copy of the state. `policy` says what follows if they are not:
+    "stop" raises, and leaves the state of before the step that did it; "skip" goes on without
+    that batch."""
 
     def __init__(self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy) -> None:
         if policy not in POLICIES:
@@ -48,11 +51,16 @@ class Guard:
         self.model, self.optimizer, self.meter, self.policy = model, optimizer, meter, policy
         self.memory: Memory | None = None
         self.skipped: list[str] = []  # what was found wrong with the batches left out
+        self._odd: set[str] = set()  # paths that are meant not to be finite, such as masks
 
     def sums(self) -> Sums:
         """The meter's, as numbers."""
         count, losses, right = self.meter.sums.tolist()
         return count, losses, right if self.meter.counts_classes else None
+
+    def read(self) -> Stats:
+        """What a pass came to: waits for the device."""
+        return self.meter.read()
 
     def take_sums(self, sums: Sums) -> None:
         """Give the meter these."""
@@ -61,12 +69,18 @@ class Guard:
         numbers = np.array([count, losses, right or 0.0])  # a list of floats would be f32
         self.meter.sums[...] = Tensor.borrow(numbers).to(self.meter.sums.device)
 
+    def begin(self, now: Progress) -> None:
+        """A pass begins here."""
+        if self.policy != "ignore":
+            self._odd = set(unsound(named_tensors(self.model)))
+        self.remember(now)
+
     def remember(self, now: Progress) -> None:
         """Keep a copy of the state as it is now."""
         self.memory = Memory(
             now,
-            {path: Tensor(each) for path, each in named_tensors(self.model).items()},
-            {path: Tensor(each) for path, each in self.optimizer.tensors().items()},
+            {path: _copied(each) for path, each in named_tensors(self.model).items()},
+            {path: _copied(each) for path, each in self.optimizer.tensors().items()},
             self.optimizer.count,
         )
 
@@ -83,13 +97,14 @@ class Guard:
         """Put the remembered state back; it stays remembered."""
         kept = self.memory
         assert kept is not None
-        named = named_tensors(self.model)
-        exchange([(each, Tensor(kept.tensors[path])) for path, each in named.items()])
+        with no_grad():
+            for path, each in named_tensors(self.model).items():
+                each[...] = kept.tensors[path].to(each.device)
         parameters = self.model.named_parameters()
         for each in parameters.values():
             if each.requires_grad:
                 each.grad = None
-        state = {path: Tensor(each) for path, each in kept.state.items()}
+        state = {path: _copied(each) for path, each in kept.state.items()}
         self.optimizer.restore(state, kept.count, parameters)
         self.take_sums(kept.now.sums)
         return kept.now
@@ -105,26 +120,33 @@ class Guard:
         `step` trains on a batch, uncaptured; `batches` are those of this epoch from one on.
         """
         now = now.at(now.batch, self.sums())
-        if self.policy == "ignore" or isfinite(now.sums[1]) or self.memory is None:
+        if self.policy == "ignore" or self._wrong(now.sums) is None:
             self.remember(now)
             return now
         end, now = now.batch, self.recall()
         for batch in batches(now.batch):
             if now.batch == end:
                 break  # what was not finite before did not come again
-            with examined(self.model) as found:
+            with examined(self.model) as origins:
                 step(batch)
-            wrong = first_unsound(named_tensors(self.model))
-            if wrong is not None or not isfinite(self.sums()[1]):
-                return self._leave_out(found, wrong)
-            now = now.at(now.batch + 1, self.sums())
+            wrong = self._wrong(sums := self.sums())
+            if wrong is not None:
+                return self._leave_out(origins.of(wrong[1]) or f"first in  {wrong[0]}")
+            now = now.at(now.batch + 1, sums)
             self.remember(now)
         return now
 
-    def _leave_out(self, found: list[Finding], wrong: str | None) -> Progress:
+    def _wrong(self, sums: Sums) -> tuple[str, Any] | None:
+        """What is not finite, by name: the loss, or a tensor of the model."""
+        if not isfinite(sums[1]):
+            return "the loss", self.meter.sums.array
+        named = named_tensors(self.model)
+        path = next((each for each in unsound(named) if each not in self._odd), None)
+        return None if path is None else (path, named[path].array)
+
+    def _leave_out(self, where: object) -> Progress:
         """Go on after the batch that follows the remembered state, or raise."""
         now = self.recall()
-        where = found[0] if found else f"first in  {wrong or 'the loss'}"
         lines = "\n".join(f"  {line}" for line in str(where).splitlines())
         words = (
             f"fit: a value is not finite in step {now.step + 1}, "
@@ -139,3 +161,28 @@ class Guard:
         now = now.at(now.batch + 1)
         self.remember(now)
         return now
+
+
+def unsound(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The paths of tensors with a value that is not finite; each device is waited for once."""
+    by_device: dict[Device, list[str]] = {}
+    for path, each in tensors.items():
+        if each.scalar_type.is_float:
+            by_device.setdefault(each.device, []).append(path)
+    found = []
+    with no_grad():
+        for paths in by_device.values():
+            flags = [ops.all(ops.isfinite(tensors[path].detach())) for path in paths]
+            sound = ops.stack(flags).tolist()
+            found += [path for path, fine in zip(paths, sound, strict=True) if not fine]
+    return found
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """A copy where it is; on the host where a device has no room."""
+    try:
+        return Tensor(tensor)
+    except MemoryLimitError:
+        if tensor.device.is_host:
+            raise
+        return tensor.to(HOST)

@@ -1,4 +1,5 @@
-"""Keeper: what a training does between its steps: saving, looking for NaN, heeding signals."""
+"""Keeper: what a training does between its steps: saving, looking for NaN, heeding signals and
+whoever watches."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from ..fingerprint import compared, fingerprint
+from ..control import Control, Stopped
+from ..fingerprint import fingerprint
 from .folder import Folder
 from .guard import EVERY, Guard
 from .progress import Progress
@@ -27,37 +29,40 @@ class Rewound(Exception):
         self.now = now
 
 
-class Stopped(BaseException):
-    """A signal came, and the step under way has ended."""
-
-
 class Keeper:
-    """Keeps a training in its run folder, if it has one, and in memory."""
+    """Keeps a training in its run folder, if it has one, and in memory; obeys its control, which
+    a run has in its folder."""
 
-    def __init__(self, guard: Guard, folder: Folder | None) -> None:
+    replica: Any = None  # the rank's copy of the model, where several train it
+
+    def __init__(self, guard: Guard, folder: Folder | None, control: Control | None = None) -> None:
         self.guard, self.folder = guard, folder
+        self.control = Control(folder.path) if control is None and folder is not None else control
         self.now: Progress | None = None  # at the start of the pass
         self.resumed = ""
         self._signals: list[int] = []
         self._told = 0  # batches left out that the log has
         self._next_look = 0
-        self.is_idle = folder is None and guard.policy == "ignore"
+        self.is_idle = folder is None and self.control is None and guard.policy == "ignore"
 
     def resume(self, now: Progress, config: Mapping[str, Any]) -> Progress:
         """Where the run in the folder stands, its state put into the model; else `now`."""
         if self.folder is None:
             return now
-        self.folder.agree(config)
+        if self.control is not None:
+            self.control.forget()
+        changed = self.folder.agree(config)
         found = self.folder.newest()
         if found is None:
+            self.folder.keep(config)
             self.folder.log("start", fingerprint=fingerprint(self.guard.model.device))
             return now
         with found:
             stood = replace(Progress.read(found.progress), epochs=now.epochs)
-            settings = self.guard.optimizer.describe()
+            own = {name: both for name, both in changed.items() if name in ("loss", "ranks")}
+            self.resumed = found.compared(self.guard.model, self.guard.optimizer, own)
             found.restore(self.guard.model, self.guard.optimizer)
-        here = fingerprint(self.guard.model.device) | _flat(settings)
-        self.resumed = compared(here, found.fingerprint | _flat(found.optimizer or {}))
+        self.folder.keep(config)
         self.folder.log("resume", step=stood.step, epoch=stood.epoch, resumed=self.resumed)
         return stood
 
@@ -68,7 +73,7 @@ class Keeper:
         self.now = now
         self.guard.take_sums(now.sums)
         if not self.is_idle:
-            self.guard.remember(now)
+            self.guard.begin(now)
         self._next_look = now.step + EVERY
 
     def after_batch(self, done: int, step: Step, batches: Batches) -> None:
@@ -76,9 +81,16 @@ class Keeper:
         if self.is_idle:
             return
         assert self.now is not None
-        if self._signals:
+
+        def save() -> None:
             self._look(done, step, batches)
-            raise Stopped
+            self._save("asked")
+
+        try:
+            self._obey(save)
+        except Stopped:
+            self._look(done, step, batches)
+            raise
         at = self.now.step + done - self.now.batch
         due = self.folder is not None and self.folder.is_due(at)
         if at >= self._next_look or due:
@@ -98,6 +110,16 @@ class Keeper:
 
     def after_test_batch(self) -> None:
         """A batch of the test is done."""
+        self._obey(lambda: self._save("asked"))
+
+    def _obey(self, save: Callable[[], None]) -> None:
+        """Raise Stopped where a signal, or whoever watches, wants an end."""
+        if self.control is not None:
+            self.control.obey(
+                save=None if self.folder is None else save,
+                optimizer=self.guard.optimizer,
+                interrupted=lambda: bool(self._signals),
+            )
         if self._signals:
             raise Stopped
 
@@ -120,32 +142,34 @@ class Keeper:
         if self.folder is not None:
             self.guard.remember(now)
             self.folder.log("epoch", epoch=now.epoch, step=now.step, **values)
-            self._save(best=best)
+            self._save("best" if best else None)
 
-    def _save(self, *, best: bool = False) -> None:
+    def _save(self, name: str | None = None) -> None:
         """Save what is remembered."""
         state = self.guard.snapshot()
         if self.folder is not None and state is not None:
-            self.folder.save(state, best=best)
+            self.folder.save(state, name=name)
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
         """Within the block a signal waits for the step under way, the state is saved, and the
-        signal is heeded; on an error the last good state is saved."""
+        signal is heeded; so is a wish for an end. On an error the last good state is saved."""
         if self.folder is None:
             yield
             return
+        stopped = None
         with _deferred(self._signals):
             try:
                 yield
-            except Stopped:
-                self.folder.log("interrupt")
+            except Stopped as error:
+                stopped = error
                 self._save()
+                self.folder.log("interrupt")
             except BaseException as error:
                 try:
-                    self.folder.log("error", error=f"{type(error).__name__}: {error}")
                     self._save()
                     self.folder.wait()
+                    self.folder.log("error", error=f"{type(error).__name__}: {error}")
                 except Exception as another:
                     error.add_note(f"  and the last state could not be saved: {another}")
                 raise
@@ -153,6 +177,9 @@ class Keeper:
             self.folder.wait()  # the signal may end the process
             signal.raise_signal(self._signals.pop())
             raise KeyboardInterrupt
+        if stopped is not None:
+            self.folder.wait()
+            raise stopped
 
     def close(self) -> None:
         """The training is over, or left."""
@@ -183,8 +210,3 @@ def _deferred(caught: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an optimizer, one name each."""
-    return {f"optimizer.{name}": value for name, value in description.items()}
