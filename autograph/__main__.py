@@ -11,7 +11,7 @@ from importlib import import_module
 from .commands import COMMANDS, in_one_line
 from .errors import AutographError
 
-EXIT_CODES = "exit codes: 0 done, 1 it or a check failed, 2 asked wrongly, 130 interrupted"
+EXIT_CODES = "exit codes: 0 done, 1 it or a check failed, 2 no such command or flag, 130 interrupted"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (AutographError, FileNotFoundError) as error:
-        print(f"autograph {name}: {in_one_line(error)}", file=sys.stderr)
+        told = in_one_line(error).removeprefix(f"{name}: ")
+        print(f"autograph {name}: {told}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

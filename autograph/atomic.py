@@ -30,7 +30,7 @@ def write_whole(path: str | Path, pieces: Iterable[bytes | memoryview]) -> None:
     with told(path, "save"):
         if target.exists() and not target.is_file():
             raise CheckpointError("this is no ordinary file\n  choose another path")
-        sweep(target)
+        sweep(target.parent, target.name)
         temporary, descriptor = _temporary(target)
         try:
             for piece in pieces:
@@ -61,11 +61,12 @@ def _temporary(target: Path) -> tuple[Path, int]:
         os.close(descriptor)  # somebody swept it before it was locked
 
 
-def sweep(target: Path) -> None:
-    """Remove temporary files of `target` whose writers are gone."""
-    pattern = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{16}\.partial")
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove temporary files of a name, or of all, whose writers are gone."""
+    wanted = ".+" if name is None else re.escape(name)
+    pattern = re.compile(rf"\.{wanted}\.[0-9a-f]{{16}}\.partial")
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    for path in target.parent.iterdir():
+    for path in folder.iterdir():
         if pattern.fullmatch(path.name):
             with suppress(OSError):
                 found = os.open(path, flags)

@@ -1,23 +1,29 @@
 """capture: a training step, or any function of tensors, run once, recorded once, then replayed.
 
-On a device a recording is a CUDA graph over memory of its own; on the host steps run as they are.
+What is recorded are launches over memory of their own: `tape.py`.
 """
 
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
 
 from . import ops
 from .backends import limit
 from .device import Device
 from .errors import CaptureError, MemoryLimitError
+from .layers.hooks import hung
 from .optim import Optimizer
 from .recording import Recording, Trial, copies, outlined, reason, replaced, same_bits
+from .tape import Tape, tape_of
 from .tensor import Tensor
-from .tensor.staircase import version_of
+from .tensor.staircase import apply
 from .tensor.state import state
 from .watching import Watch, watching
 
@@ -51,11 +57,12 @@ class Captured(Generic[P, T]):
     def __init__(self, step: Callable[P, T], optimizer: Optimizer | None) -> None:
         self.step, self.optimizer = step, optimizer
         self.eager = False  # for good
-        self._entries: dict[Any, Trial | Recording | None] = {}
+        self._entries: dict[Any, Device | Trial | Recording] = {}
         self._left = ATTEMPTS
+        self._turn = threading.RLock()  # replays share their memory
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.eager:
+        if self.eager or hung or Tensor.__apply__ is not apply:  # somebody wants to see each op
             return self.step(*args, **kwargs)
         inputs: list[Tensor] = []
         try:
@@ -65,18 +72,19 @@ class Captured(Generic[P, T]):
             why = f"an argument is neither a tensor nor hashable: {error}"
             return self._give_up(why, args, kwargs)
         if isinstance(entry, Recording):
-            if self._is_current(entry):
+            prepared = self.optimizer is None or self.optimizer.prepare()
+            if prepared and entry.is_current():
                 return self._replayed(entry, inputs)
             self._left -= 1
             if not self._left:
                 why = "tensors that it reads are replaced again and again"
                 return self._give_up(why, args, kwargs)
-            entry = None
+            entry = self._entries[key] = entry.tape.device
         if isinstance(entry, Trial):
             return self._record(key, entry, inputs, args, kwargs)
-        if key not in self._entries:
+        if entry is None:
             return self._first(key, args, kwargs)
-        return self._try(key, inputs, args, kwargs)
+        return self._try(key, entry, inputs, args, kwargs)
 
     def __repr__(self) -> str:
         kept = sum(isinstance(each, Recording) for each in self._entries.values())
@@ -89,19 +97,18 @@ class Captured(Generic[P, T]):
         watch = Watch()
         with watching(watch):
             results = self.step(*args, **kwargs)
-        devices = {each for each in watch.devices if not each.is_host}
-        if len(devices) == 1 and watch.devices == devices:
+        if len(watch.devices) == 1:
             while len(self._entries) >= RECORDINGS:
                 del self._entries[next(iter(self._entries))]
-            self._entries[key] = None
-        elif devices:
+            (self._entries[key],) = watch.devices
+        elif watch.devices:
             names = ", ".join(sorted(map(str, watch.devices)))
             self._warn(f"it uses several devices: {names}")
         else:
             self.eager = True
         return results
 
-    def _try(self, key: Any, inputs: list[Tensor], args: Any, kwargs: Any) -> T:
+    def _try(self, key: Any, device: Device, inputs: list[Tensor], args: Any, kwargs: Any) -> T:
         """An eager step, of which is kept what the replay of a recording has to give."""
         watch = Watch(before={})
         try:
@@ -118,7 +125,7 @@ class Captured(Generic[P, T]):
                 after = copies(each.array for each in written)
                 given_ids = {id(None), *map(id, inputs)}  # None: it lived for the step alone
                 read = [each for each in watch.only_read() if id(each[0]()) not in given_ids]
-                self._entries[key] = Trial(given, written, after, copies(outputs), read)
+                self._entries[key] = Trial(device, given, written, after, copies(outputs), read)
                 return results
             except MemoryLimitError:
                 pass
@@ -129,7 +136,7 @@ class Captured(Generic[P, T]):
             "capture: there is no memory to check the first replay against an eager step",
             stacklevel=3,
         )
-        self._entries[key] = Trial([], [], [], None, [])
+        self._entries[key] = Trial(device, [], [], [], None, [])
         return results
 
     # -- recording ---------------------------------------------------------------------------
@@ -137,43 +144,42 @@ class Captured(Generic[P, T]):
     def _record(
         self, key: Any, trial: Trial, inputs: list[Tensor], args: Any, kwargs: Any
     ) -> T:
-        from .backends.cuda.stream import PrivateMemory, recording
-
         done: list[T] = []
         if trial.is_stale():  # so this step is tried, and recorded as well
-            done.append(self._try(key, inputs, args, kwargs))
+            done.append(self._try(key, trial.device, inputs, args, kwargs))
             tried = self._entries.get(key)
             if not isinstance(tried, Trial):
                 return done[0]
             trial = tried
-        self._lay_out()
-        watch, memory = Watch(), PrivateMemory()
-        count = 0 if self.optimizer is None else self.optimizer.count
+        optimizer, tape = self.optimizer, tape_of(trial.device)
+        count = 0 if optimizer is None else optimizer.count
+        watch = Watch({}, np.copy) if tape.runs else Watch()
         try:
-            device = self._device_of(inputs, trial)
-            with memory.use():
+            if optimizer is not None:
+                optimizer.prepare()
+            with tape.memory():
                 buffers = [Tensor.borrow(array) for array in copies(inputs)]
                 given_args, given_kwargs = replaced((args, kwargs), iter(buffers))
-                with watching(watch), recording(device.index) as graphs:
-                    results = self.step(*given_args, **given_kwargs)
+                with self._undone(watch, trial if done else None, tape):
+                    with watching(watch), tape.writing():
+                        results = self.step(*given_args, **given_kwargs)
             outputs: list[Tensor] = []
             outlined(results, outputs)
-            gc.collect()
-            found = Recording(
-                device, graphs[0], memory, buffers, results, outputs, watch.held(buffers),
-                watch.written(),
-            )  # fmt: skip
             del given_args, given_kwargs
+            if len(watch.left()) > len(outputs):
+                gc.collect()
+            held, written = watch.held(buffers), watch.written()
+            found = Recording(tape, buffers, results, outputs, held, written)
             self._check(found, watch, outputs, trial)
             agrees = self._agrees(found, trial)
         except Exception as error:
             for leaf, gradient in watch.gradients:
                 leaf.grad = gradient
-            if self.optimizer is not None:
-                self.optimizer.counted(count)
+            if optimizer is not None:
+                optimizer.counted(count)
             return self._give_up(reason(error), args, kwargs, done)
-        if (done or not agrees) and self.optimizer is not None:
-            self.optimizer.counted(count)
+        if (done or not agrees) and optimizer is not None:
+            optimizer.counted(count)
         if not agrees:
             return self._give_up("a replay differs from the eager step", args, kwargs, done)
         self._entries[key] = found
@@ -182,11 +188,22 @@ class Captured(Generic[P, T]):
         found.fill(inputs)
         return found.run()
 
-    def _device_of(self, inputs: list[Tensor], trial: Trial) -> Device:
-        for each in (*inputs, *(each.tensor() for each in trial.written)):
-            if each is not None and not each.device.is_host:
-                return each.device
-        raise CaptureError("it writes no tensor that lives on, and is given none")
+    @contextmanager
+    def _undone(self, watch: Watch, trial: Trial | None, tape: Tape) -> Iterator[None]:
+        """Leave the state as it was, also where what is recorded is done as well. A step that was
+        tried before is done again, from where it was."""
+        after = []
+        if tape.runs and trial is not None:
+            after = copies(each.array for each in trial.written)
+            for each in trial.written:
+                ops.assign(each.array, each.before)
+        try:
+            yield
+        finally:
+            for each in watch.before or ():
+                ops.assign(each.array, each.before)
+            for each, array in zip(trial.written if after and trial else (), after, strict=True):
+                ops.assign(each.array, array)
 
     def _check(
         self, found: Recording, watch: Watch, outputs: list[Tensor], trial: Trial
@@ -215,7 +232,7 @@ class Captured(Generic[P, T]):
         for each in trial.written:
             ops.assign(each.array, each.before)
         found.fill([Tensor.borrow(each) for each in trial.inputs])
-        found.launch()
+        found.tape.replay()
         replayed = [each._array for each in found.outputs] + [each.array for each in trial.written]
         expected = trial.outputs + trial.after
         same = len(replayed) == len(expected) and all(map(same_bits, replayed, expected))
@@ -225,40 +242,13 @@ class Captured(Generic[P, T]):
 
     # -- replaying ---------------------------------------------------------------------------
 
-    def _lay_out(self) -> None:
-        if self.optimizer is not None:
-            for each in (self.optimizer, *self.optimizer._groups.twins):
-                for clock in each._clocks.values():
-                    clock._lay_out(each)
-
-    def _is_current(self, found: Recording) -> bool:
-        """Whether the tensors that were recorded are still those of the model and optimizer."""
-        self._lay_out()
-        for each, array in found.held:
-            tensor = each()
-            if tensor is None or tensor._array is not array:
-                return False
-        optimizer = self.optimizer
-        return optimizer is None or all(
-            version_of(w).count == count
-            for path, count in optimizer._versions.items()
-            if (w := optimizer._owned[path]()) is not None
-        )
-
     def _replayed(self, found: Recording, inputs: list[Tensor]) -> T:
-        found.fill(inputs)
-        results = found.run()
-        for each, _ in found.written:
-            tensor = each()
-            if tensor is not None:
-                version_of(tensor).count += 1
-        optimizer = self.optimizer
-        if optimizer is not None:
-            optimizer.counted(optimizer.count + 1)
-            for path in optimizer._versions:
-                w = optimizer._owned[path]()
-                if w is not None:
-                    optimizer._versions[path] = version_of(w).count
+        with self._turn:
+            found.fill(inputs)
+            results: T = found.run()
+        found.wrote()
+        if self.optimizer is not None:
+            self.optimizer.replayed()
         return results
 
     # -- where it does not go ----------------------------------------------------------------

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from .device import HOST, Device
 from .errors import AutographError, CheckpointError, SettingsError
 from .files import File, read, write
-from .fingerprint import fingerprint
+from .fingerprint import compared, fingerprint
 from .layers import Layer
 from .layers.stored import (
     PREFIX,
@@ -232,6 +233,30 @@ class Checkpoint:
         }
         optimizer.restore(state, self.updates, model.named_parameters())
 
+    def compared(
+        self,
+        model: Layer,
+        optimizer: Optimizer | None = None,
+        changed: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+    ) -> str:
+        """ "exact" where a training of these two that goes on from here ends in the bits of the one
+        that was saved; else what differs: threads 4 -> 2. `changed` are the caller's own
+        differences, each as it is here and was there."""
+        here, there = fingerprint(model.device), dict(self.fingerprint)
+        here |= _scalar_types({path: each.dtype for path, each in named_tensors(model).items()})
+        entries = self.file.entries.items()
+        there |= _scalar_types(
+            {name.removeprefix(PREFIX): each.dtype for name, each in entries if name[:6] == PREFIX}
+        )
+        here["frozen"] = ", ".join(document_of(model).get("frozen", []))
+        there["frozen"] = ", ".join(map(str, _typed(self.file, "frozen", list, [])))
+        if optimizer is not None:
+            here |= _flat(optimizer.describe())
+            there |= _flat(self.optimizer or {})
+        here |= {name: now for name, (now, _) in changed.items()}
+        there |= {name: then for name, (_, then) in changed.items()}
+        return compared(here, there)
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()
@@ -241,6 +266,17 @@ class Checkpoint:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _scalar_types(dtypes: Mapping[str, Any]) -> dict[str, str]:
+    """The scalar type of all tensors, or those of each."""
+    told = {path: str(ScalarType(dtype)) for path, dtype in dtypes.items()}
+    return told if len(set(told.values())) > 1 else {"scalar type": "".join(set(told.values()))}
+
+
+def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an optimizer, one name each."""
+    return {f"optimizer.{name}": value for name, value in description.items()}
 
 
 def _typed(file: File, name: str, kind: type, default: Any) -> Any:

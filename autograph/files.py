@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +26,12 @@ Array = np.ndarray[Any, Any]
 
 KEY = "autograph"
 FORMAT = 1
+
+# From a version to the next: what a migration answers of a document and its entries, of which it
+# may change the names. Whoever changes what files hold raises FORMAT and writes one.
+Migration = Callable[[dict[str, Any], dict[str, Entry]], tuple[dict[str, Any], dict[str, Entry]]]
+MIGRATIONS: dict[int, Migration] = {}
+
 BLANK = "0" * 64  # stands for the checksum while it is computed
 BLOCK = 1 << 20  # bytes read at once
 UNVERIFIED = 64 << 20  # bytes that may be set aside before the checksum is known to be right
@@ -41,6 +47,8 @@ def write(
 
     The same arrays and metadata give the same bytes, whatever order the arrays are in.
     """
+    from . import __version__
+
     with told(path, "save"):
         arrays = {name: _plain(name, tensors[name]) for name in sorted(tensors)}
         arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # aligned
@@ -48,7 +56,8 @@ def write(
         for name, array in arrays.items():
             begin, end = end, end + array.nbytes
             entries[name] = Entry(array.dtype, tensors[name].shape, begin, end)
-        document = {"format": f"{KEY}/{FORMAT}", "checksum": BLANK, **(metadata or {})}
+        document = {"format": f"{KEY}/{FORMAT}", "library": __version__, "checksum": BLANK}
+        document |= metadata or {}
         try:
             header = encode(entries, {KEY: dumps(document)})
         except (TypeError, ValueError) as error:
@@ -102,10 +111,15 @@ class File:
             length = length_of(start, status.st_size)
             self._header = self._at(0, LENGTH + length)
             entries, table = decode(self._header[LENGTH:], status.st_size - len(self._header))
-            self.entries, self.metadata = entries, table if foreign else self._document(table)
+            self.entries, self.metadata = entries, table
+            if not foreign:
+                self.metadata, self.entries = self._document(table, entries)
 
-    def _document(self, table: Mapping[str, str]) -> dict[str, Any]:
-        """The JSON that autograph wrote, without what only files know of."""
+    def _document(
+        self, table: Mapping[str, str], entries: dict[str, Entry]
+    ) -> tuple[dict[str, Any], dict[str, Entry]]:
+        """The JSON that autograph wrote, without what only files know of, and the entries; both
+        as files of today have them."""
         if KEY not in table:
             raise CheckpointError(
                 "this safetensors file was not written by autograph\n"
@@ -116,18 +130,24 @@ class File:
         version = re.fullmatch(rf"{KEY}/([0-9]{{1,9}})", kind) if isinstance(kind, str) else None
         if version is None:
             raise CheckpointError(f"its format is not known\n  file  {shown(kind)}")
-        if int(version[1]) != FORMAT:
+        number, library = int(version[1]), document.pop("library", None)
+        if number > FORMAT:
+            writer = shown(library).strip("'") if isinstance(library, str) else "unknown"
             raise CheckpointError(
-                f"another version of autograph wrote this file\n"
-                f"  file  {kind}\n  here  {KEY}/{FORMAT}\n"
-                f"  read it with the version of autograph that writes {kind}"
+                f"a newer version of autograph wrote this file\n"
+                f"  file  {kind}, by autograph {writer}\n  here  {KEY}/{FORMAT}\n"
+                f"  install  autograph {writer}  or a later one"
             )
         self.checksum = document.pop("checksum", None)
         sound = isinstance(self.checksum, str) and re.fullmatch("[0-9a-f]{64}", self.checksum)
         if not sound or self._header.count(self.checksum.encode()) != 1:
             raise CheckpointError("it has no checksum: it is damaged")
         del document["format"]
-        return cast(dict[str, Any], document)
+        for each in range(number, FORMAT):
+            if each not in MIGRATIONS:
+                raise CheckpointError(f"its format is not known\n  file  {kind}")
+            document, entries = MIGRATIONS[each](document, entries)
+        return document, entries
 
     @cached_property
     def tensors(self) -> dict[str, Array]:

@@ -5,10 +5,11 @@ It knows nothing about ops, and nothing about arrays but how to add two, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import GraphError
 
@@ -83,6 +84,16 @@ class Leaf(Node):
         self.grad: Any = None
 
 
+class Arrivals(Protocol):
+    """Who is told of gradients while a walk goes on."""
+
+    def begin(self, expected: Mapping[Node, int]) -> None:
+        """A walk begins that leads to these leaves."""
+
+    def arrived(self, leaf: Node, value: Gradient) -> bool:
+        """The gradient of a leaf is complete; whether it was taken over."""
+
+
 class Outlet(Node):
     """One of the several outputs of an op; `joint` is the node of the op itself."""
 
@@ -137,8 +148,10 @@ def backward(
     add_into: Callable[[Gradient, Gradient], Gradient] | None,
     wanted: Iterable[Node] | None = None,
     retain_graph: bool = False,
+    arrivals: Arrivals | None = None,
 ) -> dict[Node, Gradient]:
-    """The gradients that reach the leaves, or the `wanted` nodes.
+    """The gradients that reach the leaves, or the `wanted` nodes; `arrivals` are told of those of
+    leaves as soon as they are complete.
 
     `add` makes a new sum; `add_into` adds into its first argument, which this walk made.
     Edges are dropped as soon as they have run, and with them what they kept, so that memory
@@ -163,7 +176,7 @@ def backward(
 
     for node, gradient in roots:
         gather(node, gradient)
-    for node in order:
+    for node in order if arrivals is None else _announced(order, gradients, found, arrivals):
         dy = gradients.pop(node, None)
         edges = node.edges
         assert edges is not None
@@ -211,6 +224,30 @@ def backward(
                 else:
                     gradients[target] = dx
     return found
+
+
+def _announced(
+    order: Sequence[Node], gradients: dict[Node, Any], found: dict[Node, Any], arrivals: Arrivals
+) -> Iterator[Node]:
+    """The nodes in order; when the last edge into a leaf has run, its gradient is handed over."""
+    left = Counter(
+        target
+        for node in order
+        for edge in node.edges or ()
+        for target in edge[0]
+        if target is not None and not target.edges
+    )
+    arrivals.begin(left)
+    for node in order:
+        leaves = [each for edge in node.edges or () for each in edge[0] if each in left]
+        yield node
+        for leaf in leaves:
+            assert leaf is not None
+            left[leaf] -= 1
+            if not left[leaf] and leaf in gradients:
+                value = gradients.pop(leaf)
+                if not arrivals.arrived(leaf, value):
+                    found[leaf] = value
 
 
 def _leading_to(wanted: set[Node], order: list[Node]) -> tuple[set[Node], set[Node]]:

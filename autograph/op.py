@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backends import Backend, limit
+from .backends import Backend
+from .backends.backend import lookups
 from .errors import SettingsError
-from .outline import Outline
+from .outline import OF_HOST, Outline
 from .plan import FoundKernel, Plan, Signature, no_memory, refuse_settings
 
 REGISTRY: dict[str, Op] = {}
@@ -23,7 +24,9 @@ PLANS = 512  # plans kept of each op; beyond it the table starts anew
 
 
 class Rule(NamedTuple):
-    """A gradient rule for some inputs, by position (None: all of a variable number)."""
+    """A gradient rule for some inputs, by position (None: all of a variable number). A function
+    with an attribute `bound` says by it, from the outlines of inputs and outputs, what the rule is
+    for a signature."""
 
     positions: tuple[int, ...] | None
     function: Callable[..., Any]
@@ -56,6 +59,8 @@ class Op:
     float with `floats=True`. `view=True`: the output may share the memory of the first input.
     `dynamic=True`: the shape of the output depends on values; its outline is a bound.
     """
+
+    deferral: Callable[..., Any] | None = None  # answers pending tensors, for the staircase
 
     def __init__(
         self,
@@ -93,7 +98,7 @@ class Op:
         self.cost: Callable[..., int] | None = None
         self.samples: Callable[..., Iterator[tuple[tuple[Any, ...], dict[str, Any]]]] | None = None
         self.parts: Callable[..., Any] | None = None
-        self._plans: dict[Any, Plan] = {}
+        self.plans: dict[Any, Plan] = {}  # by what chooses kernels, signatures and settings
         REGISTRY[name] = self
 
     # -- rules -----------------------------------------------------------------------
@@ -106,20 +111,24 @@ class Op:
         halves: bool = False,
         out: bool = False,
         made: bool = False,
+        launches: bool = True,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a kernel for these backends, used where `when(*outlines, **settings)`.
 
         `strided`: it takes arrays of any strides ("channels_last": of these two layouts).
         `halves`: it computes with f16 and bf16 itself. `out`: it writes into `out=`. `made`: what
         is registered makes the kernel of a signature, from `(inputs, outputs, **settings)`,
-        outlines both; the kernel is then called without settings.
+        outlines both; the kernel is then called without settings. `launches`: a kernel of the host
+        engine does all of its work by launches and other ops, so that a recording has those alone.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             for backend in backends:
-                found = FoundKernel(backend, function, when, strided, halves, out, made)
+                found = FoundKernel(
+                    backend, function, when, strided, halves, out, made, launches
+                )
                 self.kernels.append(found)
-            self._plans.clear()
+            self.plans.clear()
             return function
 
         return register
@@ -190,7 +199,13 @@ class Op:
             apply = _applier_of(kinds)
         if apply is not None:
             return apply(self, inputs, settings)
-        plan = self.plan(list(map(signature_of, inputs)), settings)
+        given: list[Any] = []
+        for each, kind in zip(inputs, kinds, strict=True):
+            outline = None
+            if kind is ndarray:
+                outline = known.get((each.shape, each.dtype, each.strides))
+            given.append(outline or signature_of(each))
+        plan = self.plan(given, settings)
         try:
             direct = plan.direct == len(inputs)
             results = plan.kernel(*inputs) if direct else self.run(plan, inputs)[1]
@@ -200,7 +215,7 @@ class Op:
 
     def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """How to run for inputs of these signatures."""
-        key: Any = (limit(), *given)
+        key: Any = (lookups.key, *given)
         if settings:
             values = settings.values()
             kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
@@ -208,19 +223,46 @@ class Op:
             if float in kinds:  # and so are 0.0 and -0.0
                 key += tuple([copysign(1.0, each) for each in values if type(each) is float])
         try:
-            plan = self._plans.get(key)
+            plan = self.plans.get(key)
         except TypeError:
             return self.plan(given, {name: _frozen(value) for name, value in settings.items()})
-        if plan is None:
-            absent = 0 if self.variable else len(self.inputs) - len(given)
-            if absent > 0 and len(given) >= self.required:
-                plan = self.plan([*given, *[None] * absent], settings)
-            else:
-                plan = Plan(self, given, settings)
-            if len(self._plans) >= PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
+        return self._planned(key, given, settings) if plan is None else plan
+
+    def _planned(self, key: Any, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
+        """A plan that is not kept yet; written down where a tape is on."""
+        if lookups.tape is not None:
+            return lookups.tape.plan(self, given, settings)  # type: ignore[no-any-return]
+        absent = 0 if self.variable else len(self.inputs) - len(given)
+        if absent > 0 and len(given) >= self.required:
+            plan = self.plan([*given, *[None] * absent], settings)
+        else:
+            plan = Plan(self, given, settings)
+        if len(self.plans) >= PLANS:
+            self.plans.clear()
+        self.plans[key] = plan
         return plan
+
+    def bound(self, given: Sequence[Outline]) -> Callable[..., Any]:
+        """The op for arrays of these outlines, whose kernel is found once. Of the first array,
+        which may turn out to be otherwise, this is checked."""
+        key, first, kernels = lookups.limit, given[0], []
+        shape, dtype = first.shape, first.scalar_type.dtype
+
+        def run(array: Any, *others: Any) -> Any:
+            if (
+                type(array) is ndarray
+                and array.shape == shape
+                and array.dtype is dtype
+                and array.flags.c_contiguous
+                and lookups.key is key
+            ):
+                if not kernels:
+                    plan = self.plan(given, {})
+                    kernels.append(self if plan.direct != len(given) else plan.kernel)
+                return kernels[0](array, *others)
+            return self(array, *others)
+
+        return run if first.is_contiguous else self
 
     def run(self, plan: Plan, arrays: Sequence[Any]) -> tuple[Sequence[Any], Any]:
         """The arrays as they were prepared, and all that the kernel returns."""
@@ -339,6 +381,7 @@ def _apply_scalars(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -
 
 
 outline_of, ndarray = Outline.of, np.ndarray  # looked up once: these are asked of every array
+known = OF_HOST
 
 
 def signature_of(value: Any) -> Signature:

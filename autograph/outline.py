@@ -12,10 +12,11 @@ from .platforms import Array
 from .scalar_type import ScalarType
 
 CONTIGUOUS, CHANNELS_LAST, STRIDED = "contiguous", "channels_last", "strided"
+NUMBER = "number"  # no array at all: a Python number among the inputs of a kernel
 LIMIT = 4096  # outlines kept; beyond it the table starts anew, which costs time and nothing else
 
 _OUTLINES: dict[tuple[Any, ...], Outline] = {}
-_OF_HOST: dict[tuple[Any, ...], Outline] = {}
+OF_HOST: dict[tuple[Any, ...], Outline] = {}  # by shape, dtype and strides
 _OF_DEVICES: dict[tuple[Any, ...], Outline] = {}
 
 
@@ -57,17 +58,12 @@ class Outline:
     def of(array: Array) -> Outline:
         """The outline of an array on any device."""
         if type(array) is np.ndarray:
-            flags = array.flags
-            key: tuple[Any, ...] = (
-                array.shape,
-                array.dtype,
-                flags.c_contiguous or array.strides,
-            )
-            outline = _OF_HOST.get(key)
+            key: tuple[Any, ...] = (array.shape, array.dtype, array.strides)
+            outline = OF_HOST.get(key)
             if outline is None:
-                if len(_OF_HOST) >= LIMIT:
-                    _OF_HOST.clear()
-                outline = _OF_HOST[key] = Outline(
+                if len(OF_HOST) >= LIMIT:
+                    OF_HOST.clear()
+                outline = OF_HOST[key] = Outline(
                     array.shape, ScalarType.of(array), HOST, layout_of(array)
                 )
             return outline

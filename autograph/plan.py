@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backends import Backend, enabled
+from .backends import NATIVE, Backend, enabled
 from .device import HOST, Device
 from .errors import (
     DeviceError,
@@ -18,7 +18,7 @@ from .errors import (
     SettingsError,
     ShapeError,
 )
-from .outline import CHANNELS_LAST, STRIDED, Outline
+from .outline import CHANNELS_LAST, NUMBER, STRIDED, Outline
 from .scalar_type import F32, ScalarType, promote_operands
 
 if TYPE_CHECKING:
@@ -33,31 +33,37 @@ class Plan:
     __slots__ = (
         "casts",
         "direct",
+        "given",
         "inputs",
         "kernel",
+        "native",
         "outputs",
         "prepare",
         "recipes",
+        "result",
         "results",
         "settings",
         "settled",
     )
 
+    given: Sequence[Signature]
     inputs: tuple[Outline | None, ...]  # after preparation; a number is a 0-d outline
     outputs: tuple[Outline, ...]  # the op's own, then what it saves for its gradients
     settings: dict[str, Any]
     prepare: tuple[Callable[[Any], Any] | None, ...] | None
     casts: tuple[ScalarType | None, ...] | None  # what inputs were, where some are changed
     kernel: Callable[..., Any]  # of prepared arrays; it has the settings already
+    native: bool  # whether the kernel is nothing but launches of the host engine, or other ops
     direct: int  # how many inputs the kernel takes as they are; -1 where they are prepared
     recipes: dict[tuple[bool, ...], Any]  # how it is recorded, by which inputs are
     settled: bool  # whether equal signatures give results that lie alike in memory
     results: list[Outline] | None  # how they lie, once seen
+    result: Outline | None  # the one there is, where nothing is saved, written or viewed
 
     def __init__(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> None:
         names = op.names_of(given)
         device = _device_of(op, names, given)
-        self.recipes, self.results = {}, None
+        self.recipes, self.result, self.results = {}, None, None
         self.settings = op.complete(settings)
         self.inputs, casts = promoted(op, given, device)
         self.casts = casts if any(casts) else None
@@ -65,6 +71,8 @@ class Plan:
         if device is None:
             device = self.outputs[0].device if self.outputs else HOST
         found = find_kernel(op, self.inputs, self.settings, device)
+        self.given = given
+        self.native = found.launches or found.function is op.parts
         self.kernel = found.bind(self.inputs, self.outputs, self.settings)
         around = getattr(device.platform, "around", None)  # the host has none
         if around is not None:
@@ -100,7 +108,7 @@ def promoted(
         if isinstance(each, type):
             natural = {bool: ScalarType.BOOL, int: ScalarType.I64, float: F32}[each]
             wanted = common if i in group and common is not None else natural
-            outlines.append(Outline((), wanted, device or HOST))
+            outlines.append(Outline((), wanted, device or HOST, NUMBER))
         elif each is not None and i in group and each.scalar_type is not common:
             cast = each.scalar_type
             outlines.append(each.like(scalar_type=common))
@@ -138,7 +146,9 @@ def broadcast_outline(op: Op, inputs: Sequence[Outline | None]) -> Outline:
 class FoundKernel:
     """A kernel of a backend, and what it takes."""
 
-    __slots__ = ("backend", "function", "halves", "made", "out", "strided", "when")
+    __slots__ = (
+        "backend", "function", "halves", "launches", "made", "out", "strided", "when",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -149,10 +159,12 @@ class FoundKernel:
         halves: bool,
         out: bool,
         made: bool = False,
+        launches: bool = True,
     ) -> None:
         self.backend, self.function, self.when = backend, function, when
         self.strided = backend.adapt is not None if strided is None else strided
         self.halves, self.out, self.made = halves, out, made
+        self.launches = launches and backend is NATIVE
 
     def takes(self, layout: str) -> bool:
         """Whether an input may lie like this in memory."""

@@ -1,15 +1,15 @@
-"""Recording: launches on a device as one graph, and the values that go in and come out."""
+"""Recording: a step on tape, and the values that go in and come out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 from weakref import ref
 
 from . import ops
 from .device import Device
 from .op import Op
+from .tape import Tape
 from .tensor import Tensor
 from .tensor.staircase import version_of
 
@@ -17,6 +17,7 @@ from .tensor.staircase import version_of
 class Trial(NamedTuple):
     """An eager step: what it was given, what it wrote, and what came out (None: not kept)."""
 
+    device: Device
     inputs: list[Any]
     written: list[Any]  # Written: tensor, array, and its values before
     after: list[Any]
@@ -32,46 +33,49 @@ class Trial(NamedTuple):
 
 
 class Recording:
-    """A graph of launches, the memory that it works in, and what it reads and writes."""
+    """A tape, the arguments that it reads, what came out, and what it reads and writes beside."""
 
     def __init__(
-        self, device: Device, graph: Any, memory: Any, buffers: list[Tensor], results: Any,
-        outputs: list[Tensor], held: Any, written: Any,
-    ) -> None:  # fmt: skip
-        from .backends.cuda.stream import enter, stream_of
-
-        self.graph, self.stream, self.memory = graph, stream_of(device.index), memory
-        self._enter = partial(enter, device.index)
-        self.buffers, self.results, self.outputs = buffers, results, outputs
-        self.held: list[tuple[ref[Tensor], Any]] = held
-        self.written: list[tuple[ref[Tensor], Any]] = written
+        self,
+        tape: Tape,
+        buffers: list[Tensor],
+        results: Any,
+        outputs: list[Tensor],
+        held: list[tuple[ref[Tensor], Any]],
+        written: list[tuple[ref[Tensor], Any]],
+    ) -> None:
+        self.tape, self.buffers, self.results, self.outputs = tape, buffers, results, outputs
+        self.held, self.written = held, written
 
     def fill(self, inputs: list[Tensor]) -> None:
         """Copy the arguments to where the recording reads them."""
-        self._enter()
         for buffer, each in zip(self.buffers, inputs, strict=True):
-            if each.outline.is_contiguous:
-                buffer._array.data.copy_from_device_async(each._array.data, each.nbytes)
-            else:
-                ops.assign(buffer._array, each._array)
-
-    def launch(self) -> None:
-        """Replay, and wait for nothing."""
-        self._enter()
-        self.graph.launch(self.stream)
+            self.tape.copy(buffer._array, each._array)
 
     def run(self) -> Any:
         """Replay, and copy what came out, which the next replay writes over."""
-        self.launch()
+        self.tape.replay()
         if not self.outputs:
             return self.results
         fresh = [empty_like(each) for each in self.outputs]
         for to, each in zip(fresh, self.outputs, strict=True):
-            if each.outline.is_contiguous:
-                to.data.copy_from_device_async(each._array.data, each.nbytes)
-            else:
-                ops.assign(to, each._array)
+            self.tape.copy(to, each._array)
         return replaced(self.results, map(Tensor.borrow, fresh))
+
+    def is_current(self) -> bool:
+        """Whether the tensors that were recorded are still where they were."""
+        for each, array in self.held:
+            tensor = each()
+            if tensor is None or tensor._array is not array:
+                return False
+        return True
+
+    def wrote(self) -> None:
+        """Raise the versions of what a replay has written."""
+        for each, _ in self.written:
+            tensor = each()
+            if tensor is not None:
+                version_of(tensor).count += 1
 
 
 def outlined(value: Any, tensors: list[Tensor]) -> Any:

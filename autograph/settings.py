@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -74,9 +75,15 @@ class Described(metaclass=SettingsType):
         if nested:
             return cls(**settings)
         try:
-            return TypeAdapter(cls).validate_json(json.dumps(settings))
+            return cast(Self, _adapter(cls).validate_json(json.dumps(settings)))
         except ValidationError as error:
             raise SettingsError(explain(cls, error)) from None
+
+
+@cache
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    """What reads the settings of a class; made once, for that takes milliseconds."""
+    return TypeAdapter(cls)
 
 
 def _plain(value: Any) -> Any:

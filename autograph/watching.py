@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import ref
@@ -26,14 +26,17 @@ class Written(NamedTuple):
 
 
 class Watch:
-    """What was seen. With `before={}` values are copied before they are first written."""
+    """What was seen. With `before={}` values are copied, by `copy`, before they are first
+    written."""
 
-    def __init__(self, before: dict[int, Written] | None = None) -> None:
+    def __init__(
+        self, before: dict[int, Written] | None = None, copy: Callable[[Any], Any] = ops.copy
+    ) -> None:
         self.devices: set[Device] = set()
         self.names: set[str] = set()  # of ops
         self.external: dict[int, Tensor] = {}  # tensors that were there before
         self.gradients: list[tuple[Leaf, Any]] = []  # of those, as they were
-        self._before = before
+        self._before, self._copy = before, copy
         self._made: dict[int, ref[Tensor]] = {}
         self._written: dict[int, tuple[ref[Tensor], Any]] = {}
 
@@ -57,7 +60,7 @@ class Watch:
             if op.writes and (op.inputs[0] if op.variable else op.inputs[i]) in op.writes:
                 array = each._array
                 if self._before is not None and id(array) not in self._before:
-                    self._before[id(array)] = Written(ref(each), array, ops.copy(array))
+                    self._before[id(array)] = Written(ref(each), array, self._copy(array))
                 self._written.setdefault(id(array), (ref(each), array))
 
     def leave(self, results: Any) -> None:
@@ -106,6 +109,7 @@ def watching(watch: Watch) -> Iterator[None]:
         watch.leave(results)
         return results
 
+    applied.defers = True  # type: ignore[attr-defined]  # what is deferred is seen when asked for
     before = Tensor.__apply__
     Tensor.__apply__ = staticmethod(applied)
     op_module._APPLIERS.clear()

@@ -60,6 +60,16 @@ def runs(path: str, mode: str, count: int, **settings: Any) -> Any:
     return lambda: run(given)
 
 
+def captured(path: str, count: int, **settings: Any) -> Any:
+    """A training step that is recorded once and replayed."""
+    classifier = LeNet5Classifier(**settings)
+    given = classifier.place(*batch(path, count))
+    step = ag.capture(
+        lambda *batch: classifier.train(batch).detach(), optimizer=classifier.optimizer
+    )
+    return lambda: step(*given)
+
+
 def fit(path: str, count: int, steps: int = 40, **settings: Any) -> Any:
     """An epoch of `ag.fit`, whose batches are fetched from a data set and metered."""
     classifier = LeNet5Classifier(**settings)

@@ -1,7 +1,7 @@
 """LeNet5: a training step of 100 images and inference of 1,000: `python -m benches.lenet5`.
 
-A step is what a user writes: forward, mean cross entropy, backward, update. `fit` is the same with
-batches fetched from a data set and metered. The peers are torch as it is and in its other variants,
+A step is what a user writes: forward, mean cross entropy, backward, update; captured, it is recorded
+once and replayed. `fit` captures, with batches fetched from a data set and metered. The peers are torch as it is and in its other variants,
 and JAX, compiled. `--quick` takes fewer rounds, `--only "train f32"` one of the tables.
 """
 
@@ -43,6 +43,7 @@ def contenders(mode: str, scalar_type: str) -> Iterator[Contender]:
     timed = {**settings, "mode": mode}
     yield Contender("autograph", "benches.autograph_lenet5:runs", timed)
     if mode == "train":
+        yield Contender("autograph captured", "benches.autograph_lenet5:captured", settings)
         yield Contender("autograph fit", "benches.autograph_lenet5:fit", settings)
     if scalar_type == "f32":
         off = {"AUTOGRAPH_JIT": "0"}

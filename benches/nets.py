@@ -1,7 +1,9 @@
 """Larger nets, trained and inferring: `python -m benches.nets [--quick] [--only "CNN train f32"]`.
 
 MLP: 784-1024-1024-10 at batch 256. CNN: 3x3 convolutions 64-64-128-128 with padding at 32x32, a max
-pooling before the last, the mean of all places and a dense layer, at batch 32.
+pooling before the last, the mean of all places and a dense layer, at batch 32. Transformer: a block
+of 256 features, 4 causal heads and 1024 hidden features, on sequences of 128 at batch 16; its loss
+is the mean of squares.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 from .results import Row, raced, save, shown
 from .timing import Contender
 
-SHAPES = {"MLP": (256, 784), "CNN": (32, 64, 32, 32)}
+SHAPES = {"MLP": (256, 784), "CNN": (32, 64, 32, 32), "Transformer": (16, 128, 256)}
+HEADS = 4  # of the transformer
 VARIANTS: dict[str, dict[str, dict[str, bool]]] = {
     "MLP": {
         "torch": {},
@@ -28,6 +31,7 @@ VARIANTS: dict[str, dict[str, dict[str, bool]]] = {
         "torch compiled": {"channels_last": True, "foreach": True, "compiled": True},
     },
 }
+VARIANTS["Transformer"] = VARIANTS["MLP"]
 
 
 def arrays(net: str) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +46,10 @@ def arrays(net: str) -> tuple[np.ndarray, np.ndarray]:
 
 def autograph_class(net: str) -> Any:
     """The declared layer."""
-    from autograph.layers import Conv2, Dense, Flatten, Layer, MaxPool2, MeanPool2, Relu, sequential
+    from autograph.layers import (
+        Conv2, Dense, Flatten, Gelu, Layer, LayerNorm, MaxPool2, MeanPool2, MultiheadAttention,
+        Relu, layer, sequential,
+    )  # fmt: skip
 
     @sequential(input=SHAPES["MLP"][1:])
     class MLP(Layer):
@@ -69,7 +76,22 @@ def autograph_class(net: str) -> Any:
         flatten: Flatten
         dense: Dense = Dense.builder(outputs=10, bias=True)
 
-    return {"MLP": MLP, "CNN": CNN}[net]
+    @layer(input=SHAPES["Transformer"][1:])
+    class Transformer(Layer):
+        """Sequences (N, 128, 256) -> the same."""
+
+        norm1: LayerNorm
+        attention: MultiheadAttention = MultiheadAttention.builder(heads=HEADS, causal=True)
+        norm2: LayerNorm
+        dense1: Dense = Dense.builder(outputs=1024)
+        gelu: Gelu = Gelu.builder(approximate=True)
+        dense2: Dense = Dense.builder(outputs=256)
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.attention(self.norm1(x))
+            return x + self.dense2(self.gelu(self.dense1(self.norm2(x))))
+
+    return {"MLP": MLP, "CNN": CNN, "Transformer": Transformer}[net]
 
 
 def autograph_runs(net: str, mode: str, scalar_type: str) -> Any:
@@ -81,7 +103,8 @@ def autograph_runs(net: str, mode: str, scalar_type: str) -> Any:
     x, t = ag.Tensor(images).cast(scalar_type), ag.Tensor(labels)
 
     def train() -> None:
-        model(x).cross_entropy_loss(t).backward()
+        y = model(x)
+        (y.cross_entropy_loss(t) if y.ndim == 2 else y.square().mean()).backward()
         model.update(optimizer)
 
     def infer() -> None:
@@ -100,7 +123,21 @@ def torch_runs(
 ) -> Any:  # fmt: skip
     import torch
     from torch import nn
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
+
+    class Transformer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(256), nn.LayerNorm(256)
+            self.qkv, self.output = (nn.Linear(256, n, bias=False) for n in (768, 256))
+            self.dense1 = nn.Linear(256, 1024, bias=False)
+            self.dense2 = nn.Linear(1024, 256, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            qkv = self.qkv(self.norm1(x)).view(*x.shape[:2], 3, HEADS, 256 // HEADS)
+            y = scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4), is_causal=True)
+            x = x + self.output(y.transpose(1, 2).reshape(x.shape))
+            return x + self.dense2(gelu(self.dense1(self.norm2(x)), approximate="tanh"))
 
     nets = {
         "MLP": lambda: nn.Sequential(
@@ -122,6 +159,7 @@ def torch_runs(
             nn.Flatten(),
             nn.Linear(128, 10),
         ),
+        "Transformer": Transformer,
     }
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[scalar_type]
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -134,7 +172,8 @@ def torch_runs(
         model = torch.compile(model)
 
     def train() -> None:
-        cross_entropy(model(x), t).backward()
+        y = model(x)
+        (cross_entropy(y, t) if y.ndim == 2 else y.square().mean()).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -157,7 +196,10 @@ def jax_runs(net: str, mode: str, scalar_type: str) -> Any:
     shapes = {
         "MLP": [(784, 1024), (1024, 1024), (1024, 10), (10,)],
         "CNN": [(3, 3, 64, 64), (3, 3, 64, 128), (3, 3, 128, 128), (128, 10), (10,)],
-    }[net]
+        "Transformer": [
+            (256,), (256,), (256, 768), (256, 256), (256,), (256,), (256, 1024), (1024, 256)
+        ],
+    }[net]  # fmt: skip
     keys = jax.random.split(jax.random.key(0), len(shapes))
     weights = [
         (jax.random.normal(key, shape) * 0.05).astype(dtype)
@@ -171,7 +213,20 @@ def jax_runs(net: str, mode: str, scalar_type: str) -> Any:
             )
         )
 
+    def norm(x: Any, w: Any, b: Any) -> Any:
+        away = x - x.mean(-1, keepdims=True)
+        return away * lax.rsqrt((away * away).mean(-1, keepdims=True) + 1e-5) * w + b
+
+    def block(weights: Any, x: Any) -> Any:
+        g1, b1, qkv, output, g2, b2, w1, w2 = weights
+        parts = (norm(x, g1, b1) @ qkv).reshape(*x.shape[:2], 3, HEADS, -1)
+        y = jax.nn.dot_product_attention(*parts.transpose(2, 0, 1, 3, 4), is_causal=True)
+        x = x + y.reshape(x.shape) @ output
+        return x + jax.nn.gelu(norm(x, g2, b2) @ w1) @ w2
+
     def forward(weights: Any, x: Any) -> Any:
+        if net == "Transformer":
+            return block(weights, x)
         if net == "MLP":
             w1, w2, w3, b3 = weights
             return jax.nn.relu(jax.nn.relu(x @ w1) @ w2) @ w3 + b3
@@ -182,7 +237,10 @@ def jax_runs(net: str, mode: str, scalar_type: str) -> Any:
         return conv(x, w3).mean((1, 2)) @ w4 + b4
 
     def loss_of(weights: Any, x: Any, t: Any) -> Any:
-        scores = jax.nn.log_softmax(forward(weights, x).astype(jnp.float32))
+        y = forward(weights, x).astype(jnp.float32)
+        if y.ndim == 3:
+            return jnp.square(y).mean()
+        scores = jax.nn.log_softmax(y)
         return -jnp.take_along_axis(scores, t[:, None], axis=1).mean()
 
     @jax.jit

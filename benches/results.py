@@ -115,8 +115,10 @@ def shown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def save(table: str, rows: Sequence[Mapping[str, Any]], file: Path = FILE) -> None:
+def save(
+    table: str, rows: Sequence[Mapping[str, Any]], file: Path = FILE, **more: Any
+) -> None:
     """Write a table into the file of results, beside the tables that are there."""
     known = json.loads(file.read_text()) if file.exists() else {}
-    known[table] = {**place(), "rows": list(rows)}
+    known[table] = {**place(), **more, "rows": list(rows)}
     file.write_text(json.dumps(known, indent=1) + "\n")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -22,11 +23,13 @@ from autograph.checkpoint import Checkpoint, Snapshot, load, save
 from autograph.errors import AutographError, CheckpointError, SettingsError
 from autograph.files import read, write
 from autograph.layers import Conv2, Dense, Flatten, Layer, MaxPool2, Relu, layer, sequential
-from autograph.optim import Constant, Cosine, Optimizer, Step
+from autograph.optim import Cosine, Optimizer
 from autograph.optim.describe import OPTIMIZERS
 from autograph.train import Progress, fit
 
 from .fake_device import fake_devices
+from .golden import make_checkpoint
+from .layers.test_every_kind import KNOWN, of_kind
 
 rng = np.random.default_rng(0)
 IMAGES = rng.normal(size=(70, 1, 8, 8)).astype(np.float32)
@@ -199,6 +202,68 @@ def test_a_model_moves_between_devices_through_a_file(tmp_path: Path) -> None:
         assert values(model) == values(ag.load(tmp_path / "f"))
 
 
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("checkpoint-*")), ids=lambda path: path.stem)
+def test_files_of_every_format_are_read(path: Path) -> None:
+    with Checkpoint.open(path) as checkpoint:
+        model = checkpoint.build()
+        optimizer = checkpoint.build_optimizer(model)
+        made, other = make_checkpoint.Kept.build(seed=1), optimizer_like(optimizer)
+        checkpoint.restore(made, other)
+        outputs = checkpoint.progress["outputs"]
+    with ag.no_grad():
+        for each in (model, made):
+            found = each(ag.Tensor(make_checkpoint.X)).numpy()
+            np.testing.assert_allclose(found, outputs, rtol=1e-6)
+
+    assert 3 == optimizer.count == other.count
+    assert values(model, optimizer) == values(made, other)
+
+
+def optimizer_like(optimizer: Optimizer) -> Optimizer:
+    return type(optimizer)(learning_rate=optimizer.learning_rate)
+
+
+def test_settings_that_came_later_have_their_defaults(tmp_path: Path) -> None:
+    model = Net.build(seed=1)
+    snapshot = Snapshot.of(model)
+    document = json.loads(json.dumps(snapshot.document))
+    for setting in ("groups", "dilation"):
+        del document["model"]["fields"]["conv1"][setting]
+    write(tmp_path / "f", snapshot.arrays, document)
+    other = Net.build(seed=2)
+    Checkpoint.open(tmp_path / "f").restore(other)
+
+    assert values(model) == values(other) == values(Net.load(tmp_path / "f"))
+    with pytest.raises(CheckpointError, match=r"conv1.outputs\n    here  5\n    file  3"):
+        Wider.load(tmp_path / "f")
+
+
+def test_what_makes_a_resume_inexact_is_named(tmp_path: Path) -> None:
+    optimizer = OPTIMIZERS["Adam"](learning_rate=0.01)
+    model = trained(optimizer)
+    save(tmp_path / "f", model, optimizer)
+    checkpoint = Checkpoint.open(tmp_path / "f")
+    other: Any = Net.build(scalar_type="bf16")
+    other.conv1.freeze()
+
+    assert "exact" == checkpoint.compared(model, optimizer)
+    assert "exact" == checkpoint.compared(
+        checkpoint.build(), OPTIMIZERS["Adam"](learning_rate=0.01)
+    )
+    assert (
+        "not exact: frozen  -> conv1.weight, optimizer.learning_rate 0.01 -> 0.5, "
+        "loss other -> mine"
+    ) == checkpoint.compared(
+        other.cast("f32"), OPTIMIZERS["Adam"](learning_rate=0.5), {"loss": ("mine", "other")}
+    )
+    assert "not exact: scalar type f32 -> bf16" == checkpoint.compared(
+        Net.build(scalar_type="bf16"), optimizer
+    )
+
+
 def settings_of(kind: str) -> dict[str, Any]:
     """Settings for a layer of any kind: its defaults, and these where it has none."""
     dense = Dense.builder(inputs=4, outputs=4)
@@ -234,34 +299,14 @@ def test_every_kind_of_layer_is_read_back(kind: str, scalar_type: str, tmp_path:
 
 # -- training states -------------------------------------------------------------------
 
-RATES: dict[str, Any] = {
-    "number": 0.01,
-    "Constant": Constant(rate=0.01),
-    "Cosine": Cosine(peak=0.01, warmup=2),
-    "Step": Step(initial=0.01, every=2),
-}
 
-
-def optimizers() -> Iterator[Any]:
-    """Every optimizer, with each of its switches and each schedule."""
-    for name, kind in OPTIMIZERS.items():
-        for rate in RATES:
-            settings = {"learning_rate": RATES[rate]}
-            yield pytest.param(name, settings, "f32", id=f"{name}-{rate}")
-        yield pytest.param(name, {}, "bf16", id=f"{name}-bf16")
-        for each in fields_of(kind):  # type: ignore[arg-type]
-            if each.type in (bool, "bool"):
-                more = {"momentum": 0.5} if each.name == "nesterov" else {}
-                yield pytest.param(name, {each.name: True, **more}, "f32", id=f"{name}-{each.name}")
-            elif each.name in ("momentum", "weight_decay", "clip_norm", "clip_value"):
-                yield pytest.param(name, {each.name: 0.1}, "f32", id=f"{name}-{each.name}")
-
-
-@pytest.mark.parametrize(("name", "settings", "scalar_type"), list(optimizers()))
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+@pytest.mark.parametrize("rate", [0.01, Cosine(peak=0.01, warmup=2)], ids=["number", "schedule"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_resumed_training_ends_in_the_same_bytes(
-    name: str, settings: dict[str, Any], scalar_type: str, tmp_path: Path
+    name: str, rate: Any, scalar_type: str, tmp_path: Path
 ) -> None:
-    data = (IMAGES, CLASSES)
+    data, settings = (IMAGES, CLASSES), {"learning_rate": rate}
     model, optimizer = Net.build(seed=1, scalar_type=scalar_type), OPTIMIZERS[name](**settings)
     for report in fit(model, optimizer, data, epochs=3, batch_size=20, seed=5):
         save(tmp_path / str(report.epoch), model, optimizer, report.progress.describe())
@@ -276,60 +321,6 @@ def test_resumed_training_ends_in_the_same_bytes(
             save(tmp_path / "again", *again, report.progress.describe())
 
             assert (tmp_path / str(report.epoch)).read_bytes() == (tmp_path / "again").read_bytes()
-
-
-def net_with(kind: str) -> Any:
-    """The builder of Net with a layer of this kind where one fits; None where none does."""
-    for place in ("relu1", "flatten"):
-        told = Net.builder().describe()  # type: ignore[attr-defined]
-        fields: dict[str, Any] = {}
-        for name, each in told["fields"].items():
-            each.pop("inputs", None)
-            fields[name] = each
-            if name == place:
-                extra = getattr(rooms, kind).builder(**settings_of(kind)).describe()
-                fields["extra"] = {k: v for k, v in extra.items() if k != "inputs"}
-        try:
-            found: Any = rooms.from_description({**told, "fields": fields})
-            return found.resolved()
-        except AutographError:
-            continue
-    return None
-
-
-def kinds_with_state() -> list[str]:
-    """Layers that remember something from step to step, by what they hold."""
-    found = []
-    for kind in rooms.KINDS:
-        builder = net_with(kind)
-        if builder is not None and builder.build().extra.named_buffers():
-            found.append(kind)
-    return found
-
-
-@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
-@pytest.mark.parametrize("kind", kinds_with_state())
-def test_layers_with_state_go_on_in_the_same_bits(
-    kind: str, scalar_type: str, tmp_path: Path
-) -> None:
-    data = (IMAGES, CLASSES)
-    builder = net_with(kind)
-    model, optimizer = builder.build(seed=1, scalar_type=scalar_type), OPTIMIZERS["SGD"]()
-    for report in fit(model, optimizer, data, epochs=3, batch_size=20):
-        save(tmp_path / str(report.epoch), model, optimizer, report.progress.describe())
-    checkpoint = Checkpoint.open(tmp_path / "1")
-    rebuilt = checkpoint.build()
-    given = builder.build(seed=2, scalar_type=scalar_type), OPTIMIZERS["SGD"]()
-    checkpoint.restore(*given)
-    for again in ((rebuilt, checkpoint.build_optimizer(rebuilt)), given):
-        for report in fit(*again, data, progress=Progress(**checkpoint.progress)):
-            save(tmp_path / "again", *again, report.progress.describe())
-
-            assert (tmp_path / str(report.epoch)).read_bytes() == (tmp_path / "again").read_bytes()
-
-
-def test_the_layers_with_state_are_found() -> None:
-    assert {"BatchNorm2", "Dropout"} <= set(kinds_with_state())
 
 
 def test_a_snapshot_is_of_its_moment(tmp_path: Path) -> None:
@@ -583,6 +574,73 @@ def test_a_forged_checkpoint_is_refused_and_changes_nothing(case: str, tmp_path:
         Checkpoint.open(path).restore(target, optimizer)
     except CheckpointError:
         assert before == values(target, optimizer)
+
+
+def told_of(kind: str) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(json.dumps(of_kind(kind)[0].describe()))
+    return described
+
+
+def huge() -> list[Any]:
+    """Every kind of layer with each of its numbers, one after the other, beyond all reason."""
+    found = []
+    for kind in KNOWN:
+        told = told_of(kind)
+        for name, value in told.items():
+            if type(value) is int:
+                found += [(f"{kind}-{name}-{n}", {**told, name: n}) for n in (10**7, 2**62)]
+    return [pytest.param(told, id=case) for case, told in found]
+
+
+DENSE = {"kind": "Dense", "inputs": 4, "outputs": 4}
+MANY: dict[str, dict[str, Any]] = {
+    "repeats": {"kind": "Repeat", "body": {"kind": "Relu"}, "times": 10**8},
+    "nested repeats": {
+        "kind": "Repeat",
+        "times": 10**5,
+        "body": {"kind": "Repeat", "body": {"kind": "Relu"}, "times": 10**5},
+    },
+    "ties": {
+        "kind": "Sequential",
+        "name": "X",
+        "input": [4],
+        "fields": {f"a{i}": DENSE for i in range(1000)},
+        "tie": {f"a{i}.weight": "a0.weight" for i in range(1, 1000)},
+    },
+    "layers": {
+        "kind": "Sequential",
+        "name": "X",
+        "input": [4],
+        "fields": {f"a{i}": DENSE for i in range(4900)},
+    },
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no alarm")
+@pytest.mark.parametrize("told", [*huge(), *(pytest.param(MANY[name], id=name) for name in MANY)])
+def test_no_size_in_a_description_takes_long(told: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path / "f", {}, {"model": told})
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it takes too long"))
+    signal.alarm(20)  # of 8 seconds on a machine with nothing else to do
+    try:
+        load(tmp_path / "f")
+    except CheckpointError as error:
+        assert len(str(error)) < 3000
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_many_copies_of_many_layers_are_no_more_than_they_are(tmp_path: Path) -> None:
+    inner = rooms.Repeat.builder(body=Dense.builder(outputs=6), times=12)
+    model = (
+        rooms.Repeat.builder(body=inner, times=24, resolved=())
+        .infer(rooms.builders.shaped((6,)))[0]
+        .build(seed=1)
+    )
+    model.save(tmp_path / "f")
+
+    assert values(model) == values(load(tmp_path / "f"))
 
 
 ODD: list[Any] = [None, 0, -1, 2, 10**9, 2**64, 0.5, "", "Relu", "Sequential", [], {}, [1], True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -19,12 +20,33 @@ NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 
 def program(page: Path) -> str:
     """The Python blocks of a page as one program, every line at the number it has there."""
-    lines, inside = [], False
-    for line in page.read_text(encoding="utf-8").splitlines():
-        fence = line.startswith("```")
-        inside = line == "```python" if fence else inside
-        lines.append(line if inside and not fence else "")
-    return "\n".join(lines)
+    return "\n".join(blocks(page, "```python")).rstrip("\n")
+
+
+def blocks(page: Path, begin: str) -> list[str]:
+    """The blocks of a kind, each under as many empty lines as stand above it."""
+    found: list[str] = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = None
+    for number, line in enumerate(lines):
+        if line == begin:
+            start = number + 1
+        elif line == "```" and start is not None:
+            above = sum(each.count("\n") + 1 for each in found)
+            found.append("\n" * (start - above) + "\n".join(lines[start:number]))
+            start = None
+    return found
+
+
+def packages(code: str) -> set[str]:
+    """The packages that a program imports."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {each.name.partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -38,6 +60,10 @@ def test_the_code_of_a_page_runs(
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
     exec(compile(code, str(page), "exec", dont_inherit=True), module.__dict__)
+    for block in blocks(page, "```py"):  # of packages that may not be here
+        if all(find_spec(name) for name in packages(block)):
+            names = dict(module.__dict__)
+            exec(compile(block, str(page), "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=[*NAMES, "CONTRIBUTING"])

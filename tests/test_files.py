@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from autograph import atomic, header
+from autograph import atomic, files, header
 from autograph.errors import CheckpointError
 from autograph.files import File, read, read_foreign, write
 
@@ -323,7 +323,8 @@ def test_bytes_that_are_no_bool_are_refused(tmp_path: Path) -> None:
         ("{}", "format is not known"),
         ('{"format":1}', "format is not known"),
         ('{"format":"other/1"}', "format is not known"),
-        ('{"format":"autograph/2"}', "another version of autograph wrote"),
+        ('{"format":"autograph/2"}', "a newer version of autograph wrote"),
+        ('{"format":"autograph/0"}', "no checksum"),
         ('{"format":"autograph/99999999999"}', "format is not known"),
         ('{"format":"autograph/1"}', "no checksum"),
         ('{"format":"autograph/1","checksum":7}', "no checksum"),
@@ -340,6 +341,33 @@ def test_hostile_metadata_is_refused(document: str, says: str, tmp_path: Path) -
     path = raw(tmp_path / "f", {"__metadata__": {"autograph": document}})
 
     assert says in refused(path, foreign=False)
+
+
+def test_a_newer_file_tells_which_version_it_needs(tmp_path: Path) -> None:
+    document = '{"format":"autograph/7","library":"9.1"}'
+    path = raw(tmp_path / "f", {"__metadata__": {"autograph": document}})
+
+    assert (
+        f"load: {path}: a newer version of autograph wrote this file\n"
+        "  file  autograph/7, by autograph 9.1\n"
+        "  here  autograph/1\n"
+        "  install  autograph 9.1  or a later one"
+    ) == refused(path, foreign=False)
+
+
+def test_an_older_file_is_migrated(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(document: Any, entries: Any) -> Any:
+        names = {"half": "whole"}
+        return {**document, "more": 1}, {names.get(n, n): each for n, each in entries.items()}
+
+    monkeypatch.setattr(files, "FORMAT", 3)
+    monkeypatch.setattr(files, "MIGRATIONS", {1: lambda *both: both, 2: renamed})
+    found = read(good)
+
+    assert {"model", "more"} == found.metadata.keys()
+    assert [1.5, -2] == found.tensors["whole"].tolist()
+    monkeypatch.setattr(files, "MIGRATIONS", {2: renamed})
+    assert "its format is not known" in refused(good, foreign=False)
 
 
 def test_names_in_a_file_cannot_write_to_the_terminal(tmp_path: Path) -> None:

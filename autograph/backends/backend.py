@@ -51,16 +51,20 @@ CUDA = Backend("cuda", kind="cuda", rank=1, module="cupy")
 CUDNN = Backend("cudnn", kind="cuda", rank=2, module="cudnn")
 
 
-class _Limits(threading.local):
-    current: frozenset[Backend] | None = None
+class Lookups(threading.local):
+    """What chooses kernels in a thread, beside the inputs and settings of an op."""
+
+    limit: frozenset[Backend] | None = None  # the backends that `using` leaves on
+    tape: Any = None  # what writes down the ops of this thread, if anything does
+    key: Any = None  # the one of both that plans are looked up by; under a tape none is found
 
 
-_limits = _Limits()
+lookups = Lookups()
 
 
 def limit() -> frozenset[Backend] | None:
     """What `using` leaves on in this thread; None where it says nothing."""
-    return _limits.current
+    return lookups.limit
 
 
 def enabled(backend: Backend) -> bool:
@@ -68,8 +72,8 @@ def enabled(backend: Backend) -> bool:
 
     The reference runs only where `using(REFERENCE)` asks for it.
     """
-    if _limits.current is not None:
-        return backend.available and backend in _limits.current
+    if lookups.limit is not None:
+        return backend.available and backend in lookups.limit
     return backend.available and backend is not REFERENCE
 
 
@@ -81,10 +85,12 @@ def using(*backends: Backend) -> Iterator[None]:
     ...     enabled(NATIVE)
     False
     """
-    before = _limits.current
+    before = lookups.limit
     chosen = frozenset(backends)
-    _limits.current = chosen if before is None else chosen & before
+    lookups.limit = chosen if before is None else chosen & before
+    lookups.key = lookups.tape or lookups.limit
     try:
         yield
     finally:
-        _limits.current = before
+        lookups.limit = before
+        lookups.key = lookups.tape or before

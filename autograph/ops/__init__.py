@@ -128,7 +128,17 @@ from .losses import (
     squared_error,
 )
 from .matmul import matmul
-from .normalise import batch_norm, batch_norm_fixed, group_norm, instance_norm, layer_norm, rms_norm
+from .normalise import (
+    add_layer_norm,
+    batch_norm,
+    batch_norm_fixed,
+    batch_norm_relu,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
+from .packed_attention import packed_attention
 from .pad import pad, pad_constant
 from .pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from .pointwise import Pointwise, pointwise

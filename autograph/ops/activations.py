@@ -42,14 +42,14 @@ relu6 = pointwise(
     "relu6",
     "x",
     "where(x <= 0, 0, where(x >= 6, 6, x))",
-    dx="where((x <= 0) | (x >= 6), 0, dy)",
+    dx="where((x > 0) & (x < 6), dy, 0)",
     samples=_kinks_at(0.0, 6.0),
 )
 hardtanh = pointwise(
     "hardtanh",
     "x low high",
     "where(x <= low, low, where(x >= high, high, x))",
-    dx="where((x <= low) | (x >= high), 0, dy)",
+    dx="where((x > low) & (x < high), dy, 0)",
     dlow="where(x <= low, dy, 0)",
     dhigh="where((x > low) & (x >= high), dy, 0)",
     samples=_kinks_at(-1.0, 1.0, numbers=(-1.0, 1.0)),
@@ -58,7 +58,7 @@ hardsigmoid = pointwise(
     "hardsigmoid",
     "x",
     "where(x <= -3, 0, where(x >= 3, 1, x / 6 + 0.5))",
-    dx="where((x <= -3) | (x >= 3), 0, dy / 6)",
+    dx="where((x > -3) & (x < 3), dy / 6, 0)",
     floats=True,
     samples=_kinks_at(-3.0, 3.0),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY, namespace
+from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ..op import Op
-from ..scalar_type import ScalarType
+from ..scalar_type import F32, ScalarType
 
 cast = Op("cast", "x", view=True)
+cast.kernels_from(NATIVE, ".native_cast_kernels")
+cast.kernels_from(CUDA, ".cuda_cast")
 scaled_cast = Op("scaled_cast", "x")
 
 
@@ -31,7 +33,7 @@ def cast_arrays(x, *, scalar_type):
 
 @cast.gradient("x")
 def cast_dx(y, x, *, scalar_type):
-    before = ScalarType.of(x) if not hasattr(x, "scalar_type") else x.scalar_type
+    before = ScalarType.of(x)
     return lambda dy: cast(dy, scalar_type=before)
 
 
@@ -56,10 +58,19 @@ def scaled_cast_arrays(x, *, scalar_type, scale):
 
 @scaled_cast.gradient("x")
 def scaled_cast_dx(y, x, *, scalar_type, scale):
-    before = ScalarType.of(x) if not hasattr(x, "scalar_type") else x.scalar_type
+    before = ScalarType.of(x)
     return lambda dy: scaled_cast(dy, scalar_type=before, scale=scale)
 
 
 @scaled_cast.sampled_by
 def scaled_cast_samples(rng):
     yield (rng.normal(size=(2, 3)),), {"scalar_type": "f64", "scale": 0.5}
+
+
+def rounded_once(compute, *arrays):
+    """compute(*arrays), of several ops; where the first is a half in f32, rounded at its end."""
+    before = ScalarType.of(arrays[0])
+    if not before.is_half:
+        return compute(*arrays)
+    y = compute(*(cast(each, scalar_type=F32) for each in arrays))
+    return cast(y, scalar_type=before)

@@ -78,12 +78,14 @@ def nonzero_flat_samples(rng):
 
 def nonzero(x: Any) -> tuple[Any, ...]:
     """The indices of the elements that are not 0, one tensor for each axis."""
+    if not x.shape:
+        raise ShapeError("nonzero: x has no axes\n  write  x != 0")
     flat, found = nonzero_flat(x), []
     for size in reversed(x.shape[1:]):
         size = size or 1  # where an axis is empty there is nothing to find
         found.append(remainder(flat, size))
         flat = floor_divide(flat, size)
-    return (flat, *reversed(found)) if x.shape else ()
+    return (flat, *reversed(found))
 
 
 # -- bincount --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY
+from ..backends import CUDA, CUPY, NATIVE, NUMPY
 from ..errors import ScalarTypeError
 from ..op import Op
 from .pointwise import Pointwise, pointwise
@@ -64,8 +64,8 @@ subtract = _numbers(
     pointwise("subtract", "a b", "a - b", db="-dy"), "a ^ b for the difference of masks"
 )
 multiply = pointwise("multiply", "a b", "a * b")
-divide = pointwise(
-    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * y / b", samples=positive(2)
+divide = pointwise(  # from a again: y may be rounded
+    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * (a / b) / b", samples=positive(2)
 )
 floor_divide = _numbers(pointwise("floor_divide", "a b", "a // b", samples=positive(2)))
 
@@ -77,12 +77,14 @@ def _within_a_period(rng):
     yield (rng.uniform(0.1, 0.9, size=(2, 3)), np.array(-1.0)), {}
 
 
-remainder = _numbers(pointwise("remainder", "a b", "a % b", samples=_within_a_period))
+remainder = _numbers(
+    pointwise("remainder", "a b", "a % b", db="-dy * (a // b)", samples=_within_a_period)
+)
 power = _numbers(pointwise("power", "a b", "a ** b", samples=positive(2)))
 negative = _numbers(pointwise("negative", "x", "-x", dx="-dy"), "~x for the inverse of a mask")
 abs = _numbers(pointwise("abs", "x", "abs(x)", dx="dy * sign(x)", samples=away_from_zero))
 sign = _numbers(pointwise("sign", "x", "sign(x)", samples=away_from_zero))
-square = pointwise("square", "x", "x * x", dx="2 * (dy * x)")
+square = _numbers(pointwise("square", "x", "x * x", dx="2 * (dy * x)"))
 reciprocal = pointwise(
     "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
 )
@@ -183,6 +185,8 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
 
 
 accumulate = Op("accumulate", "total part", writes="total", outputs="")
+accumulate.kernels_from(NATIVE, ".native_accumulate")
+accumulate.kernels_from(CUDA, ".cuda_cast")
 
 
 @accumulate.outlined_by

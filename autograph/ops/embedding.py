@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUPY, NUMPY, namespace
+from ..backends import CUDA, CUPY, NUMPY, namespace
 from ..errors import IndexRangeError, ScalarTypeError, ShapeError
 from ..op import Op
 from .comparison import not_equal
@@ -18,6 +18,8 @@ from .take import take_dx
 
 embedding = Op("embedding", "x weight", promotes="weight")
 embedding_dweight = Op("embedding_dweight", "dy x", promotes="dy")
+for _op in (embedding, embedding_dweight):
+    _op.kernels_from(CUDA, ".cuda_embedding")
 
 
 @embedding.outlined_by

@@ -99,7 +99,7 @@ def negative_likelihood_dx_arrays(dy, target, *, shape, ignore_index, label_smoo
     share = dy.reshape(rows.shape) if reduction == "none" else dy
     share = xp.where(counts, share, dy.dtype.type(0))
     if reduction == "mean":
-        share = share / counts.sum().astype(dy.dtype)
+        share = share / xp.maximum(counts.sum(), 1).astype(dy.dtype)  # of none it is 0
     dx = xp.empty((*shape[:2], rows.shape[1]), dy.dtype)
     dx[...] = (share * (-label_smoothing / shape[1]))[:, None]
     chosen = rows[:, None]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingsError, ShapeError
+from .cast import rounded_once
 from .comparison import equal
 from .elementwise import divide, maximum, multiply, subtract, where
 from .pointwise import pointwise
@@ -201,10 +202,15 @@ def _relative_entropy_of_logarithms(x, target):
 def cosine_similarity(a: Any, b: Any, *, axis: int = -1, epsilon: float = 1e-8) -> Any:
     """The cosine of the angle between a and b along an axis; lengths are at least `epsilon`."""
     check_same("cosine_similarity", a=a, b=b)
-    lengths = [
-        sqrt(maximum(sum(multiply(each, each), axis=axis), epsilon * epsilon)) for each in (a, b)
-    ]
-    return divide(sum(multiply(a, b), axis=axis), multiply(*lengths))
+
+    def cosine(a, b):
+        lengths = [
+            sqrt(maximum(sum(multiply(each, each), axis=axis), epsilon * epsilon))
+            for each in (a, b)
+        ]
+        return divide(sum(multiply(a, b), axis=axis), multiply(*lengths))
+
+    return rounded_once(cosine, a, b)
 
 
 def cosine_loss(

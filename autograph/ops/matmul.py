@@ -8,9 +8,11 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
 from .broadcast import sum_to
+from .cast import rounded_once
 from .shape import permute_dims, reshape
 
 matmul = Op("matmul", "a b")
+
 
 def refuse_product(op, names, a, b):
     """The error for matrices whose inner sizes differ."""
@@ -47,10 +49,9 @@ def matmul_da(y, a, b):
     vector, single = len(shape) == 1, len(b.shape) == 1
 
     def rule(dy):
-        rows = reshape(dy, shape=_with_axes(dy.shape, vector, single))
+        rows = _shaped(dy, _with_axes(dy.shape, vector, single))
         right = reshape(b, shape=(b.shape[0], 1)) if single else b
-        da = matmul(rows, _swapped(right))
-        return reshape(sum_to(da, shape=(1, *shape) if vector else shape), shape=shape)
+        return _shaped(_summed(rows, _swapped(right), (1, *shape) if vector else shape), shape)
 
     return rule
 
@@ -61,12 +62,26 @@ def matmul_db(y, a, b):
     vector, single = len(a.shape) == 1, len(shape) == 1
 
     def rule(dy):
-        columns = reshape(dy, shape=_with_axes(dy.shape, vector, single))
+        columns = _shaped(dy, _with_axes(dy.shape, vector, single))
         left = reshape(a, shape=(1, a.shape[0])) if vector else a
-        db = matmul(_swapped(left), columns)
-        return reshape(sum_to(db, shape=(*shape, 1) if single else shape), shape=shape)
+        if len(shape) <= 2 < len(left.shape):  # one product sums over the batch as well
+            left, columns = (reshape(x, shape=(-1, x.shape[-1])) for x in (left, columns))
+        return _shaped(_summed(_swapped(left), columns, (*shape, 1) if single else shape), shape)
 
     return rule
+
+
+def _summed(a, b, shape):
+    """a @ b summed to a shape."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if (*batch, a.shape[-2], b.shape[-1]) == shape:
+        return matmul(a, b)
+    return rounded_once(lambda a, b: sum_to(matmul(a, b), shape=shape), a, b)
+
+
+def _shaped(x, shape):
+    """x in a shape, itself if it has that."""
+    return x if x.shape == shape else reshape(x, shape=shape)
 
 
 def _with_axes(shape, vector, single):

@@ -6,7 +6,7 @@ import numpy as np
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
 from ..backends.host.functions import exp, log1p
-from ..backends.host.intrinsics import larger
+from ..backends.host.intrinsics import larger, plus
 from ..backends.host.jit import kernel
 from ..backends.host.product import shares
 from ..backends.host.scalars import bf16, f32, f64
@@ -30,29 +30,30 @@ def softmax_rows(task, tasks: int, rows: int, c: int, room: f32, x: "T", y: "T")
             power[k] = exp(here[k] - largest)
         total = f64(0.0)
         for k in range(c):
-            total += f64(power[k])
+            total = plus(total, f64(power[k]))
         if LOG:
             length = log1p(f32(total - f64(1.0)))  # the largest alone gives 1
             for k in range(c):
                 there[k] = (here[k] - largest) - length
         else:
+            share = f32(total)
             for k in range(c):
-                there[k] = power[k] / f32(total)
+                there[k] = power[k] / share
 
 
-@kernel(reassociate=True)
+@kernel
 def softmax_dx_rows(task, tasks: int, rows: int, c: int, dy: "T", y: "T", dx: "T"):
     """y * (dy - sum(dy * y)), or dy - exp(y) * sum(dy)."""
     for row in range(task * rows // tasks, (task + 1) * rows // tasks):
         here, beside, there, total = dy + row * c, y + row * c, dx + row * c, f32(0.0)
         if LOG:
             for k in range(c):
-                total += here[k]
+                total = plus(total, here[k])
             for k in range(c):
                 there[k] = here[k] - exp(beside[k]) * total
         else:
             for k in range(c):
-                total += here[k] * beside[k]
+                total = plus(total, here[k] * beside[k])
             for k in range(c):
                 there[k] = beside[k] * (here[k] - total)
 

@@ -21,6 +21,7 @@ from ..expression import (
     simplify,
 )
 from ..op import Op, Rule
+from ..outline import NUMBER, Outline
 from ..plan import FoundKernel, broadcast_outline
 from ..scalar_type import BOOL
 from .broadcast import sum_to
@@ -109,27 +110,28 @@ class Pointwise(Op):
         return Program((self._delta, *self.inputs, self._output), (), result)
 
     def _rule(self, name: str, position: int) -> Callable[..., Any]:
-        found: list[tuple[Pointwise | None, list[int]]] = []
+        """The rule of an input, and bound to a signature."""
 
-        def rule(*values: Any) -> Callable[[Any], Any]:  # y, then the inputs
-            if not found:
-                op, names = self.gradient_of(name)
-                order = (self._output, *self.inputs)
-                found.append((op, [order.index(each) for each in names]))
-            op, places = found[0]
-            shape = values[position + 1].shape
-            same = shape == values[0].shape
+        def bound(inputs: Any, outputs: Any) -> Callable[..., Any]:
+            op, names = self.gradient_of(name)
+            shape = inputs[position].shape
+            places = [(self._output, *self.inputs).index(each) for each in names]
+            if shape != outputs[0].shape:
+                return _summed(op, places, shape)
             if op is None:
-                return _same if same else lambda dy: sum_to(dy, shape=shape)
-            if same and len(places) == 1:
-                (only,) = (values[at] for at in places)
-                return lambda dy: op(dy, only)
-            kept = [values[at] for at in places]
-            if same:
-                return lambda dy: op(dy, *kept)
-            return lambda dy: sum_to(op(dy, *kept), shape=shape)
+                return lambda *values: _same
+            given = [(outputs[0], *inputs)[place] for place in places]
+            run = op
+            if type(outputs[0]) is Outline and all(each.layout != NUMBER for each in given):
+                run = op.bound([outputs[0], *given])
+            return _of_one(run, places[0]) if len(places) == 1 else _of_some(run, places)
+
+        def rule(*values: Any) -> Callable[[Any], Any]:
+            found: Callable[[Any], Any] = bound(values[1:], values[:1])(*values)
+            return found
 
         rule.__name__ = f"{self.name}_d{name}"
+        rule.bound = bound  # type: ignore[attr-defined]
         return rule
 
     # -- kernels of the compiled backends ----------------------------------------------
@@ -186,8 +188,37 @@ def _normal_samples(count: int) -> Callable[[Any], Iterator[Any]]:
     return samples
 
 
+# Rules get the output, then the inputs, and keep what the gradient op takes of them, by place.
+
+
 def _same(dy: Any) -> Any:
     return dy
+
+
+def _of_one(op: Callable[..., Any], place: int) -> Callable[..., Any]:
+    def rule(*values: Any) -> Callable[[Any], Any]:
+        kept = values[place]
+        return lambda dy: op(dy, kept)
+
+    return rule
+
+
+def _of_some(op: Callable[..., Any], places: list[int]) -> Callable[..., Any]:
+    def rule(*values: Any) -> Callable[[Any], Any]:
+        kept = [values[place] for place in places]
+        return lambda dy: op(dy, *kept)
+
+    return rule
+
+
+def _summed(op: Op | None, places: list[int], shape: tuple[int, ...]) -> Callable[..., Any]:
+    """The rule of an input that was broadcast from a shape."""
+
+    def rule(*values: Any) -> Callable[[Any], Any]:
+        kept = [values[place] for place in places]
+        return lambda dy: sum_to(dy if op is None else op(dy, *kept), shape=shape)
+
+    return rule
 
 
 def _unlike(name: str, prefix: str, taken: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from ..errors import SettingsError, ShapeError
+from .cast import rounded_once
 from .pool2 import max_pool2, mean_pool2
 from .reduce import max, mean
 from .resample import resample, widest
@@ -34,7 +35,8 @@ def max_pool3(x: Any, *, filter: Any, stride: Any = None, padding: Any = 0) -> A
 
 def mean_pool3(x: Any, *, filter: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The mean of each window, the zeros of the padding counted: (N, C, D, H, W) -> ..."""
-    return _pool3("mean_pool3", mean_pool2, x, filter, stride, padding)
+    settings = filter, stride, padding
+    return rounded_once(lambda x: _pool3("mean_pool3", mean_pool2, x, *settings), x)
 
 
 def _pool1(op, pool, x, filter, stride, padding):
@@ -85,14 +87,18 @@ def global_mean_pool(x: Any) -> Any:
 
 def adaptive_mean_pool(x: Any, *, size: Any) -> Any:
     """The means of windows chosen so that (N, C, *size) comes out."""
-    for axis, wanted in _axes("adaptive_mean_pool", x, size):
-        x = resample(x, axis=axis, size=wanted, mode="area")
-    return x
+
+    def means(x):
+        for axis, wanted in _axes("adaptive_mean_pool", x, size):
+            x = resample(x, axis=axis, size=wanted, mode="area")
+        return x
+
+    return rounded_once(means, x)
 
 
 def adaptive_max_pool(x: Any, *, size: Any) -> Any:
     """The largest of windows chosen so that (N, C, *size) comes out; the first of equals."""
-    for axis, wanted in _axes("adaptive_max_pool", x, size):
+    for axis, wanted in reversed(_axes("adaptive_max_pool", x, size)):  # the last axis first
         length = x.shape[axis]
         width = widest(length, wanted)
         if length % wanted:

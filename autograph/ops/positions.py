@@ -25,8 +25,8 @@ def positional_encoding_outline(x, *, base=10000.0):
 
 
 @lru_cache(maxsize=64)
-def encoding(xp, dtype, length, size, base):
-    """(L, E): sin(l / base ** (e / E)) where e is even, and the cosine of the same after it."""
+def encoding(xp, device, dtype, length, size, base):
+    """(L, E) on the device that is current: sin(l / base ** (e / E)) where e is even, and the cosine of the same after it."""
     even = np.arange(0, size, 2)
     angles = np.arange(length)[:, None] / base ** (even / size)
     table = np.empty((length, size))
@@ -37,7 +37,7 @@ def encoding(xp, dtype, length, size, base):
 
 @positional_encoding.kernel(NUMPY, CUPY)
 def positional_encoding_arrays(x, *, base):
-    return x + encoding(namespace(x), x.dtype, *x.shape[-2:], base)
+    return x + encoding(namespace(x), str(x.device), x.dtype, *x.shape[-2:], base)
 
 
 @positional_encoding.gradient("x")

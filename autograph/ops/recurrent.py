@@ -16,7 +16,9 @@ from .linear import linear
 from .shape import concat, reshape
 from .transcendental import tanh
 
-lstm_steps = Op("lstm_steps", "g h c weight", outputs="y last", saves="gates cells")
+lstm_steps = Op(
+    "lstm_steps", "g h c weight", outputs="y last", saves="gates cells", floats=True
+)
 lstm_steps_back = Op(
     "lstm_steps_back",
     "dy? dlast? y gates cells h c weight",

@@ -48,7 +48,7 @@ def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """x with numbers for NaN and the infinities: the largest of the scalar type unless said."""
-    scalar_type = x.scalar_type if hasattr(x, "scalar_type") else ScalarType.of(x)
+    scalar_type = ScalarType.of(x)
     if not scalar_type.is_float:
         return x
     largest = _largest(scalar_type)

@@ -138,12 +138,18 @@ def _add_along(x, indices, y, axis):
         flat = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape).ravel()
         weights = np.broadcast_to(y, indices.shape).ravel()
         x += np.bincount(flat, weights, minlength=x.size).reshape(x.shape).astype(x.dtype)
-    elif xp is not np and x.dtype.itemsize < 4 and x.dtype.kind != "f":
-        total = x.astype("int64")  # CuPy adds no small integers
-        xp.add.at(total, key, y)
-        x[...] = total
+    elif xp is not np:
+        from .gather.cuda_added import added_rows_cuda
+
+        flat, size = 0, x.shape[at]
+        for each, n in zip(key, x.shape, strict=True):
+            flat = flat * n + xp.where(each < 0, each + n, each)
+        wrong = (indices < -size) | (indices >= size)  # reported there, and left out
+        flat = xp.where(wrong, x.size, flat).reshape(-1)
+        rows = xp.broadcast_to(xp.asarray(y, x.dtype), indices.shape).reshape(-1)
+        x += added_rows_cuda(x.size, flat, rows).reshape(x.shape)
     else:
-        xp.add.at(x, key, y)
+        np.add.at(x, key, y)
     return x
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from math import prod
 
-from ..backends import CUPY, NATIVE, NUMPY, namespace
+from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..outline import CONTIGUOUS, STRIDED, Outline
@@ -18,6 +18,7 @@ concat = Op("concat", "*arrays")
 copy = Op("copy", "x")
 reshape.kernels_from(NATIVE, ".native_shape_kernels")
 copy.kernels_from(NATIVE, ".native_shape_kernels")
+copy.kernels_from(CUDA, ".cuda_cast")
 
 # -- reshape -------------------------------------------------------------------------
 
@@ -41,9 +42,10 @@ def reshape_outline(x, *, shape):
     return x.like(shape=tuple(sizes))
 
 
-@reshape.kernel(NUMPY, CUPY, halves=True)
-def reshape_arrays(x, *, shape):
-    return x.reshape(reshape_outline(Outline.of(x), shape=shape).shape)
+@reshape.kernel(NUMPY, CUPY, halves=True, made=True)
+def reshape_arrays(inputs, outputs, *, shape):
+    sizes = outputs[0].shape
+    return lambda x: x.reshape(sizes)
 
 
 @reshape.gradient("x")
@@ -86,9 +88,9 @@ def _order(x, axes):
     return order
 
 
-@permute_dims.kernel(NUMPY, CUPY, halves=True)
-def permute_dims_arrays(x, *, axes):
-    return x.transpose(axes)
+@permute_dims.kernel(NUMPY, CUPY, halves=True, made=True)
+def permute_dims_arrays(inputs, outputs, *, axes):
+    return lambda x: x.transpose(axes)
 
 
 @permute_dims.gradient("x")

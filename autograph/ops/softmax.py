@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends import CUPY, NATIVE, NUMPY, namespace
+from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ..op import Op
 from .axes import axis_of
 from .elementwise import divide, subtract
@@ -19,6 +19,7 @@ log_softmax_dx = Op("log_softmax_dx", "dy y")
 
 for _op in (softmax, log_softmax, softmax_dx, log_softmax_dx):
     _op.kernels_from(NATIVE, ".native_softmax_kernels")
+    _op.kernels_from(CUDA, ".cuda_softmax_kernels")
 
 
 def _softmax_outline(op):

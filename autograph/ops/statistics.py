@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import ScalarTypeError
 from ..op import Op
 from ..scalar_type import ScalarType
 from .axes import axes_of
+from .cast import rounded_once
 from .comparison import equal
 from .elementwise import abs as absolute
 from .elementwise import divide, multiply, power, sign, subtract, where
@@ -46,18 +48,16 @@ def _spread_outline(op):
     return outline
 
 
-def _degrees(shape, axis, correction):
-    """What the squares are divided by: their number less the correction."""
-    count = np.prod([shape[i] for i in axes_of("var", len(shape), axis) if shape], dtype=np.int64)
-    return float(np.maximum(count - correction, 0))
+def _count(shape, axis):
+    return prod(shape[i] for i in axes_of("var", len(shape), axis) if shape)
 
 
 def var_arrays(x, *, axis, correction, keepdims):
-    axes = axes_in(x, axis)
-    count = _degrees(x.shape, axis, 0)
+    axes, count = axes_in(x, axis), _count(x.shape, axis)
     middle = summed(x, axes, keepdims=True) / x.dtype.type(count)
     away = x - middle
-    return summed(away * away, axes, keepdims=keepdims) / x.dtype.type(count - correction)
+    degrees = x.dtype.type(np.maximum(count - correction, 0))  # of none, 0 / 0 is NaN
+    return summed(away * away, axes, keepdims=keepdims) / degrees
 
 
 def std_arrays(x, *, axis, correction, keepdims):
@@ -77,15 +77,15 @@ def _away(x, axis):
 
 
 def var_dx(y, x, *, axis, correction, keepdims):
-    kept, degrees = kept_shape(x.shape, axis), _degrees(x.shape, axis, correction)
-    share = 2 / degrees if degrees else float("nan")
+    kept, degrees = kept_shape(x.shape, axis), _count(x.shape, axis) - correction
+    share = 2 / degrees if degrees else float("inf")
     return lambda dy: multiply(multiply(reshape(dy, shape=kept), share), _away(x, axis))
 
 
 def std_dx(y, x, *, axis, correction, keepdims):
     """Where the deviation is 0 its gradient is taken to be 0, as in PyTorch."""
-    kept, degrees = kept_shape(x.shape, axis), _degrees(x.shape, axis, correction)
-    share = 1 / degrees if degrees else float("nan")
+    kept, degrees = kept_shape(x.shape, axis), _count(x.shape, axis) - correction
+    share = 1 / degrees if degrees else float("inf")
 
     def rule(dy):
         slope = where(equal(y, 0), 0, divide(multiply(dy, share), y))
@@ -152,13 +152,14 @@ def power_norm_arrays(x, *, ord, axis, keepdims):
 def power_norm_dx(y, x, *, ord, axis, keepdims):
     kept = kept_shape(x.shape, axis)
 
-    def rule(dy):  # dy * sign(x) * (abs(x) / y) ** (ord - 1), and 0 where x or the norm is 0
-        size = absolute(x)
-        norm, none = reshape(y, shape=kept), equal(size, 0)
-        slope = power(divide(where(none, 1, size), where(equal(norm, 0), 1, norm)), ord - 1)
-        return multiply(multiply(reshape(dy, shape=kept), sign(x)), slope)
+    def slope(dy, y, x):  # dy * sign(x) * (abs(x) / y) ** (ord - 1), and 0 where x or the norm is 0
+        size, norm = absolute(x), reshape(y, shape=kept)
+        none, nothing = equal(size, 0), equal(norm, 0)
+        share = power(divide(where(none, 1, size), where(nothing, 1, norm)), ord - 1)
+        scale = where(nothing, 0, reshape(dy, shape=kept))
+        return multiply(multiply(scale, sign(x)), share)
 
-    return rule
+    return lambda dy: rounded_once(slope, dy, y, x)
 
 
 @power_norm.sampled_by
@@ -191,7 +192,7 @@ def norm(x: Any, *, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
 
 
 def _is_float(x: Any) -> bool:
-    return (x.scalar_type if hasattr(x, "scalar_type") else ScalarType.of(x)).is_float
+    return ScalarType.of(x).is_float
 
 
 # -- logsumexp -------------------------------------------------------------------------

@@ -25,12 +25,15 @@ assign_at = Op("assign_at", "x y places", writes="x", outputs="", promotes="")
 
 def added_rows(size, indices, rows):
     """(size, ...) with each row added at its index; repeated indices add up in their order."""
-    xp, shape = namespace(rows), (size, *rows.shape[1:])
-    if xp is not np or rows.dtype.kind != "f":
-        small = xp is not np and rows.dtype.itemsize < 4 and rows.dtype.kind != "f"
-        total = xp.zeros(shape, np.int64 if small else rows.dtype)  # CuPy adds no small integers
-        xp.add.at(total, indices, rows)
-        return total.astype(rows.dtype, copy=False)
+    if namespace(rows) is not np:
+        from .gather.cuda_added import added_rows_cuda
+
+        return added_rows_cuda(size, indices, rows)
+    shape = (size, *rows.shape[1:])
+    if rows.dtype.kind != "f":
+        total = np.zeros(shape, rows.dtype)
+        np.add.at(total, indices, rows)
+        return total
     indices = np.where(indices < 0, indices + size, indices).astype(np.int64, copy=False)
     if rows.ndim == 1:
         return np.bincount(indices, rows, minlength=size).astype(rows.dtype)

@@ -17,8 +17,9 @@ def _inside(rng):
 # -- Roots, exponentials and logarithms ------------------------------------------------
 
 sqrt = pointwise("sqrt", "x", "sqrt(x)", floats=True, dx="dy * 0.5 / y", samples=positive(1))
-rsqrt = pointwise("rsqrt", "x", "rsqrt(x)", floats=True, dx="-0.5 * dy * y * y * y",
-                  samples=positive(1))  # fmt: skip
+rsqrt = pointwise(  # y may be rounded, and its cube three times as much
+    "rsqrt", "x", "rsqrt(x)", floats=True, dx="-0.5 * dy * rsqrt(x) / x", samples=positive(1)
+)
 exp = pointwise("exp", "x", "exp(x)", floats=True)
 exp2 = pointwise("exp2", "x", "exp2(x)", floats=True)
 expm1 = pointwise("expm1", "x", "expm1(x)", floats=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..backends.backend import lookups
 from ..errors import DeviceError, GraphError
 from ..graph import Edge, Kept, Node, Outlet, Version, spent
 from ..op import Op
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = frozenset((float, int, bool, NoneType))
 TENSORS: set[type] = set()  # Tensor and its subclasses, entered when they are first met
+live: list[Any] = []  # weak references to what is deferred
 _new = object.__new__
 
 
@@ -30,22 +32,36 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     given: list[Any] = []
     arrays: Any = []
     nodes: list[Node | None] = []
+    recorded = False
     for each in inputs:
         kind = type(each)
         if kind in TENSORS:
             given.append(each.outline)
             arrays.append(each._array)
-            nodes.append(each.node)
+            node = each.node
+            nodes.append(node)
+            if node is not None:
+                recorded = True
         elif kind in _NUMBERS:
             given.append(None if each is None else kind)
             arrays.append(each)
             nodes.append(None)
         else:
-            return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
-    plan = op.plan(given, settings)
-    recorded = any(nodes) and state.recording
+            return _apply_others(op, inputs, settings)
+    plan = None if settings else op.plans.get((lookups.key, *given))
+    if plan is None:
+        plan = op.plan(given, settings)
+    recorded = recorded and state.recording
     if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
+    if op.deferral is not None and state.deferring:
+        pending = op.deferral(op, plan, inputs, nodes)
+        if pending is not None:
+            return pending
+    if op.writes and live:
+        from .deferred import before_writing
+
+        before_writing(op, inputs)
     try:
         if plan.direct == len(arrays):
             results = plan.kernel(*arrays)
@@ -53,6 +69,13 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
             arrays, results = op.run(plan, arrays)
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
+    if plan.result is not None:
+        tensor = _new(_tensor_type)
+        tensor._array, tensor.outline = results, plan.result
+        tensor.node = tensor.version = None
+        if recorded and op.gradients:
+            _record(op, plan, inputs, nodes, arrays, results, {}, [tensor])
+        return tensor
     if op.writes:
         _written(op, inputs)
         if not op.outputs:
@@ -65,6 +88,15 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     if recorded and op.gradients:
         _record(op, plan, inputs, nodes, arrays, own, saved, tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+def _apply_others(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """The same where some inputs are pending, or are no tensors yet."""
+    from .deferred import Pending, joined
+
+    if any(type(each) is Pending for each in inputs):
+        return joined(op, inputs, settings)
+    return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
 
 
 def _operand(op: Op, value: Any, inputs: Sequence[Any]) -> Any:
@@ -100,6 +132,8 @@ def _tensors(op: Op, plan: Plan, inputs: Sequence[Any], own: Any) -> list[Tensor
         outlines = [Outline.of(array) for array in arrays]
         if plan.settled:
             plan.results = outlines
+            if not (op.saves or op.writes or op.view or len(outlines) > 1):
+                plan.result = outlines[0]
     made = []
     for array, outline in zip(arrays, outlines, strict=True):
         tensor = _new(_tensor_type)
@@ -161,7 +195,12 @@ def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
             finish = partial(_cast_back, before=[plan.casts[at] for at in places])
         elif positions is None and len(places) == 1:
             finish = _alone
-        made.append(Recipe(places, partial(rule, **settings) if settings else rule, finish, into))
+        bound = getattr(rule, "bound", None)
+        if bound is not None:
+            rule = bound(plan.inputs, plan.outputs)
+        elif settings:
+            rule = partial(rule, **settings)
+        made.append(Recipe(places, rule, finish, into))
     return made
 
 
@@ -181,21 +220,19 @@ def _record(
             raise spent(each)
     if len(nodes) < len(arrays):
         nodes = nodes + [None] * (len(arrays) - len(nodes))
-    recorded = tuple(map(bool, nodes))
+    recorded = tuple([each is not None for each in nodes])
     recipes, keeps = plan.recipes.get(recorded) or (_recipes(op, plan, recorded), None)
     if not recipes:
         return
     edges: list[Edge] = []
-    closures = []
     for places, rule, finish, into in recipes:
         closure = rule(own, *arrays, **saved)
-        if keeps is None:
-            closures.append(closure)
         if finish is not None:
             closure = finish(closure)
         targets = [nodes[at] for at in places] if len(places) > 1 else (nodes[places[0]],)
         edges.append((targets, closure, into, ()))
     if keeps is None:
+        closures = [rule(own, *arrays, **saved) for _, rule, _, _ in recipes]
         keeps = _kept_places(op, closures, inputs, arrays, own)
         plan.recipes[recorded] = recipes, keeps
     kept: list[Kept] = []

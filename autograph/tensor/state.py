@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class State(threading.local):
@@ -13,6 +14,8 @@ class State(threading.local):
     recording = True
     training: bool | None = None  # what `training(...)` says; None where it says nothing
     higher_order = False
+    deferring = True  # whether what can wait until somebody looks does
+    walk: Any = None  # whose gradients are being made, pending (`deferred`)
 
 
 state = State()

@@ -18,12 +18,16 @@ _gathering = threading.Lock()
 
 
 def backward(
-    y: Tensor, gradient: Tensor | np.ndarray[Any, Any] | None = None, *, retain_graph: bool = False
+    y: Tensor,
+    gradient: Tensor | np.ndarray[Any, Any] | None = None,
+    *,
+    retain_graph: bool = False,
+    arrivals: graph.Arrivals | None = None,
 ) -> None:
     """Add the gradient of `y` to `grad` of every leaf that it depends on."""
     root = _root(y, "backward")
     seed = _seed(y, gradient)
-    found = _walk([(root, seed)], retain_graph=retain_graph)
+    found = _walk([(root, seed)], retain_graph=retain_graph, arrivals=arrivals)
     shared = {id(_bare(seed))}
     with _gathering:
         for leaf, value in found.items():
@@ -96,7 +100,9 @@ def _seed(y: Tensor, gradient: Any) -> Any:
     return gradient if state.higher_order else gradient._array
 
 
-def _walk(roots: Any, wanted: Any = None, *, retain_graph: bool) -> dict[Node, Any]:
+def _walk(
+    roots: Any, wanted: Any = None, *, retain_graph: bool, arrivals: Any = None
+) -> dict[Node, Any]:
     higher = state.higher_order
     with enable_grad() if higher else no_grad():
         return graph.backward(
@@ -105,6 +111,7 @@ def _walk(roots: Any, wanted: Any = None, *, retain_graph: bool) -> dict[Node, A
             add_into=None if higher else _add_into,
             wanted=wanted,
             retain_graph=retain_graph or higher,
+            arrivals=arrivals,
         )
 
 
@@ -125,6 +132,7 @@ def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
     elif isinstance(value, Tensor):
         leaf.grad = value
     else:
-        fresh = id(value) not in shared and getattr(value, "base", None) is None
+        base = getattr(value, "base", None)  # of a view another array; else what owns the memory
+        fresh = id(value) not in shared and type(base) is not type(value)
         shared.add(id(value))
         leaf.grad = _make(value if fresh and value.flags.c_contiguous else ops.copy(value))

@@ -15,9 +15,10 @@ from autograph.errors import KernelError
 from autograph.expression import FUNCTIONS, Call, Name, Program
 from autograph.op import REGISTRY
 
-from . import cases
+from . import cases, net_cases
 
 # the types that differ most, each for another architecture; F32 with every case
+CASES = {**cases.CASES, **net_cases.CASES}
 BUILDS = {cases.F32: 90, cases.F64: 100, cases.BF16: 80}
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +46,7 @@ def compiled(monkeypatch):
         setattr(cupy, name, lambda *a, _function=function, **k: fake(_function(*a, **k)))
     cupy.ndarray = type("ndarray", (), {})
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    for name in [each for each in sys.modules if each.endswith(".cuda_kernels")]:
+    for name in [each for each in sys.modules if ".cuda_" in each]:
         monkeypatch.delitem(sys.modules, name)
     pointwise._pointwise.cache_clear()
     pointwise._kernel.cache_clear()
@@ -64,19 +65,19 @@ def compiled(monkeypatch):
     monkeypatch.setattr(lt, "is_faster", lambda *sizes: False)
 
     class FakeWords:
-        finished = hits = fault = fake(np.zeros(1, "u8"))
+        finished = hits = fault = groups = fake(np.zeros(1, "u8"))
 
     monkeypatch.setattr(words, "words", FakeWords)
     kernels = {op: list(op.kernels) for op in REGISTRY.values()}
     yield found, architecture
     for op, before in kernels.items():
         op.kernels[:] = before
-    for name in [each for each in sys.modules if each.endswith(".cuda_kernels")]:
+    for name in [each for each in sys.modules if ".cuda_" in each]:
         del sys.modules[name]
 
 
 @pytest.mark.parametrize("dtype", BUILDS, ids=str)
-@pytest.mark.parametrize("case", cases.CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_kernels_compile(case, dtype, compiled, monkeypatch):
     if dtype != cases.F32:
         for name in ("CONVOLUTIONS", "POOLS", "PRODUCTS", "REDUCTIONS", "POINTWISE"):
@@ -88,7 +89,7 @@ def test_kernels_compile(case, dtype, compiled, monkeypatch):
         asarray = staticmethod(fake)
 
     with np.errstate(all="ignore"):
-        for _ in cases.CASES[case](Fake, dtype):
+        for _ in CASES[case](Fake, dtype):
             pass
 
     assert found

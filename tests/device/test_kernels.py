@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from . import cases
+from . import cases, net_cases
 
 cupy = pytest.importorskip("cupy", reason="device kernels need CuPy")
+
+CASES = {**cases.CASES, **net_cases.CASES}
 
 pytestmark = [
     pytest.mark.device,
@@ -40,11 +42,11 @@ def distance(got, expected):
 
 
 @pytest.mark.parametrize("dtype", cases.FLOATS, ids=str)
-@pytest.mark.parametrize("case", cases.CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_kernels_agree_with_float64(case, dtype):
     wrong = [
         f"{name}: {found:.2g} apart, {tolerance:.2g} allowed"
-        for name, got, expected, tolerance in cases.CASES[case](cupy, dtype)
+        for name, got, expected, tolerance in CASES[case](cupy, dtype)
         if not (found := distance(to_host(got), expected)) <= tolerance
     ]
 
@@ -59,10 +61,10 @@ def test_products_without_a_library_agree_with_float64(dtype, monkeypatch):
     test_kernels_agree_with_float64("products", dtype)
 
 
-@pytest.mark.parametrize("case", cases.CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_kernels_give_the_same_bits_again(case):
     def run():
-        return [got.get() for _, got, _, _ in cases.CASES[case](cupy, cases.F32)]
+        return [got.get() for _, got, _, _ in CASES[case](cupy, cases.F32)]
 
     for first, second in zip(run(), run(), strict=True):
         assert first.tobytes() == second.tobytes()
@@ -119,8 +121,9 @@ def test_cublaslt_agrees_with_float64(scalar_type, transposed):
         assert distance(to_host(found), a8 @ b8 + bias8) < cases.TOLERANCE[dtype]
 
 
-def test_cublaslt_multiplies_batches_and_in_tf32():
+def test_cublaslt_multiplies_batches_and_in_other_precisions():
     from autograph.backends.cuda import lt
+    from autograph.backends.precision import precision
 
     rng = np.random.default_rng(0)
     a, a8 = cases.numbers(rng, (6, 30, 64), cases.F32)
@@ -128,9 +131,12 @@ def test_cublaslt_multiplies_batches_and_in_tf32():
     x, weight = cupy.asarray(a), cupy.asarray(b)
 
     assert distance(to_host(lt.matmul(x, weight)), a8 @ b8) < 2e-6
-    with lt.precision("tf32"):
+    with precision("tf32"):
         found = distance(to_host(lt.matmul(x, weight)), a8 @ b8)
     assert 1e-5 < found < 2e-3
+    with precision("high"):
+        found = distance(to_host(lt.matmul(x, weight)), a8 @ b8)
+    assert found < 2e-5
 
 
 def test_a_recorded_product_and_reduction_replay():

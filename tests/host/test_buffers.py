@@ -42,11 +42,11 @@ def test_arrays_are_plain_aligned_and_of_the_shape_asked():
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(buffers, "LIMIT", 3 * buffers.SMALL)
+    monkeypatch.setattr(buffers.shared, "limit", 3 * buffers.SMALL)
     arrays = [buffers.empty(LARGE, np.float32) for _ in range(10)]
     del arrays
 
-    assert 0 < buffers._kept <= 3 * buffers.SMALL
+    assert 0 < buffers.shared.kept <= 3 * buffers.SMALL
 
 
 def test_threads_never_get_the_same_memory():
@@ -66,4 +66,4 @@ def test_threads_never_get_the_same_memory():
         worker.join()
 
     assert not wrong
-    assert buffers._kept == sum(len(m) for found in buffers._free.values() for m, _ in found)
+    assert buffers.shared.kept == sum(len(m) for each in buffers.shared.free.values() for m, _ in each)

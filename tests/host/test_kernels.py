@@ -24,7 +24,8 @@ from autograph.ops.loss.native_kernels import (
     cross_entropy_loss_dx_native,
     cross_entropy_loss_native,
 )
-from autograph.ops.pool2 import max_pool2, max_pool2_dx
+from autograph.ops.matmul import matmul
+from autograph.ops.pool2 import max_pool2, max_pool2_dx, mean_pool2, mean_pool2_dx
 from autograph.ops.pool2.native_kernels import max_pool2_dx_native, max_pool2_native
 from autograph.ops.update.native_kernels import adam_update_native, sgd_update_native
 from autograph.ops.update.numpy_kernels import adam_update_arrays, sgd_update_arrays
@@ -103,10 +104,34 @@ def test_products_of_any_strides(name, shape):
         expected = right + (bias.astype(np.float64) if relu else 0.0)
 
         close(
-            product(x, y, bias if relu else None, relu=relu),
+            product(x, y, bias.astype(np.float32) if relu else None, relu=relu),
             np.maximum(expected, 0) if relu else expected,
             tolerance,
         )
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((3, 5, 7), (3, 7, 4)),
+        ((2, 3, 40, 33), (3, 33, 17)),
+        ((5, 1, 2, 3), (4, 3, 2)),
+        ((4, 6, 20), (20, 9)),
+        ((2, 300, 40), (2, 40, 290)),
+        ((2, 3, 0), (2, 0, 4)),
+    ],
+)
+def test_products_of_many_matrices(name, left, right):
+    dtype, tolerance = TYPES[name]
+    rng = np.random.default_rng(0)
+    a, b = normal(rng, *left, dtype=dtype), normal(rng, *right, dtype=dtype)
+    expected = np.matmul(*wide(a, b))
+    for a_turned, b_turned in every((False, True), repeat=2):
+        x = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2) if a_turned else a
+        y = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2) if b_turned else b
+
+        close(native(matmul, x, y), expected, tolerance)
 
 
 def test_relu_of_a_product_keeps_nan():
@@ -291,6 +316,25 @@ def test_max_pooling(last, case):
     dy = normal(rng, *y.shape)
     dx = numpy(max_pool2_dx, dy.astype(np.float64), where, size=(17, 19), **settings)
     close(max_pool2_dx_native(dy, index, size=(17, 19), **settings), dx, 1e-6)
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    "case", [((2, 2), (2, 2), (0, 0)), ((3, 2), (2, 1), (1, 0)), ((17, 19), (17, 19), (0, 0))]
+)
+def test_mean_pooling(name, last, case):
+    dtype, tolerance = TYPES[name]
+    rng = np.random.default_rng(5)
+    settings = dict(zip(("filter", "stride", "padding"), case, strict=True))
+    x = normal(rng, 3, 5, 17, 19, dtype=dtype)
+    right = numpy(mean_pool2, *wide(x), **settings)
+    dy = normal(rng, *right.shape, dtype=dtype)
+    dx = numpy(mean_pool2_dx, *wide(dy), size=(17, 19), **settings)
+    x, dy = (channels_last(each) if last else each for each in (x, dy))
+
+    close(native(mean_pool2, x, **settings), right, tolerance)
+    close(native(mean_pool2_dx, dy, size=(17, 19), **settings), dx, tolerance)
 
 
 @pytest.mark.parametrize("name", TYPES)

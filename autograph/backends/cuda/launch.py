@@ -90,6 +90,11 @@ def _of_struct(function: Any) -> Any:
     return launch
 
 
+def aligned(array: Any) -> Any:
+    """The array, or a copy where it does not begin between accesses of 16 bytes."""
+    return array if array.data.ptr % 16 == 0 else array.copy()
+
+
 @cache
 def device_architecture(device: int) -> int:
     """The compute capability of a device, 90 for 9.0."""

@@ -1,29 +1,53 @@
 """cublasLt through ctypes: products of matrices on raw pointers, in a stream that may be recording.
 
 The workspace is our own, so that a recording asks for no memory, and the algorithm is the
-library's first answer, so that it is the same in every run.
+library's first answer (but see `tuning`), so that it is the same in every run.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ctypes import byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
-from functools import cache
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import KernelError, SettingsError
+from ...errors import KernelError
+from ..precision import current_precision
 from . import stream
+from .arrange import arranged
+from .launch import Kernel, divide_up
+from .tuning import fastest, tunes
 
 _SMALL = 2**22  # multiply-adds of an f32 product up to which our own kernel is as fast
 WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
+_TRIED = 8  # algorithms, where they are tried out
+_ALIGNED = 256  # bytes; the library counts on memory that begins between blocks of so many
+
+_SPLIT = """#include "scalar.cuh"
+// x = high + low to 16 bits of mantissa; what is not finite is high alone
+template <class Spec>
+__global__ void split(const float* __restrict__ x, bf16* __restrict__ high, bf16* __restrict__ low,
+                      int64 size) {
+    const int64 at = (int64(blockIdx.x) * blockDim.x + threadIdx.x) * 4;
+    if (at >= size) return;
+    const int left = int(min(int64(4), size - at));
+    const auto values = load_part<4>(x + at, left);
+    Pack<bf16, 4> above, below;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        above[i] = narrow<bf16>(values[i]);
+        const float rest = values[i] - widen(above[i]);
+        below[i] = narrow<bf16>(rest - rest == 0 ? rest : 0.0f);
+    }
+    store_part<4>(high + at, above, left);
+    store_part<4>(low + at, below, left);
+}
+"""
 
 # A scalar type of ours: CUDA's number for it
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
@@ -33,37 +57,10 @@ _COMPUTE_F32, _COMPUTE_F64, _COMPUTE_TF32 = 68, 70, 77
 # cublasLtMatmulDescAttributes_t
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _BIAS_TYPE = 3, 4, 7, 8, 26
 # cublasLtEpilogue_t
-EPILOGUES = {"none": 1, "bias": 4, "relu": 2, "relu_bias": 6}
+EPILOGUES = {"none": 1, "bias": 4}
 # cublasLtMatrixLayoutAttribute_t
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6
 _PREFERENCE_WORKSPACE = 1  # cublasLtMatmulPreferenceAttributes_t
-
-PRECISIONS = ("strict", "tf32")
-
-
-class _Precision(threading.local):
-    name = "strict"
-
-
-_precision = _Precision()
-
-
-@contextmanager
-def precision(name: str) -> Iterator[None]:
-    """Within the block, in this thread, float32 products are computed like this.
-
-    "strict" (the default) multiplies in float32, "tf32" in the tensor cores' 10-bit mantissas.
-    """
-    if name not in PRECISIONS:
-        raise SettingsError(
-            f"precision: there is no precision {name!r}\n  write one of  {', '.join(PRECISIONS)}"
-        )
-    before, _precision.name = _precision.name, name
-    try:
-        yield
-    finally:
-        _precision.name = before
-
 
 class _Heuristic(ctypes.Structure):
     _fields_ = [
@@ -86,6 +83,7 @@ def _library() -> ctypes.CDLL:
             library = ctypes.CDLL(name)
         except OSError:
             continue
+        library.cublasLtGetVersion.restype = c_size_t
         library.cublasLtMatmul.argtypes = [c_void_p] * 14 + [c_size_t, c_void_p]
         return library
     raise KernelError(
@@ -142,15 +140,17 @@ class Product:
         self._describe(_TRANSPOSE_A, c_int32(a[0]))
         self._describe(_TRANSPOSE_B, c_int32(b[0]))
         self._describe(_EPILOGUE, c_int32(EPILOGUES[epilogue]))
-        self.has_bias = "bias" in epilogue
+        self.has_bias = epilogue != "none"
         if self.has_bias:
-            self._describe(_BIAS_TYPE, c_int32(scalar_type))
+            self._describe(_BIAS_TYPE, c_int32(result_type))
         self.a = _layout(scalar_type, *((k, m) if a[0] else (m, k)), a[1], batch, a[2])
         self.b = _layout(scalar_type, *((n, k) if b[0] else (k, n)), b[1], batch, b[2])
         self.d = _layout(result_type, m, n, m, batch, m * n)
         factor = ctypes.c_double if wide else c_float
         self._factors = factor(scale), factor(keep)
         self.scale, self.keep = (ctypes.addressof(each) for each in self._factors)
+        self.adds = keep != 0
+        self.key = f"{m} {n} {k} {a} {b} {scalar_type} {compute} {result_type} {batch} {epilogue}"
         self._choose(f"{m} x {n} x {k}")
 
     def _describe(self, attribute: int, value: Any) -> None:
@@ -160,7 +160,8 @@ class Product:
         )  # fmt: skip
 
     def _choose(self, sizes: str) -> None:
-        preference, found, count = c_void_p(), _Heuristic(), c_int()
+        wanted = _TRIED if tunes() and not self.adds else 1
+        preference, found, count = c_void_p(), (_Heuristic * wanted)(), c_int()
         _call("cublasLtMatmulPreferenceCreate", byref(preference))
         _call(
             "cublasLtMatmulPreferenceSetAttribute", preference, _PREFERENCE_WORKSPACE,
@@ -168,27 +169,37 @@ class Product:
         )  # fmt: skip
         _call(
             "cublasLtMatmulAlgoGetHeuristic", self.handle, self.descriptor, self.a, self.b,
-            self.d, self.d, preference, 1, byref(found), byref(count),
+            self.d, self.d, preference, wanted, byref(found), byref(count),
         )  # fmt: skip
         _call("cublasLtMatmulPreferenceDestroy", preference)
         if not count.value:
             raise KernelError(f"cublasLt: there is no algorithm for a product of {sizes}")
         self.found = found
-        self.algorithm = ctypes.addressof(found)
+        self.algorithms = [ctypes.addressof(found[i]) for i in range(count.value)]
 
     def __call__(self, a: int, b: int, d: int, bias: int = 0, c: int | None = None) -> None:
         """Launch on the current stream; arguments are pointers."""
-        from cupy.cuda import get_current_stream
-
         if self.has_bias:
             self._describe(_BIAS_POINTER, c_uint64(bias))
+        if len(self.algorithms) > 1:
+            tried = [partial(self._run, a, b, d, c, each) for each in self.algorithms]
+            at = fastest(f"cublasLt {_version()} {self.key}", stream.current_device(), tried)
+            self.algorithms = self.algorithms[at : at + 1]
+        self._run(a, b, d, c, self.algorithms[0])
+
+    def _run(self, a: int, b: int, d: int, c: int | None, algorithm: int) -> None:
         status = _library().cublasLtMatmul(
             self.handle, self.descriptor, self.scale, a, self.a, b, self.b, self.keep,
-            d if c is None else c, self.d, d, self.d, self.algorithm, self.workspace.ptr,
-            WORKSPACE, get_current_stream().ptr,
+            d if c is None else c, self.d, d, self.d, algorithm, self.workspace.ptr,
+            WORKSPACE, stream.current_stream().ptr,
         )  # fmt: skip
         if status:
             raise KernelError(f"cublasLt: cublasLtMatmul: status {status}")
+
+
+@cache
+def _version() -> int:
+    return int(_library().cublasLtGetVersion())
 
 
 def _layout(kind: int, rows: int, columns: int, leading: int, batch: int, step: int) -> c_void_p:
@@ -208,28 +219,59 @@ def _layout(kind: int, rows: int, columns: int, leading: int, batch: int, step: 
 
 def is_faster(m: int, k: int, n: int, dtype: np.dtype[Any]) -> bool:
     """Whether a product is for this library: large ones, and halves, which it multiplies in
-    tensor cores."""
-    return dtype.itemsize == 2 or m * k * n > _SMALL
+    tensor cores unless few of them do not fill an access."""
+    if dtype.itemsize == 2:
+        return k > 32 or k % 8 == 0
+    return m * k * n > _SMALL
 
 
 def matmul(a: Any, b: Any, bias: Any = None) -> Any:
-    """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where it does not fit: strides, or
-    memory that begins between blocks of 256 bytes, which the library counts on."""
+    """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where the library has no such product.
+
+    float32 is multiplied as `precision` says.
+    """
     import cupy
 
-    pointer = 0 if bias is None else bias.data.ptr
-    if (a.data.ptr | b.data.ptr | pointer) % 256:
-        return None
-    product, shape = _fitting(
-        stream.current_device(), a.shape, a.strides, b.shape, b.strides, a.dtype, bias is not None,
-        _precision.name,
-    )  # fmt: skip
-    if product is None:
-        return None
+    a, b = (each if each.data.ptr % _ALIGNED == 0 else arranged(each) for each in (a, b))
+    if bias is not None and bias.data.ptr % _ALIGNED:
+        bias = arranged(bias)
+    name = current_precision() if a.dtype == np.float32 else "strict"
+    device = stream.current_device()
+    lies = device, a.shape, a.strides, b.shape, b.strides, a.dtype, bias is not None, name
+    products, shape = _fitting(*lies)
+    if not products:
+        if a.flags.c_contiguous and b.flags.c_contiguous:
+            return None
+        return matmul(arranged(a), arranged(b), bias)
     y = cupy.empty(shape, a.dtype)
+    pointer = 0 if bias is None else bias.data.ptr
     # row by row, y = a b is column by column the transposed: y' = b' a'
-    product(b.data.ptr, a.data.ptr, y.data.ptr, pointer)
+    if name == "high":
+        high, low = zip(_halves(a), _halves(b), strict=True)
+        for product, left, right in zip(products, (low[0], high[0], high[0]),
+                                        (high[1], low[1], high[1]), strict=True):  # fmt: skip
+            product(right.data.ptr, left.data.ptr, y.data.ptr, pointer)
+    else:
+        products[0](b.data.ptr, a.data.ptr, y.data.ptr, pointer)
     return y
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """Float32 as the sum of two bfloat16, which lie as it does (or contiguous)."""
+    import cupy
+    import ml_dtypes
+
+    turned = x.ndim == 2 and not x.flags.c_contiguous and x.T.flags.c_contiguous
+    whole = x.T if turned else x if x.flags.c_contiguous else arranged(x)
+    high, low = (cupy.empty(whole.shape, ml_dtypes.bfloat16) for _ in range(2))
+    size = np.int64(whole.size)
+    _splitting()(divide_up(whole.size, 1024), whole, high, low, size)
+    return (high.T, low.T) if turned else (high, low)
+
+
+@cache
+def _splitting() -> Kernel:
+    return Kernel(_SPLIT, "split", {})
 
 
 @cache
@@ -242,24 +284,27 @@ def _fitting(
     dtype: np.dtype[Any],
     has_bias: bool,
     precision: str,
-) -> tuple[Product | None, tuple[int, ...]]:
-    """The product for operands that lie like this, None where there is none; and its shape."""
+) -> tuple[tuple[Product, ...], tuple[int, ...]]:
+    """The products for operands that lie like this, none where there are none; and the shape."""
     lead = np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
-    left = _operand(a_shape, a_strides, dtype.itemsize, lead)
-    right = _operand(b_shape, b_strides, dtype.itemsize, lead)
     m, k, n = a_shape[-2], a_shape[-1], b_shape[-1]
     shape = (*lead, m, n)
+    if len(b_shape) == 2 and len(a_shape) > 2 and a_strides == _steps(a_shape, dtype.itemsize):
+        m, lead = prod(a_shape[:-1]), ()  # rows of one large matrix
+        a_shape, a_strides = (m, k), (k * dtype.itemsize, dtype.itemsize)
+    left = _operand(a_shape, a_strides, dtype.itemsize, lead)
+    right = _operand(b_shape, b_strides, dtype.itemsize, lead)
     fits = left is not None and right is not None and dtype.name in TYPES and m and n and k
     if not fits or (dtype.name == "float64" and has_bias):  # no epilogue takes doubles
-        return None, shape
-    product = _product(
+        return (), shape
+    products = _products(
         device, m, n, k, left, right, prod(lead), dtype.name, has_bias, precision
     )
-    return product, shape
+    return products, shape
 
 
 @cache
-def _product(
+def _products(
     device: int,
     m: int,
     n: int,
@@ -270,14 +315,23 @@ def _product(
     scalar_type: str,
     has_bias: bool,
     precision: str,
-) -> Product:
-    compute = _COMPUTE_F64 if scalar_type == "float64" else _COMPUTE_F32
-    if scalar_type == "float32" and precision == "tf32":
+) -> tuple[Product, ...]:
+    kind, compute = TYPES[scalar_type], _COMPUTE_F32
+    if scalar_type == "float64":
+        compute = _COMPUTE_F64
+    elif precision == "tf32":
         compute = _COMPUTE_TF32
-    return Product(
-        n, m, k, b, a, scalar_type=TYPES[scalar_type], compute=compute, batch=batch,
-        epilogue="bias" if has_bias else "none",
-    )  # fmt: skip
+    made = partial(Product, n, m, k, b, a, compute=compute, batch=batch)
+    epilogue = "bias" if has_bias else "none"
+    if precision != "high":
+        return (made(scalar_type=kind, epilogue=epilogue),)
+    halves = partial(made, scalar_type=TYPES["bfloat16"], result_type=kind)
+    return halves(), halves(keep=1.0), halves(keep=1.0, epilogue=epilogue)  # the small ones first
+
+
+def _steps(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """The strides of a contiguous array."""
+    return tuple(prod(shape[i + 1 :]) * size for i in range(len(shape)))
 
 
 def _operand(
@@ -294,7 +348,6 @@ def _operand(
         return None
     if prod(lead) == 1 or len(shape) == 2:
         return (*layout, 0)
-    steps = [prod(shape[i + 1 :]) * size for i in range(len(shape))]
-    if shape[:-2] == lead and list(strides) == steps:
+    if shape[:-2] == lead and strides == _steps(shape, size):
         return (*layout, rows * columns)
     return None

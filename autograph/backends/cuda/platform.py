@@ -100,13 +100,16 @@ class CudaPlatform:
         raise refused
 
     def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        from .pointwise import convert
+        from .arrange import arranged
 
-        return self.around(convert, self.index_of(array))(array, dtype)
+        return self.around(arranged, self.index_of(array))(array, dtype)
 
     def contiguous(self, array: Array) -> Array:
-        function = self.around(_cupy().ascontiguousarray, self.index_of(array))
-        return function(array).reshape(array.shape)
+        from .arrange import arranged
+
+        if array.flags.c_contiguous:
+            return array
+        return self.around(arranged, self.index_of(array))(array)
 
     def synchronize(self, index: int) -> None:
         _cupy()

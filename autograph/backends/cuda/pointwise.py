@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...expression import Name, Number, Program, Tree
+from ...outline import CHANNELS_LAST, Outline
 from ..backend import CUDA
 from .compile import Constant, c_type
 from .indexing import decode
@@ -109,8 +110,29 @@ def compile_pointwise(op: Any) -> None:
             )
         return launch(*inputs)
 
-    run.__name__ = f"{op.name}_cuda"
+    def run_last(*inputs: Any) -> Any:
+        """The same over images whose memory runs N H W C, and what they meet."""
+        return run(*[_last(x) if hasattr(x, "shape") else x for x in inputs]).transpose(0, 3, 1, 2)
+
+    run.__name__ = run_last.__name__ = f"{op.name}_cuda"
+    op.kernel(CUDA, when=_are_images, strided=CHANNELS_LAST)(run_last)
     op.kernel(CUDA)(run)
+
+
+def _are_images(*outlines: Outline) -> bool:
+    """Whether some inputs have their channels last, and none has more axes than those."""
+    return any(each.layout == CHANNELS_LAST for each in outlines) and all(
+        each.ndim <= 4 for each in outlines
+    )
+
+
+def _last(x: Any) -> Any:
+    """An array that broadcasts to images, as it broadcasts to their memory."""
+    from .arrange import channels_last
+
+    if x.size == 1:
+        return x.reshape(())
+    return channels_last(x if x.ndim == 4 else x.reshape((1,) * (4 - x.ndim) + x.shape))
 
 
 def _natural(numbers: list[type]) -> np.dtype[Any]:
@@ -134,15 +156,12 @@ def pointwise_kernel(
 _AS_IT_IS = Program(("x",), (), Name("x"))
 
 
-def convert(x: Any, dtype: np.dtype[Any]) -> Any:
-    """A contiguous copy of x with another scalar type."""
-    import cupy
-
-    if not x.flags.c_contiguous:
-        x = cupy.ascontiguousarray(x)
-    if not x.size:
-        return cupy.empty(x.shape, dtype)
-    return _pointwise(_AS_IT_IS, (x.dtype,), (x.shape,), np.dtype(dtype))(x)
+def copy_kernel(
+    source: np.dtype[Any], result: np.dtype[Any], dimensions: tuple[int, ...],
+    steps: tuple[int, ...], offset: np.dtype[Any], pack: int,
+) -> Kernel:  # fmt: skip
+    """The kernel that copies what lies in these steps to a contiguous array."""
+    return _kernel(_AS_IT_IS, (source,), dimensions[1:], (steps,), result, offset, pack)
 
 
 def fill(array: Any, value: np.ndarray[Any, Any]) -> None:
@@ -236,7 +255,7 @@ def pointwise_text(
             loads.append(f"const {kind} {name}_ = {kind}(widen({name}_array[0]));")
             continue
         place = "at"
-        if list(steps[1:]) != list(contiguous[1:]) or not steps[0]:
+        if list(steps) != contiguous:
             dims = list(zip(dimensions, steps, strict=True))
             places[f"{name}_at"] = decode(f"{name}_at", dims, offset)
             place = f"Spec::{name}_at(at)"

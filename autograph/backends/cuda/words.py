@@ -9,11 +9,13 @@ import numpy as np
 from ...errors import IndexRangeError
 from . import stream
 
+GROUPS = 1024  # groups of blocks in a launch, at most
 _NONE = np.uint64(2**64 - 1)  # what the fault word holds while nothing is wrong
 
 
 class Words:
-    """Counters are zero between launches; `fault` holds (position << 32 | value) or all ones.
+    """Counters are zero between launches, `groups` one for each group of blocks that share a sum;
+    `fault` holds (position << 32 | value) or all ones.
 
     The fault lies in the host's memory, where kernels reach it and looking costs nothing.
     """
@@ -22,8 +24,8 @@ class Words:
         import cupy
         from cupy.cuda import MemoryPointer, UnownedMemory, alloc_pinned_memory
 
-        counters = cupy.zeros(2, np.uint32)
-        self.finished, self.hits = counters[:1], counters[1:]
+        counters = cupy.zeros(2 + GROUPS, np.uint32)
+        self.finished, self.hits, self.groups = counters[:1], counters[1:2], counters[2:]
         memory = alloc_pinned_memory(8)
         self.seen = np.frombuffer(memory, np.uint64, 1)
         self.seen[0] = _NONE

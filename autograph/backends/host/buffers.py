@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import numpy as np
 
 SMALL = 512 << 10  # bytes; below, the system reuses memory as well
+FEW = SMALL // 8  # elements, which are small whatever they are
 LIMIT = 1 << 30  # bytes kept for later; more go back to the system
 
-_free: dict[int, list[tuple[bytearray, int]]] = {}
-_kept = 0
 _lock = threading.RLock()  # an array may die, and take it again, while its thread holds it
 
 if hasattr(os, "register_at_fork"):
@@ -23,46 +24,92 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class _Lease(np.ndarray):
-    """Kept memory while arrays lie over it; given back when the last of them is gone."""
+class Store:
+    """Memory that arrays gave back, by its size; of at most `limit` bytes."""
 
-    __slots__ = ("start",)
+    def __init__(self, limit: float) -> None:
+        self.free: dict[int, list[tuple[bytearray, int]]] = {}
+        self.kept, self.limit = 0, limit
+
+    def take(self, size: int) -> tuple[bytearray, int]:
+        """Memory of this size, and where in it the first aligned byte is."""
+        with _lock:
+            found = self.free.get(size)
+            if found:
+                self.kept -= size
+                return found.pop()
+        memory = bytearray(size)
+        return memory, -np.frombuffer(memory, np.uint8).ctypes.data % 64
+
+    def give(self, memory: bytearray, start: int) -> None:
+        with _lock:
+            if self.kept + len(memory) <= self.limit:
+                self.kept += len(memory)
+                self.free.setdefault(len(memory), []).append((memory, start))
+
+    def clear(self) -> None:
+        """Give all of it back to the system."""
+        with _lock:
+            self.free.clear()
+            self.kept = 0
+
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether the array lies in memory of this store, which nobody else uses again."""
+        base: Any = array
+        while type(base) is np.ndarray:
+            base = base.base
+        return type(base) is _Lease and base.store is self
+
+
+class _Lease(np.ndarray):
+    """Memory of a store while arrays lie over it; given back when the last of them is gone."""
+
+    __slots__ = ("start", "store")
 
     def __del__(self) -> None:
-        global _kept
         memory = self.base  # a bytearray: views of a view of an array would forget the lease
         if isinstance(memory, bytearray):
-            with _lock:
-                if _kept + len(memory) <= LIMIT:
-                    _kept += len(memory)
-                    _free.setdefault(len(memory), []).append((memory, self.start))
+            self.store.give(memory, self.start)
+
+
+shared = Store(LIMIT)
+_private: dict[int, Store] = {}  # of threads that write a recording
+
+
+@contextmanager
+def private(store: Store) -> Iterator[None]:
+    """Within the block, arrays of this thread, small ones too, lie in a store of their own."""
+    thread = threading.get_ident()
+    before = _private.get(thread)
+    _private[thread] = store
+    try:
+        yield
+    finally:
+        if before is None:
+            del _private[thread]
+        else:
+            _private[thread] = before
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """A C-contiguous array of any values; its memory, 64-byte aligned, comes from an array that is
     gone if it can."""
-    global _kept
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    if size < SMALL:
+    count = prod(shape)
+    if count < FEW and not _private:
         return np.empty(shape, dtype)
-    step = 1 << (size.bit_length() - 4)  # at most an eighth is lost
+    size, store = count * np.dtype(dtype).itemsize, _private.get(threading.get_ident())
+    if store is None:
+        if size < SMALL:
+            return np.empty(shape, dtype)
+        store = shared
+    step = 1 << max(size.bit_length() - 4, 6)  # at most an eighth is lost, or a line
     rounded = (size + step - 1) // step * step + 64
-    with _lock:
-        found = _free.get(rounded)
-        memory, start = found.pop() if found else (None, 0)
-        _kept -= rounded if memory is not None else 0
-    if memory is None:
-        memory = bytearray(rounded)
-        start = -np.frombuffer(memory, np.uint8).ctypes.data % 64
+    memory, start = store.take(rounded)
     lease = np.ndarray.__new__(_Lease, rounded - 64, np.uint8, memory, start)
-    lease.start = start
+    lease.start, lease.store = start, store
     return np.ndarray(shape, dtype, lease)
 
 
 def clear() -> None:
     """Give all kept memory back to the system."""
-    global _kept
-    with _lock:
-        _free.clear()
-        _kept = 0
+    shared.clear()

@@ -63,6 +63,14 @@ def fma(to, a, b, c):
     )
 
 
+@Intrinsic
+def plus(to, total, x):
+    """total + x of a sum whose terms LLVM may take in another order, always the same one."""
+    total, x = to.together(total, x)
+    flags = ("contract", "reassoc", "nsz")
+    return Value(total.type, to.builder.fadd(total.code, x.code, flags=flags))
+
+
 def _unary_intrinsic(llvm):
     def emit(to, x):
         x = to.known(x)

@@ -232,7 +232,7 @@ class Kernel:
     def __call__(self, tasks: int, *words: Any) -> None:
         """Run the kernel for every task in range(tasks); words are numbers, contiguous arrays or
         None."""
-        launch(self.address or self.compile(), tasks, *words)
+        launcher()(self.address or self.compile(), tasks, *words)
 
 
 def kernel(function: Callable[..., None] | None = None, *, reassociate: bool = False) -> Any:
@@ -242,9 +242,21 @@ def kernel(function: Callable[..., None] | None = None, *, reassociate: bool = F
     return Kernel(function, ("contract", "reassoc", "nsz") if reassociate else ("contract",))
 
 
-def launch(address: int, tasks: int, *words: Any) -> None:
-    """Run native code for every task; the pool replaces this function when it has started."""
+def refuse_where(flag: Any, refuse: Callable[[], None]) -> None:
+    """Call `refuse`, which raises, if the launch before has raised its flag, an i64 array of one; a
+    recording looks at it in every replay."""
+    if tape is not None:
+        tape.looks_at(flag, refuse)
+    if flag:
+        refuse()
+
+
+tape: Any = None  # what writes the launches down, if anything does
+
+
+@cache
+def launcher() -> Callable[..., None]:
+    """launch(address, tasks, *words): run native code for every task. The pool starts with it."""
     from . import pool
 
-    globals()["launch"] = pool.start()
-    globals()["launch"](address, tasks, *words)
+    return pool.start()

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...expression import Call, Name, Number, Program, Tree
-from ...outline import CHANNELS_LAST, CONTIGUOUS, Outline
+from ...outline import CHANNELS_LAST, CONTIGUOUS, NUMBER, Outline
 from ...scalar_type import BF16, BOOL, F32
 from ..backend import NATIVE
 from . import functions, intrinsics, language
 from .buffers import empty
-from .jit import Kernel
+from .jit import Kernel, launcher
 from .product import SHARES, shares
 
 KINDS = {F32: "f32", BF16: "bf16", BOOL: "u8"}
@@ -79,20 +79,20 @@ def printed(tree: Tree) -> str:
 @cache
 def kernel_of(program: Program, kinds: tuple[tuple[str, str], ...], result: str) -> Kernel:
     """The kernel of a program for operands of these kinds: a scalar type, or "" for a number, and
-    where an operand is read: [i] of a whole, [k] of a row, [row] of a column."""
+    where an operand is read: [i] of a whole, [k] of a row, [row] of a column, [0] of one value."""
     operands = list(zip(program.inputs, kinds, strict=True))
     words = ", ".join(f"{name}: '{kind or 'float'}'" for name, (kind, _) in operands)
-    loaded: dict[str, list[str]] = {"[row]": [], "": [], "[k]": [], "[i]": []}
+    loaded: dict[str, list[str]] = {"[row]": [], "": [], "[0]": [], "[k]": [], "[i]": []}
     for name, (_, place) in operands:
         if name in program.used:
             loaded[place].append(f"{name}_ = {name}{place}")
-    inner = loaded["[i]"] + loaded["[k]"]
+    first, inner = loaded[""] + loaded["[0]"], loaded["[i]"] + loaded["[k]"]
     inner += [f"{name}_ = {printed(tree)}" for name, tree in program.parts]
     inner += [f"out[i] = {printed(program.result)}"]
     if loaded["[k]"] or loaded["[row]"]:
         text = "".join([
             f"(task, tasks: 'int', rows: 'int', size: 'int', {words}, out: '{result}'):\n",
-            *[f"    {line}\n" for line in loaded[""]],
+            *[f"    {line}\n" for line in first],
             "    for row in range(task * rows // tasks, (task + 1) * rows // tasks):\n",
             *[f"        {line}\n" for line in loaded["[row]"]],
             "        for k in range(size):\n            i = row * size + k\n",
@@ -102,7 +102,7 @@ def kernel_of(program: Program, kinds: tuple[tuple[str, str], ...], result: str)
         text = "".join([
             f"(task, tasks: 'int', size: 'int', {words}, out: '{result}'):\n",
             "    for i in range(task * size // tasks, (task + 1) * size // tasks):\n",
-            *[f"        {line}\n" for line in loaded[""] + inner],
+            *[f"        {line}\n" for line in first + inner],
         ])  # fmt: skip
     name = "pointwise_" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
     names = {**vars(intrinsics), **vars(functions)}
@@ -140,13 +140,24 @@ def _one_float(inputs: Sequence[Outline]) -> bool:
     return {each.scalar_type for each in inputs} - {BOOL} in ({F32}, {BF16})
 
 
+def kinds_of(
+    inputs: Sequence[Outline], places: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """What `kernel_of` asks of operands that are read at these places, where they are arrays."""
+    return tuple(
+        ("", "") if each.layout == NUMBER
+        else (KINDS[each.scalar_type], place if each.shape else "[0]")
+        for each, place in zip(inputs, places, strict=True)
+    )  # fmt: skip
+
+
 def places_in(inputs: Sequence[Outline]) -> tuple[int, tuple[str, ...]] | None:
     """How many of the broadcast axes make a row of the matrix, and how each operand is read."""
     shape = np.broadcast_shapes(*[each.shape for each in inputs])
     for axes in range(1, len(shape) + 1):
         row, column = shape[-axes:], shape[:-axes] + (1,) * axes
         places = tuple(
-            "" if each.size == 1 and not each.shape
+            "[0]" if not each.shape
             else "[i]" if each.shape == shape
             else "[k]" if _inner(each.shape) == _inner(row) and each.ndim >= len(_inner(row))
             else "[row]" if each.shape == column
@@ -170,48 +181,35 @@ def make_rows(
 ) -> Callable[..., Any]:
     """A function from operands that are rows or columns of the output, among others."""
     axes, places = places_in(inputs) or (0, ())
-    kinds = [KINDS[each.scalar_type] if each.shape else "" for each in inputs]
-    launch = kernel_of(
-        program, tuple(zip(kinds, places, strict=True)), KINDS[output.scalar_type]
-    )
+    found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])
     shape, dtype = output.shape, output.scalar_type.dtype
     rows, size = prod(shape[:-axes]), prod(shape[-axes:])
     tasks = shares(rows, COST * output.size)
-    numbers = [i for i, kind in enumerate(kinds) if not kind]
-
-    def run(*operands: Any) -> Any:
-        y = empty(shape, dtype)
-        launch(tasks, tasks, rows, size, *_as_words(operands, numbers), y)
-        return y
-
-    return run
-
-
-def _as_words(operands: tuple[Any, ...], numbers: list[int]) -> Sequence[Any]:
-    """The operands, arrays of no axes as numbers."""
-    if not numbers:
-        return operands
-    words = list(operands)
-    for i in numbers:
-        words[i] = float(words[i])
-    return words
+    return _run(found, (tasks, tasks, rows, size), shape, dtype)
 
 
 def make(program: Program, inputs: Sequence[Outline], output: Outline) -> Callable[..., Any]:
     """A function from operands of these outlines to a new array that lies as they do."""
-    kinds = [(KINDS[each.scalar_type], "[i]") if each.shape else ("", "") for each in inputs]
-    launch = kernel_of(program, tuple(kinds), KINDS[output.scalar_type])
+    places = ["[i]"] * len(inputs)
+    found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])
     size, shape, dtype = output.size, output.shape, output.scalar_type.dtype
     tasks = shares(SHARES, COST * size)
-    numbers = [i for i, (kind, _) in enumerate(kinds) if not kind]
-    last = next(each for each in inputs if each.shape).layout == CHANNELS_LAST
-    if last:
+    if next(each for each in inputs if each.shape).layout == CHANNELS_LAST:
         n, c, h, w = shape
-        shape = (n, h, w, c)
+        run = _run(found, (tasks, tasks, size), (n, h, w, c), dtype)
+        return lambda *operands: run(*operands).transpose(0, 3, 1, 2)
+    return _run(found, (tasks, tasks, size), shape, dtype)
+
+
+def _run(
+    found: Kernel, words: tuple[int, ...], shape: tuple[int, ...], dtype: Any
+) -> Callable[..., Any]:
+    """The function that launches a kernel on operands and a new array, after these words."""
+    launch, address = launcher(), found.compile()
 
     def run(*operands: Any) -> Any:
         y = empty(shape, dtype)
-        launch(tasks, tasks, size, *_as_words(operands, numbers), y)
-        return y.transpose(0, 3, 1, 2) if last else y
+        launch(address, *words, *operands, y)
+        return y
 
     return run

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .forkjoin import (
     INTEGER,
     LIMIT,
     LINUX,
+    LISTENER,
     MUTEX,
     NATIVE,
     NONE,
@@ -37,6 +39,7 @@ from .forkjoin import (
     drain,
     launch,
     run,
+    run_all,
     seize,
     serve,
 )  # fmt: skip
@@ -45,6 +48,8 @@ from .language import native
 _words = np.zeros((TICKET + SHARE * LIMIT + 128) // 8, np.int64)
 _pool = (_words.ctypes.data + 127) // 128 * 128
 _functions: Any = None
+_listener: Any = None
+_replay: Any = None
 _threads = 0
 _lock = threading.RLock()
 
@@ -92,7 +97,7 @@ def start() -> Any:
     global _functions, _method
     with _lock:
         if _functions is None:
-            natives = [drain, serve, run, seize, launch]
+            natives = [drain, serve, run, seize, run_all, launch]
             functions = jit.load(
                 "pool", [__file__], lambda: native(natives, "pool", {}), autograph_pool=_pool
             )
@@ -116,6 +121,26 @@ def start() -> Any:
     return _functions[1]
 
 
+def listen(listener: Callable[..., None] | None) -> None:
+    """Have `listener(address, tasks, *words)` called before every launch, of any thread; None ends
+    that."""
+    global _listener
+    start()
+    before, _listener = _listener, listener  # each lives while its address may be read
+    _word(LISTENER).value = 0 if listener is None else id(listener)
+    del before
+
+
+def replay(calls: np.ndarray) -> int:
+    """Run calls (N, 4) of i64 words, see `forkjoin.run_all`, while other threads of Python run on."""
+    start()
+    global _replay
+    if _replay is None:
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+        _replay = kind(_functions[0]("run_all"))
+    return int(_replay(calls.ctypes.data, len(calls)))
+
+
 def reset(threads: int) -> None:
     """A fresh pool, whose threads start with its first region; a forked child calls this too."""
     global _threads
@@ -123,6 +148,7 @@ def reset(threads: int) -> None:
     functions, _, words = _functions
     _words[:] = 0
     values = (
+        (LISTENER, 0 if _listener is None else id(_listener)),
         (THREADS, threads if NATIVE else 1),
         (SPIN, 7000),
         (PATIENCE, 4000),

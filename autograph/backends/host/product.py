@@ -200,20 +200,20 @@ def pack_rows(a, rows, depth, a_row, a_k, out):
 
 
 @kernel
-def narrow(task, tasks: int, size: int, wide: f32, out: T):
-    """Rounds once."""
+def convert(task, tasks: int, size: int, x: "T", out: "U"):
+    """Numbers of one type as those of another, rounded once."""
     for i in range(task * size // tasks, (task + 1) * size // tasks):
-        out[i] = wide[i]
+        out[i] = x[i]
 
 
-def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
-    """a (M, K) @ b (K, N) (+ bias (N,)), of any strides, as a row-major array."""
+def product(
+    a: Any, b: Any, bias: Any = None, *, relu: bool = False, out: Any = None
+) -> Any:
+    """a (M, K) @ b (K, N) (+ bias (N,), in float32), of any strides, as a row-major array."""
     (m, k), n, size = a.shape, b.shape[1], a.itemsize
-    out = empty((m, n), a.dtype)
+    out = empty((m, n), a.dtype) if out is None else out
     if not out.size:
         return out
-    if bias is not None:
-        bias = np.ascontiguousarray(bias, np.float32)
     (a_row, a_k), (b_k, b_j) = a.strides, b.strides
     columns = pack_columns(b, k, n, b_k // size, b_j // size)
     rounds = size != 4 and k > K_BLOCK  # sums of several blocks of k are kept in float32
@@ -221,7 +221,7 @@ def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
     multiply_packed(a, columns, result, m, n, k, a_row // size, a_k // size, bias, relu)
     if rounds:
         tasks = shares(SHARES, out.size)
-        narrow.of(T=scalar_of(out))(tasks, tasks, out.size, result, out)
+        convert.of(T=f32, U=bf16)(tasks, tasks, out.size, result, out)
     return out
 
 

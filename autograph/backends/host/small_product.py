@@ -1,11 +1,14 @@
 """Products so small that every launch counts: each task packs the columns that it multiplies.
 
-Operands are float32, of any strides; a is read where it lies.
+Operands have any strides; float32 rows are read where they lie, bfloat16 ones are widened first.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from math import prod
+
+import numpy as np
 
 from . import pool
 from .intrinsics import array, call
@@ -39,38 +42,90 @@ def room_of(m: int, n: int, k: int) -> tuple[int, int, int, int]:
     return columns_of(m, n, k, pool.get_num_threads())
 
 
+@cache
+def places_of(batch: tuple[int, ...], *steps: tuple[int, ...]) -> np.ndarray:
+    """Where each matrix of a batch begins in each array, (matrices, arrays), from the strides of
+    the batch."""
+    indices = np.indices(batch).reshape(len(batch), prod(batch))
+    places = [np.asarray(each, np.int64) @ indices for each in steps]
+    return np.ascontiguousarray(np.stack(places, axis=-1))
+
+
+def steps_of(array: np.ndarray) -> tuple[int, ...]:
+    """Strides in elements."""
+    return tuple(step // array.itemsize for step in array.strides)
+
+
 @kernel
 def multiply_small(
-    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, a: f32, a_row: int, a_k: int,
-    b: f32, b_k: int, b_j: int, bias: int, relu: int, c: f32, tile: i64, scratch: f32,
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, a: "T", a_row: int, a_k: int,
+    b: "T", b_k: int, b_j: int, bias: int, relu: int, c: "T", tile: i64, scratch: f32, room: int,
 ):  # fmt: skip
-    """c = a @ b (+ bias, relu), a block of rows times a block of columns."""
+    """c = a @ b (+ bias, relu), a block of rows times a block of columns; each task widens its rows
+    if they are WIDE."""
     m_task, n_task = task // n_blocks, task % n_blocks
     groups, panels = (m + ROWS - 1) // ROWS, (n + PANEL - 1) // PANEL
     first = m_task * groups // m_blocks * ROWS
     last = min(m, (m_task + 1) * groups // m_blocks * ROWS)
     columns = scratch + (m_task * panels) * k * PANEL
+    rows = scratch + (m_blocks * panels * k * PANEL + task * room)
+    if WIDE:
+        widen(a + first * a_row, last - first, k, a_row, a_k, rows)
     for panel in range(n_task * panels // n_blocks, (n_task + 1) * panels // n_blocks):
         here, left = columns + panel * k * PANEL, n - panel * PANEL
         pack_panel(b + panel * PANEL * b_j, left, PANEL, 1, 1, k, 0, 0, b_k, b_j, here)
         added = bias + 4 * panel * PANEL if bias != 0 else 0
-        there = c + (first * n + panel * PANEL)
-        times_panel(
-            tile, a + first * a_row, a_row, a_k, here, there, n, last - first, min(PANEL, left), k,
-            added, RELU if relu != 0 else 0,
-        )  # fmt: skip
+        there, flags = c + (first * n + panel * PANEL), RELU if relu != 0 else 0
+        if WIDE:
+            times_panel(
+                tile, rows, k, 1, here, there, n, last - first, min(PANEL, left), k, added, flags
+            )
+        else:
+            times_panel(
+                tile, a + first * a_row, a_row, a_k, here, there, n, last - first,
+                min(PANEL, left), k, added, flags,
+            )  # fmt: skip
+
+
+@kernel
+def multiply_each(
+    task, tasks: int, count: int, places: i64, m: int, n: int, k: int, a: "T", a_row: int,
+    a_k: int, b: "T", b_k: int, b_j: int, c: "T", tile: i64, scratch: f32,
+):  # fmt: skip
+    """c[i] = a[i] @ b[i] of many matrices, which begin where `places` says."""
+    panels = (n + PANEL - 1) // PANEL
+    columns = scratch + task * k * (panels * PANEL + m * WIDE)
+    rows = columns + panels * PANEL * k
+    for i in range(task * count // tasks, (task + 1) * count // tasks):
+        left, right = a + places[2 * i], b + places[2 * i + 1]
+        if WIDE:
+            widen(left, m, k, a_row, a_k, rows)
+        for panel in range(panels):
+            rest, there = n - panel * PANEL, c + (i * m * n + panel * PANEL)
+            pack_panel(right + panel * PANEL * b_j, rest, PANEL, 1, 1, k, 0, 0, b_k, b_j, columns)
+            if WIDE:
+                times_panel(tile, rows, k, 1, columns, there, n, m, min(PANEL, rest), k, 0, 0)
+            else:
+                times_panel(
+                    tile, left, a_row, a_k, columns, there, n, m, min(PANEL, rest), k, 0, 0
+                )
 
 
 @kernel
 def back_of_linear_relu(
-    task, weight_tasks: int, x_tasks: int, rows: int, inputs: int, outputs: int, dy: f32, y: f32,
-    x: f32, weight: f32, dx: f32, dweight: f32, dbias: f32, tile: i64, scratch: f32,
+    task, weight_tasks: int, x_tasks: int, rows: int, inputs: int, outputs: int, dy: "T", y: "T",
+    x: "T", weight: "T", dx: "T", dweight: "T", dbias: "T", tile: i64, scratch: f32,
 ):  # fmt: skip
     """Of y = relu(x @ weight + bias): some tasks for dweight and dbias, the others for dx, each
     with what of dy relu let through."""
+    panels, x_panels = (outputs + PANEL - 1) // PANEL, (inputs + PANEL - 1) // PANEL
+    deltas = scratch + panels * rows * PANEL
+    columns = deltas + x_tasks * rows * outputs
     if task < weight_tasks:
-        panels = (outputs + PANEL - 1) // PANEL
         total = array(f32, PANEL)
+        turned = columns + (x_panels * PANEL * outputs + task * rows * inputs)
+        if WIDE:
+            widen(x, rows, inputs, inputs, 1, turned)
         for panel in range(task * panels // weight_tasks, (task + 1) * panels // weight_tasks):
             here, first = scratch + panel * rows * PANEL, panel * PANEL
             width = min(PANEL, outputs - first)
@@ -92,27 +147,38 @@ def back_of_linear_relu(
                         there[j] = 0.0
             for j in range(width):
                 dbias[first + j] = total[j]
-            times_panel(
-                tile, x, 1, inputs, here, dweight + first, outputs, inputs, width, rows, 0, 0
-            )
+            slope = dweight + first
+            if WIDE:
+                times_panel(tile, turned, 1, inputs, here, slope, outputs, inputs, width, rows, 0, 0)
+            else:
+                times_panel(tile, x, 1, inputs, here, slope, outputs, inputs, width, rows, 0, 0)
     else:
-        panels, turn = (inputs + PANEL - 1) // PANEL, task - weight_tasks
-        deltas = scratch + ((outputs + PANEL - 1) // PANEL * rows * PANEL + turn * rows * outputs)
-        columns = scratch + (
-            (outputs + PANEL - 1) // PANEL * rows * PANEL + x_tasks * rows * outputs
-        )
+        turn = task - weight_tasks
+        mine = deltas + turn * rows * outputs
         for i in range(rows * outputs):
-            deltas[i] = 0.0 if y[i] <= 0.0 else dy[i]
-        for panel in range(turn * panels // x_tasks, (turn + 1) * panels // x_tasks):
+            mine[i] = 0.0 if y[i] <= 0.0 else dy[i]
+        for panel in range(turn * x_panels // x_tasks, (turn + 1) * x_panels // x_tasks):
             here, first = columns + panel * outputs * PANEL, panel * PANEL
             left = inputs - first
             pack_panel(
                 weight + first * outputs, left, PANEL, 1, 1, outputs, 0, 0, 1, outputs, here
             )
             times_panel(
-                tile, deltas, outputs, 1, here, dx + first, inputs, rows, min(PANEL, left), outputs,
+                tile, mine, outputs, 1, here, dx + first, inputs, rows, min(PANEL, left), outputs,
                 0, 0,
             )  # fmt: skip
+
+
+def widen(a, rows, columns, row, column, out):
+    """A matrix of any strides as float32, its rows side by side."""
+    for i in range(rows):
+        here, there = a + i * row, out + i * columns
+        if column == 1:
+            for j in range(columns):
+                there[j] = here[j]
+        else:
+            for j in range(columns):
+                there[j] = here[j * column]
 
 
 def times_panel(tile, a, a_row, a_k, columns, c, c_row, m, width, k, bias, flags):

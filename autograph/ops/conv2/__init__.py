@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...backends import CUDA, CUPY, NATIVE, NUMPY, REFERENCE
+from ...backends import CUDA, CUDNN, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
 from ..axes import pair
@@ -25,6 +25,7 @@ for _op in (conv2, conv2_dx, conv2_dweight):
     _op.kernels_from(REFERENCE, ".numpy_kernels")
     _op.kernels_from(NATIVE, ".native_kernels")
     _op.kernels_from(CUDA, ".cuda_kernels")
+    _op.kernels_from(CUDNN, ".cudnn_kernels")
 
 
 def _pairs(op, stride, padding, dilation, groups):

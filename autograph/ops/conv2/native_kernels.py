@@ -17,6 +17,8 @@ from ...backends.host.buffers import empty
 from ...backends.host.product import pack, scalar_of, shares
 from ...backends.host.tiles import ACCUMULATE, LANES, PANEL
 from ...scalar_type import BF16, F32
+from ..cast import cast
+from ..shape import copy
 from . import conv2, conv2_dweight, conv2_dx
 from . import native_loops as loops
 from .native_loops import PHASE
@@ -111,7 +113,7 @@ def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
     """Convolve all images, a range of them in a task."""
     n, c, h, w = x.shape
     if bias is not None:
-        bias = np.ascontiguousarray(bias, np.float32)
+        bias = plain(bias)
     strides, copies = image_strides(x, found)
     tasks = min(n, pool.get_num_threads()) if n * y_n * c_group * found.taps > 1 << 16 else 1
     scratch = (
@@ -124,6 +126,12 @@ def run_convolve(found, x, columns, groups, c_group, o_group, bias, y, y_n):
         scratch, found.phases, found.count, columns, groups, c_group, o_group, bias,
         tiles.addresses(scalar.name), y, y_n,
     )  # fmt: skip
+
+
+def plain(x):
+    """The array in f32 and C order, itself if it is so; by ops, which a recording has."""
+    x = x if x.dtype == np.float32 else cast(x, scalar_type=F32)
+    return x if x.flags.c_contiguous else copy(x)
 
 
 def strides_of(x):

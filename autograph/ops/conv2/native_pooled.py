@@ -14,8 +14,9 @@ from ...backends.host.sparse_tiles import sparse_address
 from ...backends.host.tiles import LANES, PANEL, ROWS
 from ...backends.host.window_tiles import outputs_of
 from ...scalar_type import BF16, F32
+from ..shape import copy
 from . import pooled_loops as loops
-from .native_kernels import SHARES, forward_geometry, image_strides, strides_of
+from .native_kernels import SHARES, forward_geometry, image_strides, plain, strides_of
 from .pooled import (
     conv2_relu_max_pool2,
     conv2_relu_max_pool2_back,
@@ -44,7 +45,7 @@ def conv2_relu_max_pool2_native(inputs, outputs, **settings):
     def run(x, weight, bias):
         y, index = empty((n, pp, qq, o), dtype), empty((n, pp, qq, o), np.uint8)
         if bias is not None:
-            bias = np.ascontiguousarray(bias, np.float32)
+            bias = plain(bias)
         strides, copies = image_strides(x, conv)
         threads = pool.get_num_threads()
         lanes = found.lanes(n, threads)
@@ -53,7 +54,7 @@ def conv2_relu_max_pool2_native(inputs, outputs, **settings):
                 lanes.tasks, lanes.tasks, n * lanes.strips, lanes.strips, x, strides[0], c, h, w,
                 *strides[1:], conv.top, conv.left, lanes.height, conv.width, lanes.down, copies,
                 empty((lanes.tasks * lanes.room,), np.float32), lanes.room, found.window_plan,
-                np.ascontiguousarray(weight, np.float32), length,
+                plain(weight), length,
                 found.no_bias if bias is None else bias, o, *found.window_tiles, lanes.rows,
                 found.row_step, qq, y, index,
             )  # fmt: skip
@@ -106,10 +107,10 @@ def _back(x, weight, settings, needs_dx):
 
     def run(dy, index, x, weight):
         if index.strides[1] != 1:
-            index = np.ascontiguousarray(index.transpose(0, 2, 3, 1))
+            index = copy(index.transpose(0, 2, 3, 1))
         (_, dy_o, _, dy_pixel), dy_last = strides_of(dy)
         if not (dy_last or dy.flags.c_contiguous):
-            dy, dy_o, dy_pixel = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)), 1, o
+            dy, dy_o, dy_pixel = copy(dy.transpose(0, 2, 3, 1)), 1, o
         strides, copies = image_strides(x, conv)
         sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
         weights = dx = None

@@ -1,17 +1,25 @@
 """The gradients of dense layers on a CUDA device in one launch, where that is faster than products
 of a library with launches around them."""
 
+from functools import cache
 from math import prod
 from pathlib import Path
 
 from ...backends import CUDA
+from ...backends.cuda import lt
+from ...backends.cuda.columns import COLUMN_THREADS, column_blocks
 from ...backends.cuda.compile import c_type
-from ...backends.cuda.launch import NULL, Kernel, divide_up, number
+from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...backends.cuda.tile import is_thin, tile_of
+from ...backends.cuda.words import words
+from ..elementwise import relu
+from ..reduce.cuda_kernels import reduce_cuda
 from . import linear_back, linear_dweight
+from .cuda_kernels import product_cuda
 from .relu import linear_relu_back, linear_relu_dweight
 
-_SOURCE = Path(__file__).with_name("back.cu")
+_SOURCE, _SUMS = (Path(__file__).with_name(name) for name in ("back.cu", "sums.cu"))
+masked, _ = relu.gradient_of("x")  # of dy and y
 
 
 def _is_faster(x, outputs, relu):
@@ -46,6 +54,72 @@ def linear_relu_back_cuda(inputs, outputs):
 @linear_relu_dweight.kernel(CUDA, when=_takes_relu, made=True)
 def linear_relu_dweight_cuda(inputs, outputs):
     return _made(inputs[2], None, outputs, True)
+
+
+# -- large ones: products of a library, and one launch for relu and dbias ---------------------
+
+
+def _is_large(x, outputs):
+    return x.scalar_type.is_float and x.size * outputs > 0 and lt.is_faster(
+        prod(x.shape[:-1]), x.shape[-1], outputs, x.scalar_type.dtype
+    )
+
+
+def _matrix(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+@linear_dweight.kernel(CUDA, when=lambda dy, x: _is_large(x, dy.shape[-1]))
+def linear_dweight_large(dy, x):
+    return product_cuda(_matrix(x).T, _matrix(dy)), column_sums(_matrix(dy))[1]
+
+
+@linear_back.kernel(CUDA, when=lambda dy, x, weight: _is_large(x, weight.shape[1]))
+def linear_back_large(dy, x, weight):
+    dy, dbias = column_sums(_matrix(dy))
+    return _products(dy, x, weight), product_cuda(_matrix(x).T, dy), dbias
+
+
+@linear_relu_dweight.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
+def linear_relu_dweight_large(dy, y, x, weight):
+    dy, dbias = column_sums(_matrix(dy), _matrix(y))
+    return product_cuda(_matrix(x).T, dy), dbias
+
+
+@linear_relu_back.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
+def linear_relu_back_large(dy, y, x, weight):
+    dy, dbias = column_sums(_matrix(dy), _matrix(y))
+    return _products(dy, x, weight), product_cuda(_matrix(x).T, dy), dbias
+
+
+def _products(dy, x, weight):
+    return product_cuda(dy, weight.T).reshape(x.shape)
+
+
+def column_sums(dy, y=None):
+    """dy (N, O), as far as the relu let y through, and the sums of its columns."""
+    from cupy import empty
+
+    pack, (rows, width), has_relu = 16 // dy.dtype.itemsize, dy.shape, y is not None
+    if width % pack:
+        dy = masked(dy, y) if has_relu else dy
+        return dy, reduce_cuda(dy, "Sum", (0,))
+    kernel, blocks, partial, sizes = _summing(dy.dtype, rows, width, has_relu)
+    dy, dbias = aligned(dy), empty(width, dy.dtype)
+    dx = empty(dy.shape, dy.dtype) if has_relu else dy
+    kernel(
+        blocks, dy, aligned(y) if has_relu else NULL, dx, dbias, empty(*partial), words().groups,
+        *sizes,
+    )  # fmt: skip
+    return dx, dbias
+
+
+@cache
+def _summing(dtype, rows, width, has_relu):
+    blocks, partial, pack = column_blocks(rows, width, dtype)
+    constants = {"Scalar": c_type(dtype), "pack": pack, "has_relu": has_relu}
+    kernel = Kernel(_SUMS, "column_sums", constants, threads=COLUMN_THREADS)
+    return kernel, blocks, partial, (number(rows), number(width))
 
 
 def _made(x, weight, outputs, has_relu):

@@ -1,5 +1,7 @@
 """The affine map of dense layers and its gradients by the host engine."""
 
+from math import prod
+
 import numpy as np
 
 from ...backends import NATIVE
@@ -7,20 +9,25 @@ from ...backends.host import pool
 from ...backends.host.buffers import empty
 from ...backends.host.intrinsics import array, bits, from_bits
 from ...backends.host.jit import kernel
-from ...backends.host.product import SMALL, product, scalar_of
-from ...backends.host.scalars import f32, i32
+from ...backends.host.product import SMALL, product, scalar_of, shares
+from ...backends.host.scalars import bf16, f32, i32
 from ...backends.host.small_product import (
     back_of_linear_relu,
     is_small,
+    multiply_each,
     multiply_small,
+    places_of,
     room_of,
+    steps_of,
 )  # fmt: skip
-from ...backends.host.tiles import PANEL, addresses
+from ...backends.host.tiles import PANEL, ROWS, addresses
 from ...scalar_type import BF16, F32
+from ..cast import cast
 from ..matmul import matmul
 from . import linear
 from .relu import linear_relu, linear_relu_back, linear_relu_dweight
 
+KINDS = {F32: f32, BF16: bf16}
 COLUMNS = 64  # of a task
 
 
@@ -44,31 +51,45 @@ def mask_and_sum(task, n: int, o: int, dy: "T", y: "T", out: "T", sums: "T"):
 
 def takes(x, weight, bias=None):
     """Whether inputs are of a scalar type that the engine computes with, and weight a matrix."""
-    return x.ndim > 0 and weight.ndim == 2 and weight.size > 0 and x.scalar_type in (F32, BF16)
+    return x.ndim > 0 and weight.ndim == 2 and weight.size > 0 and x.scalar_type in KINDS
+
+
+def wide(bias):
+    """The bias as tiles add it."""
+    return cast(bias, scalar_type=F32) if bias is not None and bias.itemsize != 4 else bias
+
+
+def _small(scalar_type, m, n, k):
+    """The kernel of small products of these shapes: from both operands with their strides, the
+    bias and whether relu follows, to a new array."""
+    scalar, dtype, is_wide = KINDS[scalar_type], scalar_type.dtype, scalar_type is BF16
+    launch = multiply_small.of(T=scalar, WIDE=is_wide)
+
+    def run(a, a_row, a_k, b, b_k, b_j, bias, relu, shape):
+        m_blocks, n_blocks, tasks, room = room_of(m, n, k)
+        rows = (m // (m_blocks * ROWS) + 2) * ROWS * k * is_wide
+        y = empty(shape, dtype)
+        launch(
+            tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y,
+            addresses(scalar.name), empty((room + tasks * rows,), np.float32), rows,
+        )  # fmt: skip
+        return y
+
+    return run
 
 
 def _linear(x, weight, relu):
     """The kernel of linear for these outlines."""
     (inputs, outputs), shape = weight.shape, (*x.shape[:-1], weight.shape[1])
     rows = x.size // inputs if inputs else 0
-    if x.scalar_type is not F32 or not is_small(rows, outputs, inputs) or not rows:
-
-        def run(x, weight, bias):
-            y = product(x.reshape(-1, inputs), weight, bias, relu=relu)
-            return y.reshape(shape)
-
-        return run
-
-    def run_small(x, weight, bias):
-        m_blocks, n_blocks, tasks, room = room_of(rows, outputs, inputs)
-        y = empty(shape, np.float32)
-        multiply_small(
-            tasks, m_blocks, n_blocks, rows, outputs, inputs, x, inputs, 1, weight, outputs, 1,
-            bias, relu, y, addresses(), empty((room,), np.float32),
-        )  # fmt: skip
-        return y
-
-    return run_small
+    if not is_small(rows, outputs, inputs) or not rows:
+        return lambda x, weight, bias: product(
+            x.reshape(-1, inputs), weight, wide(bias), relu=relu
+        ).reshape(shape)
+    small = _small(x.scalar_type, rows, outputs, inputs)
+    return lambda x, weight, bias: small(
+        x, inputs, 1, weight, outputs, 1, wide(bias), relu, shape
+    )
 
 
 @linear.kernel(NATIVE, when=takes, halves=True, made=True)
@@ -81,19 +102,50 @@ def linear_relu_native(inputs, outputs):
     return _linear(*inputs[:2], 1)
 
 
-@matmul.kernel(NATIVE, when=lambda a, b: a.ndim == 2 and takes(a, b), strided=True, halves=True)
-def matmul_native(a, b):
-    (m, k), n = a.shape, b.shape[1]
-    if a.dtype != np.float32 or not is_small(m, n, k) or not m * n:
-        return product(a, b)
-    m_blocks, n_blocks, tasks, room = room_of(m, n, k)
-    y = empty((m, n), np.float32)
-    (a_row, a_k), (b_k, b_j) = a.strides, b.strides
-    multiply_small(
-        tasks, m_blocks, n_blocks, m, n, k, a, a_row // 4, a_k // 4, b, b_k // 4, b_j // 4, None, 0,
-        y, addresses(), empty((room,), np.float32),
-    )  # fmt: skip
-    return y
+# -- Products of matrices, one or many ------
+
+
+def takes_matrices(a, b):
+    return min(a.ndim, b.ndim) > 1 and a.scalar_type in KINDS
+
+
+@matmul.kernel(NATIVE, when=takes_matrices, strided=True, halves=True, made=True)
+def matmul_native(inputs, outputs):
+    (*batch, m, n), k, scalar_type = outputs[0].shape, inputs[0].shape[-1], inputs[0].scalar_type
+    small = is_small(m, n, k) and m * n > 0
+    if not batch:
+        return _matrices(_small(scalar_type, m, n, k)) if small else product
+    batch, scalar, one = tuple(batch), KINDS[scalar_type], inputs[1].ndim == 2
+    is_wide, count = scalar_type is BF16, prod(batch)
+    launch = multiply_each.of(T=scalar, WIDE=is_wide)
+    tasks = shares(count, count * m * n * k)
+    room = tasks * k * (-(-n // PANEL) * PANEL + m * is_wide)
+
+    def run(a, b):
+        if one and a.flags.c_contiguous:  # the rows of all
+            return product(a.reshape(-1, k), b).reshape(*batch, m, n)
+        y = empty((*batch, m, n), scalar_type.dtype)
+        a, b = (np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b))
+        if small:
+            (*a_steps, a_row, a_k), (*b_steps, b_k, b_j) = steps_of(a), steps_of(b)
+            places = places_of(batch, tuple(a_steps), tuple(b_steps))
+            launch(
+                tasks, tasks, count, places, m, n, k, a, a_row, a_k, b, b_k, b_j, y,
+                addresses(scalar.name), empty((room,), np.float32),
+            )  # fmt: skip
+        else:
+            for i in np.ndindex(*batch):
+                product(a[i], b[i], out=y[i])
+        return y
+
+    return run
+
+
+def _matrices(small):
+    """A small product of two matrices of any strides."""
+    return lambda a, b: small(
+        a, *steps_of(a), b, *steps_of(b), None, 0, (a.shape[0], b.shape[1])
+    )
 
 
 def takes_back(dy, y, x, weight):
@@ -117,9 +169,7 @@ def _back(dy, y, x, weight, needs_dx):
     """The kernel of both for these outlines."""
     (inputs, outputs), shape = weight.shape, x.shape
     rows = x.size // inputs if inputs else 0
-    if x.scalar_type is not F32 or not rows or not (
-        is_small(rows, inputs, outputs) and is_small(inputs, outputs, rows)
-    ):
+    if not rows or not (is_small(rows, inputs, outputs) and is_small(inputs, outputs, rows)):
 
         def run(dy, y, x, weight):
             deltas, dbias = _masked(dy, y)
@@ -128,16 +178,19 @@ def _back(dy, y, x, weight, needs_dx):
 
         return run
     o_panels, i_panels = -(-outputs // PANEL), -(-inputs // PANEL)
+    scalar, dtype, is_wide = KINDS[x.scalar_type], x.scalar_type.dtype, x.scalar_type is BF16
+    launch = back_of_linear_relu.of(T=scalar, WIDE=is_wide)
 
     def run_small(dy, y, x, weight):
         threads = pool.get_num_threads() if rows * inputs * outputs >= SMALL else 1
         weight_tasks, x_tasks = min(o_panels, threads), min(i_panels, threads) * needs_dx
         room = o_panels * rows * PANEL + x_tasks * rows * outputs + i_panels * outputs * PANEL
-        dx = empty(shape, np.float32) if needs_dx else None
-        dweight, dbias = empty((inputs, outputs), np.float32), empty((outputs,), np.float32)
-        back_of_linear_relu(
+        room += weight_tasks * rows * inputs * is_wide
+        dx = empty(shape, dtype) if needs_dx else None
+        dweight, dbias = empty((inputs, outputs), dtype), empty((outputs,), dtype)
+        launch(
             weight_tasks + x_tasks, weight_tasks, x_tasks, rows, inputs, outputs, dy, y, x, weight,
-            dx, dweight, dbias, addresses(), empty((room,), np.float32),
+            dx, dweight, dbias, addresses(scalar.name), empty((room,), np.float32),
         )  # fmt: skip
         return dx, dweight, dbias
 

@@ -5,10 +5,11 @@ import numpy as np
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.functions import exp, log
-from ...backends.host.jit import kernel
+from ...backends.host.jit import kernel, refuse_where
 from ...backends.host.product import scalar_of
 from ...backends.host.scalars import f32, f64, i64
-from ...scalar_type import BF16, F32
+from ...scalar_type import BF16, F32, I64
+from ..cast import cast
 from . import check_classes, cross_entropy_loss, cross_entropy_loss_dx
 
 ROWS = 128  # of a task
@@ -71,13 +72,12 @@ def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx
 def cross_entropy_loss_native(x, target):
     (n, c), scalar = x.shape, scalar_of(x)
     probability, each = empty((n, c), np.float32), empty((n,), np.float32)
-    loss, wrong = np.empty((), x.dtype), np.zeros((), np.int64)
+    loss, wrong = empty((), x.dtype), np.zeros((), np.int64)
     if target.dtype is not INTEGER:
-        target = target.astype(np.int64)
+        target = cast(target, scalar_type=I64)
     tasks = -(-n // ROWS) or 1
     losses.of(T=scalar)(tasks, tasks, n, c, x, target, probability, each, wrong, loss)
-    if wrong:
-        check_classes(target, c)
+    refuse_where(wrong, lambda: check_classes(target, c))
     if tasks != 1:
         mean.of(T=scalar)(1, n, each, loss)
     return loss, probability
@@ -90,6 +90,6 @@ def cross_entropy_loss_dx_native(dy, probability, target):
     n, c = probability.shape
     dx = empty((n, c), np.float32)
     if target.dtype is not INTEGER:
-        target = target.astype(np.int64)
+        target = cast(target, scalar_type=I64)
     differences.of(T=f32)(-(-n // ROWS), n, c, dy, probability, target, dx)
     return dx

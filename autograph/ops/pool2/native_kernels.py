@@ -1,5 +1,6 @@
-"""2-d max pooling and its gradient by the host engine, channels last or planes, as x lies in
-memory."""
+"""2-d pooling and its gradients by the host engine, channels last or planes, as x lies in memory."""
+
+from math import prod
 
 import numpy as np
 
@@ -7,9 +8,12 @@ from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
 from ...backends.host.product import scalar_of, shares
-from ...backends.host.scalars import i32, u8
+from ...backends.host.scalars import bf16, f32, i32, u8
+from ...outline import CHANNELS_LAST
 from ...scalar_type import BF16, F32
-from . import max_pool2, max_pool2_dx
+from . import max_pool2, max_pool2_dx, mean_pool2, mean_pool2_dx
+
+KINDS = {F32: f32, BF16: bf16}
 
 
 @kernel
@@ -36,17 +40,9 @@ def largest_of_windows(
                 else:
                     for k in range(c):
                         largest(
-                            here + k,
-                            first_r,
-                            last_r,
-                            first_s,
-                            last_s,
-                            x_h,
-                            x_w,
-                            y,
-                            index,
+                            here + k, first_r, last_r, first_s, last_s, x_h, x_w, y, index,
                             there + k,
-                        )
+                        )  # fmt: skip
         else:
             for k in range(c):
                 for j in range(q):
@@ -95,8 +91,54 @@ def spread_windows(
                 dx[n * dx_n + k * dx_c + i * dx_h + j * dx_w] = wide[i * w + j]
 
 
+@kernel
+def mean_of_windows(
+    task, tasks: int, images: int, c: int, h: int, w: int, x: "T", p: int, q: int, stride_r: int,
+    stride_s: int, pad_r: int, pad_s: int, high: int, wide: int, room: f32, y: "T",
+):  # fmt: skip
+    """y (N, P, Q, C) = the mean of each window of x (N, H, W, C), the border's zeros counted."""
+    total = room + task * c
+    for unit in range(task * images * p // tasks, (task + 1) * images * p // tasks):
+        n, row = unit // p, unit % p * stride_r - pad_r
+        for j in range(q):
+            column = j * stride_s - pad_s
+            for k in range(c):
+                total[k] = 0.0
+            for r in range(max(0, row), min(h, row + high)):
+                for s in range(max(0, column), min(w, column + wide)):
+                    here = x + ((n * h + r) * w + s) * c
+                    for k in range(c):
+                        total[k] += here[k]
+            there = y + (unit * q + j) * c
+            for k in range(c):
+                there[k] = total[k] / float(high * wide)
+
+
+@kernel
+def spread_means(
+    task, tasks: int, images: int, c: int, h: int, w: int, dx: "T", p: int, q: int, stride_r: int,
+    stride_s: int, pad_r: int, pad_s: int, high: int, wide: int, room: f32, dy: "T",
+):  # fmt: skip
+    """dx = the shares of dy of the windows that cover a place."""
+    total = room + task * h * w * c
+    for n in range(task * images // tasks, (task + 1) * images // tasks):
+        for k in range(h * w * c):
+            total[k] = 0.0
+        for i in range(p):
+            for j in range(q):
+                row, column = i * stride_r - pad_r, j * stride_s - pad_s
+                here = dy + ((n * p + i) * q + j) * c
+                for r in range(max(0, row), min(h, row + high)):
+                    for s in range(max(0, column), min(w, column + wide)):
+                        there = total + (r * w + s) * c
+                        for k in range(c):
+                            there[k] += here[k] / float(high * wide)
+        for k in range(h * w * c):
+            dx[n * h * w * c + k] = total[k]
+
+
 def takes(x, *index, **settings):
-    return x.scalar_type in (F32, BF16)
+    return x.scalar_type in KINDS
 
 
 @max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True)
@@ -124,25 +166,40 @@ def max_pool2_dx_native(dy, index, *, size, filter, stride, padding):
     kind = u8 if index.dtype == np.uint8 else i32
     room = empty((tasks * h * w,), np.float32)
     spread_windows.of(T=scalar_of(dy), I=kind, A=scalar_of(room), R=filter[0], S=filter[1])(
-        tasks,
-        tasks,
-        n,
-        c,
-        h,
-        w,
-        *_strides(dx),
-        dx,
-        p,
-        q,
-        *stride,
-        *padding,
-        *_strides(dy),
-        dy,
-        *_strides(index),
-        index,
-        room,
-    )
+        tasks, tasks, n, c, h, w, *_strides(dx), dx, p, q, *stride, *padding, *_strides(dy), dy,
+        *_strides(index), index, room,
+    )  # fmt: skip
     return dx
+
+
+@mean_pool2.kernel(NATIVE, when=takes, strided=CHANNELS_LAST, halves=True, made=True)
+def mean_pool2_native(inputs, outputs, **settings):
+    return _means(mean_of_windows, inputs[0], inputs[0], outputs[0], 1, **settings)
+
+
+@mean_pool2_dx.kernel(NATIVE, when=takes, strided=CHANNELS_LAST, halves=True, made=True)
+def mean_pool2_dx_native(inputs, outputs, *, size, **settings):
+    return _means(spread_means, inputs[0], outputs[0], inputs[0], prod(size), **settings)
+
+
+def _means(kernel, given, x, y, pixels, *, filter, stride, padding):
+    """A function of one image array to another; x and y are outlines of the larger and the smaller
+    of both."""
+    (n, c, h, w), (p, q), last = x.shape, y.shape[2:], given.layout == CHANNELS_LAST
+    images, length = (n, c) if last else (n * c, 1)
+    tasks, launch = shares(images, x.size), kernel.of(T=KINDS[given.scalar_type])
+    (height, width), dtype = (p, q) if given is x else (h, w), given.scalar_type.dtype
+
+    def run(array):
+        out, room = _image(n, c, height, width, dtype, last), tasks * length * pixels
+        both = (array, out) if given is x else (out, array)
+        launch(
+            tasks, tasks, images, length, h, w, both[0], p, q, *stride, *padding, *filter,
+            empty((room,), np.float32), both[1],
+        )  # fmt: skip
+        return out
+
+    return run
 
 
 def _image(n, c, h, w, dtype, last):

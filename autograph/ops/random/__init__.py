@@ -25,7 +25,12 @@ random_words.kernels_from(CUDA, ".cuda_kernels")
 @random_words.settings_by
 def random_words_settings(*, key, size):
     """The key as one number of 64 bits, also from the two words of `philox.stream`."""
-    return {"key": key if isinstance(key, int) else key[0] | key[1] << 32, "size": size}
+    return {"key": key_of(key), "size": size}
+
+
+def key_of(key):
+    """A key as one number of 64 bits."""
+    return key if isinstance(key, int) else key[0] | key[1] << 32
 
 
 @random_words.outlined_by

@@ -9,9 +9,11 @@ import cupy
 import numpy as np
 
 from ...backends import CUDA
+from ...backends.cuda.arrange import arranged
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.indexing import decode
 from ...backends.cuda.launch import Kernel, divide_up, offset_type
+from ...outline import CHANNELS_LAST
 from ..axes import axes_of, axis_of
 from ..broadcast import sum_to
 from . import argmax, argmin, mean
@@ -27,7 +29,7 @@ _STATE_BYTES = {"Sum": 1, "Mean": 1, "Product": 1}  # in numbers; the others car
 def _made(op, name, reduction, **when):
     """Register the launches of a reduction of the op along `axis`."""
 
-    @op.kernel(CUDA, made=True, **when)
+    @op.kernel(CUDA, made=True, strided=CHANNELS_LAST, **when)
     def made(inputs, outputs, *, axis, keepdims):
         (x,) = inputs
         axes: tuple[int, ...] = ()
@@ -36,7 +38,16 @@ def _made(op, name, reduction, **when):
         elif x.ndim:
             axes = axes_of(name, x.ndim, axis)
         dtype, result = x.scalar_type.dtype, outputs[0].scalar_type.dtype
-        return _reduce(x.shape, dtype, reduction, axes, keepdims, result)
+        if x.layout != CHANNELS_LAST:
+            return _reduce(x.shape, dtype, reduction, axes, keepdims, result)
+        if (1 not in axes and not {2, 3} <= set(axes)) or name.startswith("arg"):
+            run = _reduce(x.shape, dtype, reduction, axes, keepdims, result)
+            return lambda x: run(arranged(x))
+        n, c, h, w = x.shape  # what is left stands in the same order in memory
+        place = {0: 0, 1: 3, 2: 1, 3: 2}
+        there = tuple(sorted(place[each] for each in axes))
+        run, shape = _reduce((n, h, w, c), dtype, reduction, there, False, result), outputs[0].shape
+        return lambda x: run(x.transpose(0, 2, 3, 1)).reshape(shape)
 
 
 _made(sum_op, "sum", "Sum")

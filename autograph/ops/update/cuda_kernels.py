@@ -17,6 +17,7 @@ from . import adam_update, sgd_update, tick
 from .together import adam_updates, parts_of, sgd_updates
 
 _SOURCE = Path(__file__).with_name("update.cu")
+_LARGE = 2**18  # numbers of a parameter from which a thread moves several packs
 
 
 def _takes(w, dw, step, rate, *state, **settings):
@@ -83,12 +84,12 @@ def _made(name, parts, flags, numbers):
         "states": len(remembered), **flags,
     }  # fmt: skip
     sizes = [part[0].size for part in parts]
-    kernels = []
+    kernels, turns = [], 4 if max(sizes) > _LARGE else 1
     for pack in (1, 16 // state.itemsize):
-        blocks = [divide_up(size, 256 * pack) for size in sizes]
+        blocks = [divide_up(size, 256 * pack * turns) for size in sizes]
         *first, total = accumulate(blocks, initial=0)
         head = np.array(numbers, np.float64).view(np.uint64).tolist() + sizes + first
-        kernel = Kernel(_SOURCE, name, constants | {"pack": pack}, struct=True)
+        kernel = Kernel(_SOURCE, name, constants | {"pack": pack, "turns": turns}, struct=True)
         kernels.append((kernel, (max(1, total),), head))
     given = len(parts) * len(parts[0])
     table = c_uint64 * (2 + len(head) + given)

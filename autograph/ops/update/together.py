@@ -7,10 +7,11 @@ order and without the rate: w, dw, step, what is remembered, master. Settings ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from ...backends import CUDA, CUPY, NUMPY
-from ...op import Op, signature_of
+from ...backends import CUDA, CUPY, NATIVE, NUMPY
+from ...op import Op
 from . import adam_update, adam_update_samples, sgd_update, sgd_update_samples
 
 TOGETHER = 32  # parameters that one op moves
@@ -77,24 +78,38 @@ def adam_updates_outline(
 def _one_by_one(op):
     """The kernel that runs the op of one parameter after the other, each with its best kernel."""
 
-    at = op.inputs.index("rate")
+    at, width = op.inputs.index("rate"), len(op.inputs) - 1
 
     def made(inputs, outputs, **settings):
-        plans: list[Any] = []  # of each parameter, from the arrays that come first
+        runs = []
+        for i, part in enumerate(parts_of(op, inputs[1:])):
+            plan = op.plan([*part[:at], inputs[0], *part[at:]], settings)
+            runs.append((width * i, width * i + at, width * (i + 1), partial(op.run, plan)))
 
         def run(rate, *moving):
-            parts = [[*part[:at], rate, *part[at:]] for part in parts_of(op, moving)]
-            if not plans:
-                plans[:] = [op.plan(list(map(signature_of, part)), settings) for part in parts]
-            for plan, part in zip(plans, parts, strict=True):
-                op.run(plan, part)
+            for first, middle, last, move in runs:
+                move((*moving[first:middle], rate, *moving[middle:last]))
 
         return run
 
     return made
 
 
+def _by_launches(op):
+    """Whether the host engine moves each of the parameters."""
+
+    def when(rate, *moving, **settings):
+        at = op.inputs.index("rate")
+        given = [[*part[:at], rate, *part[at:]] for part in parts_of(op, moving)]
+        return all(op.plan(each, settings).native for each in given)
+
+    return when
+
+
 for _op, _whole in ((sgd_update, sgd_updates), (adam_update, adam_updates)):
+    _whole.kernel(NATIVE, when=_by_launches(_op), strided=True, halves=True, made=True)(
+        _one_by_one(_op)
+    )
     _whole.kernel(NUMPY, CUPY, halves=True, made=True)(_one_by_one(_op))
     _whole.kernels_from(CUDA, ".cuda_kernels")
 

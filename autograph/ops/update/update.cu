@@ -2,7 +2,7 @@
 //
 // Spec holds Scalar (of the parameters), Gradient, State (of what is remembered, and what is
 // computed in), `count` (parameters), `states` (arrays remembered of each), `pack` (numbers a
-// thread), has_master, and the settings of update.cuh.
+// thread) and `turns` (packs of a thread), has_master, and the settings of update.cuh.
 // With a master, w is a rounded copy of it: `master` is what moves.
 #include "update.cuh"
 
@@ -31,13 +31,12 @@ template <class Spec> __device__ int parameter_of(const Table<Spec>& table) {
     return found;
 }
 
-// One thread's pack of w, moved by step(values, slopes, remembered).
+// One pack of w, moved by step(values, slopes, remembered).
 template <class Spec, class Step>
-__device__ void update_pack(const Table<Spec>& table, int i, Step step) {
+__device__ void update_pack(const Table<Spec>& table, int i, int64 at, Step step) {
     constexpr int pack = Spec::pack;
     using State = typename Spec::State;
     const Moved<Spec>& here = table.moved[i];
-    const int64 at = ((blockIdx.x - table.first[i]) * blockDim.x + threadIdx.x) * pack;
     if (at >= table.size[i]) return;
     const int left = int(min(int64(pack), table.size[i] - at));
     const auto slopes = load_part<pack>(here.dw + at, left);
@@ -63,6 +62,15 @@ __device__ void update_pack(const Table<Spec>& table, int i, Step step) {
         if (here.state[j]) store_part<pack>(here.state[j] + at, remembered[j], left);
 }
 
+// One thread's packs of w, each moved by step(values, slopes, remembered).
+template <class Spec, class Step>
+__device__ void update_packs(const Table<Spec>& table, int i, Step step) {
+    const int64 first = (blockIdx.x - table.first[i]) * Spec::turns * blockDim.x + threadIdx.x;
+#pragma unroll
+    for (int turn = 0; turn < Spec::turns; turn++)
+        update_pack(table, i, (first + turn * blockDim.x) * Spec::pack, step);
+}
+
 // The last block to finish counts the steps: by then every block has read its count.
 template <class Spec> __device__ void count_steps(const Table<Spec>& table) {
     __shared__ bool last;
@@ -84,7 +92,7 @@ __global__ void __launch_bounds__(256) sgd_update(const __grid_constant__ Table<
     const double share = *table.moved[i].step == 0 ? 1 : 1 - table.numbers[1];
     const Sgd<Spec, State> sgd = {State(*table.rate), State(table.numbers[0]), State(share),
                                   State(table.numbers[2])};
-    update_pack(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
+    update_packs(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
 #pragma unroll
         for (int k = 0; k < Spec::pack; k++)
             sgd.step(values[k], State(widen(slopes[k])), remembered[0][k]);
@@ -99,16 +107,14 @@ __global__ void __launch_bounds__(256) adam_update(const __grid_constant__ Table
     __shared__ double pace, root;  // two powers in double: once a block
     const int i = parameter_of(table);
     const double beta1 = table.numbers[0], beta2 = table.numbers[1], decay = table.numbers[3];
-    if (threadIdx.x == 0) {
-        const double count = double(*table.moved[i].step + 1);
-        pace = *table.rate / (1 - pow(beta1, count));
-        root = sqrt(1 - pow(beta2, count));
-    }
+    const double count = double(*table.moved[i].step + 1);
+    if (threadIdx.x == 0) pace = *table.rate / (1 - pow(beta1, count));
+    if (threadIdx.x == 32) root = sqrt(1 - pow(beta2, count));
     __syncthreads();
     const Adam<Spec, State> adam = {
         State(1 - beta1), State(beta2), State(1 - beta2), State(table.numbers[2]), State(decay),
         State(1 - *table.rate * decay), State(pace), State(root)};
-    update_pack(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
+    update_packs(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
 #pragma unroll
         for (int k = 0; k < Spec::pack; k++)
             adam.step(values[k], State(widen(slopes[k])), remembered[0][k], remembered[1][k],

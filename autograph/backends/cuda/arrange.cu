@@ -1,0 +1,56 @@
+// Matrices laid out anew: y[b, c, r] = x[b, r, c], through shared memory.
+//
+// Spec holds Bits, an unsigned type of the size of what is moved; and R and C where one is short.
+// Rows of x are `x_row` numbers apart and rows of y `y_row`, of which those beyond R become zero.
+#include "scalar.cuh"
+
+// Blocks: (tiles of C, tiles of y_row, B at most)
+template <class Spec>
+__global__ void __launch_bounds__(256)
+transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
+          int R, int C, int x_row, int y_row) {
+    __shared__ typename Spec::Bits tile[32][33];
+    const int lane = threadIdx.x % 32, depth = threadIdx.x / 32;
+    const int c0 = blockIdx.x * 32, r0 = blockIdx.y * 32;
+    for (int b = blockIdx.z; b < B; b += gridDim.z) {
+        __syncthreads();  // the tile before has been written
+#pragma unroll
+        for (int i = depth; i < 32; i += 8) {
+            const bool inside = r0 + i < R && c0 + lane < C;
+            tile[i][lane] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + lane]
+                                   : typename Spec::Bits(0);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = depth; i < 32; i += 8)
+            if (c0 + i < C && r0 + lane < y_row)
+                y[(int64(b) * C + c0 + i) * y_row + r0 + lane] = tile[lane][i];
+    }
+}
+
+// The same where rows of x (Spec::short_rows false) or rows of y (true) are short: the other side of
+// `wide` of them is read, or written, as one piece. Blocks: (pieces of the long side, B at most)
+template <class Spec>
+__global__ void __launch_bounds__(256)
+transpose_short(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
+                int R, int C, int x_row, int y_row) {
+    constexpr int wide = 128, few = Spec::few;
+    __shared__ typename Spec::Bits tile[few][wide + 4 / sizeof(typename Spec::Bits) + 1];
+    const int first = blockIdx.x * wide, left = min(wide, (Spec::short_rows ? C : y_row) - first);
+    for (int b = blockIdx.y; b < B; b += gridDim.y) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < few * wide; i += 256) {
+            const int s = Spec::short_rows ? i / wide : i % few;
+            const int l = Spec::short_rows ? i % wide : i / few;
+            const int r = Spec::short_rows ? s : first + l, c = Spec::short_rows ? first + l : s;
+            if (l < left) tile[s][l] = r < R && c < C ? x[(int64(b) * R + r) * x_row + c] : 0;
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < few * wide; i += 256) {
+            const int s = Spec::short_rows ? i % few : i / wide;
+            const int l = Spec::short_rows ? i / few : i % wide;
+            const int r = Spec::short_rows ? s : first + l, c = Spec::short_rows ? first + l : s;
+            if (l < left && c < C) y[(int64(b) * C + c) * y_row + r] = tile[s][l];
+        }
+    }
+}

@@ -1,0 +1,25 @@
+"""How sums of columns are shared out to blocks (`columns.cuh`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .launch import divide_up
+from .words import GROUPS
+
+COLUMN_THREADS = 512
+_GROUP = 64  # columns of a block
+_BLOCKS = 264  # of a launch, about: a constant, it orders the sums
+WIDEST = _GROUP * GROUPS  # columns
+
+
+def column_blocks(
+    rows: int, columns: int, dtype: np.dtype[Any]
+) -> tuple[tuple[int, int], tuple[tuple[int, int, int], np.dtype[Any]], int]:
+    """The blocks, the shape and type of the partial sums, and how many columns a thread has."""
+    pack, wide = 16 // dtype.itemsize, np.dtype("f8" if dtype.itemsize == 8 else "f4")
+    groups, deep = divide_up(columns, _GROUP), COLUMN_THREADS * pack // _GROUP
+    shares = max(1, min(divide_up(_BLOCKS, groups), divide_up(rows, 4 * deep)))
+    return (shares, groups), ((shares, 2, columns), wide), pack

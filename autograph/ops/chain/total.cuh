@@ -1,0 +1,219 @@
+// The second kernel of a chain: sums over the batch of what the first has left in global memory,
+// and what is done with them: written down as gradients, or taken as the step of an optimizer.
+// Blocks have 256 threads. All sums have one order, so all runs give the same bits.
+#pragma once
+#include "block.cuh"
+#include "update.cuh"
+
+#define TEMPLATE __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
+
+TEMPLATE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// One parameter: its gradient goes to dw, or it moves by it.
+template <class Spec> struct Moved {
+    Scalar* dw;
+    Scalar* w;
+    int64* step;
+    float* state[3];
+    float* master;
+};
+// What the kernel is given, as words of 8 bytes. `shares` blocks work on one dense tile.
+template <class Spec> struct Table {
+    const Scalar* x;
+    const float* rows;      // saved by sample: `row` numbers of each
+    const float* partials;  // `partial` numbers of each block of the first kernel
+    const float* losses;
+    Scalar* loss;
+    float* room;       // of dense tiles, by share
+    uint32 *finished, *groups;  // blocks of the kernel, and of each dense tile; zeros in between
+    int64 N, blocks, shares;
+    const double* rate;
+    double numbers[4];
+    Moved<Spec> moved[Spec::count];
+};
+
+// A parameter in the hands of one thread, which asks for old values long before it has the new.
+struct Before { float w, state[3]; };
+template <class Spec> TEMPLATE Before before(const Moved<Spec>& m, int i) {
+    Before b = {};
+    if (Spec::moves) {
+        b.w = Spec::has_master ? m.master[i] : widen(m.w[i]);
+        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states && m.state[j]) b.state[j] = m.state[j][i];
+    }
+    return b;
+}
+
+// How parameters move: SGD (moves = 1) or Adam (2); what depends on a count is worked out once.
+template <class Spec> struct Mover {
+    const Table<Spec>& table;
+    double* powers;  // of Adam, in shared memory: pace, root
+    TEMPLATE void prepare(const Moved<Spec>& m, int thread) {
+        if (Spec::moves != 2 || threadIdx.x != thread) return;
+        const double count = double(*m.step + 1);
+        powers[0] = *table.rate / (1 - pow(table.numbers[0], count));
+        powers[1] = sqrt(1 - pow(table.numbers[1], count));
+    }
+    TEMPLATE void operator()(const Moved<Spec>& m, int i, float v, Before b) const {
+        const Scalar rounded = narrow<Scalar>(v);
+        const double* n = table.numbers;
+        if (Spec::moves == 0) {
+            m.dw[i] = rounded;
+            return;
+        }
+        if constexpr (Spec::moves == 1) {
+            const double share = *m.step == 0 ? 1 : 1 - n[1];
+            const Sgd<Spec, float> sgd = {float(*table.rate), float(n[0]), float(share), float(n[2])};
+            sgd.step(b.w, widen(rounded), b.state[0]);
+        }
+        if constexpr (Spec::moves == 2) {
+            const Adam<Spec, float> adam = {
+                float(1 - n[0]), float(n[1]), float(1 - n[1]), float(n[2]), float(n[3]),
+                float(1 - *table.rate * n[3]), float(powers[0]), float(powers[1])};
+            adam.step(b.w, widen(rounded), b.state[0], b.state[1], b.state[2]);
+        }
+        if (Spec::has_master) m.master[i] = b.w;
+        m.w[i] = narrow<Scalar>(b.w);
+        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states && m.state[j]) m.state[j][i] = b.state[j];
+    }
+};
+
+template <class T> TEMPLATE void load_four(float* to, const T* from, int left, bool whole) {
+    if (whole && left >= 4) {
+        const Pack<T, 4> v = load_pack<4>(from);
+        UNROLL for (int k = 0; k < 4; k++) to[k] = widen(v[k]);
+    } else {
+        UNROLL for (int k = 0; k < 4; k++) to[k] = k < left ? widen(from[k]) : 0.f;
+    }
+}
+
+// dw[i][o] = sum over n of a[n][i] d[n][o], a tile of 32 x 32 of them, over a share of the
+// samples; the block that finishes last adds the shares in their order.
+// L: I, O, LDA and LDD (from row to row of a and d), has_bias; w and b are indices of parameters.
+template <class L, class Spec, class T>
+TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T* a, const float* d,
+                          float* room, uint32* finished, float* shared, Mover<Spec>* movers) {
+    constexpr int rows = 128, across = ceil_div(L::O, 32), size = 1056;
+    const int N = int(table.N), shares = int(table.shares);
+    float *a_rows = shared, *d_rows = a_rows + rows * 32;
+    float4* sums = (float4*)(d_rows + rows * 32);
+    __shared__ bool last;
+    const int tid = threadIdx.x, i0 = tile / across * 32, o0 = tile % across * 32;
+    const int quarter = tid / 64, t = tid % 64, i = i0 + t / 8 * 4, o = o0 + t % 8 * 4;
+    const int first = int(int64(N) * share / shares), end = int(int64(N) * (share + 1) / shares);
+    const bool biased = L::has_bias && i0 == 0 && tid < 32 && o0 + tid < L::O;
+    float sum[4][4] = {}, bias = 0;
+    Before old[4][4], old_bias;
+    movers[0].prepare(table.moved[L::w], 224);
+    if (L::has_bias && i0 == 0) movers[1].prepare(table.moved[L::b], 192);
+    if (quarter == 0)
+        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
+            if (i + k < L::I && o + j < L::O)
+                old[k][j] = before<Spec>(table.moved[L::w], (i + k) * L::O + o + j);
+    if (biased) old_bias = before<Spec>(table.moved[L::b], o0 + tid);
+    for (int n0 = first; n0 < end; n0 += rows) {
+        UNROLL for (int q = 0; q < rows / 32; q++) {
+            const int e = tid + q * 256, n = e / 8, c = e % 8 * 4;
+            float u[4] = {}, v[4] = {};
+            if (n0 + n < end) {
+                const size_t at = n0 + n;
+                load_four(u, a + at * L::LDA + i0 + c, min(4, L::I - i0 - c), L::LDA % 4 == 0);
+                load_four(v, d + at * L::LDD + o0 + c, min(4, L::O - o0 - c), L::LDD % 4 == 0);
+            }
+            ((float4*)a_rows)[e] = make_float4(u[0], u[1], u[2], u[3]);
+            ((float4*)d_rows)[e] = make_float4(v[0], v[1], v[2], v[3]);
+        }
+        __syncthreads();
+        const int count = min(rows, end - n0);
+        _Pragma("unroll 4") for (int n = quarter; n < count; n += 4) {
+            const Pack<float, 4> u = load_pack<4>(a_rows + n * 32 + t / 8 * 4);
+            const Pack<float, 4> v = load_pack<4>(d_rows + n * 32 + t % 8 * 4);
+            UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++) sum[k][j] += u[k] * v[j];
+        }
+        if (L::has_bias && i0 == 0)
+            for (int n = tid / 32; n < count; n += 8) bias += d_rows[n * 32 + tid % 32];
+        __syncthreads();
+    }
+    if (quarter)
+        UNROLL for (int k = 0; k < 4; k++)
+            sums[(quarter - 1) * 256 + k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
+    if (L::has_bias) a_rows[tid] = bias;
+    __syncthreads();
+    if (L::has_bias && tid < 32) for (int q = 1; q < 8; q++) bias += a_rows[q * 32 + tid];
+    if (quarter == 0)
+        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int q = 0; q < 3; q++) {
+            const float4 r = sums[q * 256 + k * 64 + t];
+            sum[k][0] += r.x; sum[k][1] += r.y; sum[k][2] += r.z; sum[k][3] += r.w;
+        }
+    if (shares > 1) {
+        float* mine = room + share * size;
+        if (quarter == 0)
+            UNROLL for (int k = 0; k < 4; k++)
+                ((float4*)mine)[k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
+        if (tid < 32) mine[1024 + tid] = bias;
+        __threadfence();
+        __syncthreads();
+        if (tid == 0) {
+            last = atomicAdd(finished, 1u) == uint32(shares - 1);
+            if (last) *finished = 0;
+        }
+        __syncthreads();
+        if (!last) return;
+        __threadfence();
+        if (quarter == 0)
+            UNROLL for (int k = 0; k < 4; k++) {
+                UNROLL for (int j = 0; j < 4; j++) sum[k][j] = 0;
+                for (int q = 0; q < shares; q++) {
+                    const float4 r = __ldcg((const float4*)(room + q * size) + k * 64 + t);
+                    sum[k][0] += r.x; sum[k][1] += r.y; sum[k][2] += r.z; sum[k][3] += r.w;
+                }
+            }
+        bias = 0;
+        if (tid < 32) for (int q = 0; q < shares; q++) bias += __ldcg(room + q * size + 1024 + tid);
+    }
+    if (quarter == 0)
+        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
+            if (i + k < L::I && o + j < L::O)
+                movers[0](table.moved[L::w], (i + k) * L::O + o + j, sum[k][j], old[k][j]);
+    if (biased) movers[1](table.moved[L::b], o0 + tid, bias, old_bias);
+}
+
+// 32 of the numbers of which every block of the first kernel has left its part.
+template <int which, int count, int stride, class Spec>
+TEMPLATE void partial_total(const Table<Spec>& table, int i, const float* part, float* shared,
+                            Mover<Spec>& mover) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    float sum = 0;
+    Before old;
+    i += lane;
+    mover.prepare(table.moved[which], 224);
+    if (warp == 0 && i < count) old = before<Spec>(table.moved[which], i);
+    if (i < count)
+        _Pragma("unroll 16") for (int b = warp; b < table.blocks; b += 8) sum += part[size_t(b) * stride + i];
+    shared[warp * 32 + lane] = sum;
+    __syncthreads();
+    if (warp != 0 || i >= count) return;
+    for (int k = 1; k < 8; k++) sum += shared[k * 32 + lane];
+    mover(table.moved[which], i, sum, old);
+}
+
+template <class Spec> TEMPLATE void mean_loss(const Table<Spec>& table) {
+    float sum = 0;
+    for (int n = threadIdx.x; n < table.N; n += 256) sum += table.losses[n];
+    sum = all_sum<256>(sum);
+    if (threadIdx.x == 0) *table.loss = narrow<Scalar>(sum / float(table.N));
+}
+
+// The last block to finish counts the steps: by then every block has read its count.
+template <class Spec> TEMPLATE void count_steps(const Table<Spec>& table) {
+    __shared__ bool last;
+    if (!Spec::moves) return;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        last = atomicAdd(table.finished, 1u) == gridDim.x - 1;
+        if (last) *table.finished = 0;
+    }
+    __syncthreads();
+    if (last && threadIdx.x < Spec::count) *table.moved[threadIdx.x].step += 1;
+}

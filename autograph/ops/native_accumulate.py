@@ -1,0 +1,30 @@
+"""Adding into a gradient by the host engine."""
+
+from ..backends import NATIVE
+from ..backends.host.jit import kernel, launcher
+from ..backends.host.product import SHARES, shares
+from ..backends.host.scalars import bf16, f32
+from ..scalar_type import BF16, F32
+from .elementwise import accumulate
+
+KINDS = {F32: f32, BF16: bf16}
+
+
+@kernel
+def add_into(task, tasks: int, size: int, total: "T", part: "T"):
+    """total = total + part."""
+    for i in range(task * size // tasks, (task + 1) * size // tasks):
+        total[i] = total[i] + part[i]
+
+
+def takes(total, part):
+    """Whether both are of one shape, and of a scalar type that the engine computes with."""
+    return total.shape == part.shape and total.scalar_type in KINDS
+
+
+@accumulate.kernel(NATIVE, when=takes, halves=True, made=True)
+def accumulate_native(inputs, outputs):
+    total = inputs[0]
+    launch, address = launcher(), add_into.of(T=KINDS[total.scalar_type]).compile()
+    size, tasks = total.size, shares(SHARES, total.size)
+    return lambda total, part: launch(address, tasks, tasks, size, total, part)

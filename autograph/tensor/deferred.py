@@ -1,0 +1,394 @@
+"""Deferred tensors: of known shape and scalar type, computed when somebody looks.
+
+A chain of layers on a device, its loss and `backward` meet in one kernel although they are asked
+for one after the other: what a recorded chain answers is pending, its mean cross entropy is too,
+and `backward` of that runs forward and backward as one op. Its gradients are pending again: the
+optimizer that takes them all moves the parameters in the kernel that would have written them down.
+
+Whoever looks at anything else than an outline gets what would have been there without all this.
+A pending tensor has the value of the moment it was asked for: whatever writes a tensor that it
+depends on has it computed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from .. import ops
+from ..backends import CUDA, enabled
+from ..backends.backend import lookups
+from ..errors import NoKernelError
+from ..graph import Leaf, Node, spent
+from ..op import Op
+from ..ops.chain import (
+    UPDATES,
+    chain,
+    chain_adam_updates,
+    chain_gradients,
+    chain_sgd_updates,
+    chain_step,
+)
+from ..ops.update.together import adam_updates, parts_of, sgd_updates
+from ..outline import Outline
+from ..plan import Plan
+from .staircase import apply, live, version_of
+from .state import no_grad, state
+from .tensor import Tensor, _make
+from .walk import _gather, _walk
+
+KINDS = {"cuda"}  # of devices whose chains are deferred
+LIVE = 64  # weak references kept before the dead ones are thrown away
+
+_value: Any = Tensor.__dict__["_array"]  # the slots that Pending answers for
+_node: Any = Tensor.__dict__["node"]
+
+
+class Pending(Tensor):
+    """A tensor whose values are computed when they are asked for; from then on it is a Tensor."""
+
+    __slots__ = ()
+
+    @property
+    def _array(self) -> Any:
+        _value.__get__(self).compute()
+        return _value.__get__(self)
+
+    @_array.setter
+    def _array(self, array: Any) -> None:
+        _value.__get__(self).compute()
+        _value.__set__(self, array)
+
+    @property
+    def node(self) -> Node | None:
+        deferred = _value.__get__(self)
+        if deferred.recorded:
+            deferred.compute()
+        return _node.__get__(self)  # type: ignore[no-any-return]
+
+    @node.setter
+    def node(self, node: Node | None) -> None:
+        _value.__get__(self).compute()
+        _node.__set__(self, node)
+
+    def backward(
+        self, gradient: Tensor | np.ndarray[Any, Any] | None = None, *, retain_graph: bool = False
+    ) -> None:
+        deferred = _value.__get__(self)
+        alone = gradient is None and not retain_graph and not state.higher_order
+        if not (alone and isinstance(deferred, Loss) and deferred.backward(self)):
+            deferred.compute()
+            Tensor.backward(self, gradient, retain_graph=retain_graph)
+
+    def __reduce__(self) -> Any:
+        _value.__get__(self).compute()
+        return Tensor.__reduce__(self)
+
+    def __repr__(self) -> str:
+        _value.__get__(self).compute()
+        return Tensor.__repr__(self)
+
+    def _repr_html_(self) -> str:
+        _value.__get__(self).compute()
+        return Tensor._repr_html_(self)
+
+
+class Deferred:
+    """What some pending tensors wait for."""
+
+    recorded = True  # whether they will have nodes
+
+    def __init__(self, inputs: Sequence[Tensor], reads: Sequence[Tensor]) -> None:
+        self.inputs = inputs
+        self.then = [(each._array, each.node, version_of(each).count) for each in inputs]
+        self.versions = {each.version for each in reads}
+        self.limit = lookups.limit
+        self.pending: list[ref[Tensor]] = []
+        if len(live) > LIVE:
+            live[:] = [weak for weak in live if weak() is not None]
+        live.append(ref(self))
+
+    def pend(self, outline: Outline) -> Pending:
+        """A tensor that waits for this."""
+        tensor = object.__new__(Pending)
+        _value.__set__(tensor, self)
+        _node.__set__(tensor, None)
+        tensor.outline, tensor.version = outline, None
+        self.pending.append(ref(tensor))
+        return tensor
+
+    def is_current(self) -> bool:
+        """Whether the inputs are what they were."""
+        return all(
+            each._array is array and each.node is node and version_of(each).count == count
+            for each, (array, node, count) in zip(self.inputs, self.then, strict=True)
+        )
+
+    def inputs_then(self) -> list[Tensor]:
+        """The inputs as they were when this was asked for."""
+        twins = []
+        for each, (array, node, _) in zip(self.inputs, self.then, strict=True):
+            if each._array is not array or each.node is not node:
+                version = each.version
+                each = _make(array, node)
+                each.version = version
+            twins.append(each)
+        return twins
+
+    def compute(self) -> None:
+        """Give the pending tensors their values."""
+        raise NotImplementedError
+
+    @contextmanager
+    def as_then(self) -> Iterator[None]:
+        """Within the block, ops run as when this was asked for, and nothing is deferred."""
+        before = state.deferring, state.recording, state.higher_order, lookups.limit, lookups.key
+        state.deferring, state.recording, state.higher_order = False, self.recorded, False
+        lookups.limit, lookups.key = self.limit, lookups.tape or self.limit
+        try:
+            yield
+        finally:
+            state.deferring, state.recording, state.higher_order, *rest = before
+            lookups.limit, lookups.key = rest
+
+
+def fill(tensor: Tensor | None, value: Tensor) -> None:
+    """Make a pending tensor what it has been waiting for."""
+    if type(tensor) is not Pending:
+        return
+    _value.__set__(tensor, value._array)
+    _node.__set__(tensor, value.node)
+    tensor.__class__ = Tensor
+    tensor.outline = value.outline
+    if tensor.version is None:
+        tensor.version = value.version
+
+
+class Forward(Deferred):
+    """y = chain(x, *parameters)."""
+
+    def __init__(self, inputs: Sequence[Tensor], settings: Mapping[str, Any]) -> None:
+        super().__init__(inputs, inputs)
+        self.settings = settings
+        self.y: Tensor | None = None
+
+    def compute(self) -> None:
+        if self.y is not None:
+            return
+        with self.as_then():
+            self.y = y = apply(chain, self.inputs_then(), self.settings)
+        if y.node is not None:  # the versions that it keeps are those of then
+            counts = {
+                each.version: count
+                for each, (_, _, count) in zip(self.inputs, self.then, strict=True)
+            }
+            y.node.kept = [
+                (name, version, counts.get(version, count)) for name, version, count in y.node.kept
+            ]
+        for pending in self.pending:
+            fill(pending(), y)
+
+
+class Loss(Deferred):
+    """loss = cross_entropy_loss(y, target), of a y that is pending."""
+
+    def __init__(self, y: Tensor, forward: Forward, target: Tensor) -> None:
+        super().__init__([target], [target])
+        self.forward, self.y = forward, ref(y)
+        self.done = False
+
+    def compute(self) -> None:
+        if self.done:
+            return
+        self.forward.compute()
+        y, self.done = self.y(), True
+        y = self.forward.y if y is None else y
+        with self.as_then():
+            loss = apply(ops.cross_entropy_loss, [y, *self.inputs_then()], {})
+        for pending in self.pending:
+            fill(pending(), loss)
+
+    def backward(self, loss: Pending) -> bool:
+        """Forward and backward as one op, if nobody has looked in between."""
+        forward, (target,) = self.forward, self.inputs
+        x, *parameters = forward.inputs
+        if (
+            forward.y is not None
+            or any(type(each.node) is not Leaf for each in parameters)
+            or not (forward.is_current() and self.is_current() and forward.limit == lookups.limit)
+        ):
+            return False
+        settings = {**forward.settings, "has_dx": x.node is not None}
+        with no_grad():
+            y, left, *dx = chain_step(x, target, *parameters, **settings)
+            upstream: dict[Any, Any] = {}
+            if x.node is not None:
+                upstream = _walk([(x.node, dx[0]._array)], retain_graph=False)
+            walk = Walk(loss, x, left, parameters, settings)
+            gradients = walk.gradients()
+            for leaf, value in upstream.items():
+                _gather(leaf, value, set())
+            for w, gradient in zip(parameters, gradients, strict=True):
+                _gather(w.node, gradient, set())  # type: ignore[arg-type]
+        y.node = Node(chain.name, ())
+        y.node.edges = None  # used up
+        forward.y, self.done = y, True
+        fill(self.y(), y)
+        loss.consumed = ops.cross_entropy_loss.name
+        return True
+
+
+class Walk(Deferred):
+    """What a first kernel has left: the loss, and the gradients of the parameters."""
+
+    recorded = False
+
+    def __init__(
+        self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor],
+        settings: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        super().__init__([x, left], [x])
+        self.parameters, self.settings = parameters, settings
+        self.pending.append(ref(loss))
+        _value.__set__(loss, self)
+
+    def gradients(self) -> Sequence[Tensor]:
+        """The pending gradients, made by an op, so that those who watch ops know them."""
+        state.walk = self
+        try:
+            made: Sequence[Tensor] = chain_gradients(
+                *self.inputs, *self.parameters, **self.settings
+            )
+        finally:
+            state.walk = None
+        return made
+
+    def compute(self) -> None:
+        if not any(type(each()) is Pending for each in self.pending):
+            return
+        with self.as_then():
+            found = apply(
+                chain_gradients, [*self.inputs_then(), *self.parameters], self.settings
+            )
+        for pending, value in zip(self.pending, found, strict=True):
+            fill(pending(), value)
+
+    def update(self, op: Op, rate: Tensor, parts: Sequence[Any], settings: Any) -> bool:
+        """Move the parameters by their gradients, which are not written down for it, if these
+        are all the gradients."""
+        by_parameter = {id(part[0]): part for part in parts}
+        moving = []
+        for w, pending in zip(self.parameters, self.pending[1:], strict=True):
+            part = by_parameter.get(id(w))
+            if part is None or part[1] is not pending():
+                return False
+            moving += [w, *part[2:]]
+        if len(by_parameter) != len(self.parameters):
+            return False
+        x, left = self.inputs_then()
+        try:
+            loss = op(x, left, rate, *moving, **self.settings, **settings)
+        except NoKernelError:
+            return False
+        fill(self.pending[0](), loss)
+        return True
+
+
+# -- which ops defer, and which join what is deferred ----------------------------------------
+
+
+def defer(op: Op, plan: Plan, inputs: Sequence[Any], nodes: Sequence[Node | None]) -> Any:
+    """The pending results of `op`, whose plan has found nothing wrong; None where it runs now."""
+    if op is chain_gradients:
+        walk = state.walk
+        return None if walk is None else tuple(walk.pend(each) for each in plan.outputs[1:])
+    if not (state.recording and any(nodes) and _may_defer(plan.outputs[0])):
+        return None
+    for node in nodes:
+        if node is not None and node.edges is None:
+            raise spent(node)
+    return Forward(inputs, plan.settings).pend(plan.outputs[0])
+
+
+def _may_defer(outline: Outline) -> bool:
+    applier = Tensor.__apply__  # somebody who attends to ops wants each where it is asked for
+    attended = applier is not apply and not getattr(applier, "defers", False)
+    return not attended and outline.device.kind in KINDS and (
+        outline.device.is_host or enabled(CUDA)
+    )
+
+
+def joined(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """`op` of inputs some of which are pending: joined to what they wait for, or else run."""
+    join = JOINS.get(op)
+    if join is not None and state.deferring and not state.higher_order:
+        found = join(op, inputs, settings)
+        if found is not None:
+            return found[0]
+    for each in inputs:
+        if type(each) is Pending:
+            _value.__get__(each).compute()
+    return apply(op, inputs, settings)
+
+
+def _join_loss(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    y, target = inputs
+    forward = _value.__get__(y) if type(y) is Pending else None
+    if (
+        type(forward) is not Forward
+        or type(target) is not Tensor
+        or target.node is not None
+        or not (state.recording and _may_defer(y.outline))
+        or forward.limit != lookups.limit
+    ):
+        return None
+    plan = op.plan([y.outline, target.outline], settings)  # which refuses what does not fit
+    return (Loss(y, forward, target).pend(plan.outputs[0]),)
+
+
+def _join_update(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    joint = _JOINT_UPDATES[op]
+    rate, *moving = inputs
+    parts = parts_of(UPDATES[joint], moving)
+    walk = _value.__get__(parts[0][1]) if type(parts[0][1]) is Pending else None
+    if type(walk) is Walk and walk.update(joint, rate, parts, settings):
+        return (None,)
+    return None
+
+
+_JOINT_UPDATES = {sgd_updates: chain_sgd_updates, adam_updates: chain_adam_updates}
+JOINS: dict[Op, Callable[..., Any]] = {
+    ops.cross_entropy_loss: _join_loss,
+    **dict.fromkeys(_JOINT_UPDATES, _join_update),
+}
+
+
+def before_writing(op: Op, inputs: Sequence[Any]) -> None:
+    """Compute what is pending and depends on what `op` is about to write."""
+    names = op.inputs * len(inputs) if op.variable else op.inputs
+    written = {
+        each.version
+        for name, each in zip(names, inputs, strict=False)
+        if name in op.writes and isinstance(each, Tensor)
+    }
+    for weak in list(live):
+        deferred = weak()
+        if deferred is not None and not deferred.versions.isdisjoint(written):
+            deferred.compute()
+    live[:] = [weak for weak in live if weak() is not None]
+
+
+def settle() -> None:
+    """Compute all that is pending: something is written that no op tells of."""
+    for weak in list(live):
+        deferred = weak()
+        if deferred is not None:
+            deferred.compute()
+    live.clear()
+
+
+chain.deferral = chain_gradients.deferral = defer

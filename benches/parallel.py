@@ -1,0 +1,251 @@
+"""What ranks cost and bring: start it with mpiexec.
+
+    mpiexec -n 2 python -m benches.parallel reduce              microseconds to average gradients
+    mpiexec -n 2 python -m benches.parallel train --net lenet5  samples a second of all ranks and of one
+    mpiexec -n 2 python -m benches.parallel memory              bytes a rank, with the state in parts
+    python -m benches.parallel place --devices cuda:0 cuda:1    one model on several devices
+
+It takes any number of ranks and devices; rank 0 prints, and writes $OUT/parallel.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import autograph as ag
+from autograph import parallel
+from autograph.capturing import capture
+from autograph.data.dataset import Batch
+from autograph.device import Device
+from autograph.optim import SGD, AdamW
+from autograph.parallel import World
+from autograph.parallel.placing import devices_of
+from autograph.parallel.sharding import memory_of
+from autograph.parallel.steps import Alone, Steps
+
+
+def lenet5() -> tuple[Any, tuple[int, ...]]:
+    from examples.mnist.lenet5 import LeNet5
+
+    return LeNet5, (1, 28, 28)
+
+
+def resnet18() -> tuple[Any, tuple[int, ...]]:
+    from .device_models import ResNet18
+
+    return ResNet18, (3, 32, 32)
+
+
+def mlp() -> tuple[Any, tuple[int, ...]]:
+    from .device_models import MLP
+
+    return MLP, (784,)
+
+
+NETS = {"lenet5": lenet5, "resnet18": resnet18, "mlp": mlp}
+
+
+def batch_of(shape: tuple[int, ...], size: int, device: Device, scalar_type: str) -> Batch:
+    """Random images and classes."""
+    rng = np.random.default_rng(0)
+    x = ag.Tensor(rng.random((size, *shape), np.float32), device=device).cast(scalar_type)
+    return Batch(x, ag.Tensor(np.arange(size) % 10, device=device))
+
+
+def loss(scores: ag.Tensor, targets: ag.Tensor) -> ag.Tensor:
+    return scores.cross_entropy_loss(targets)
+
+
+def timed(run: Callable[[], Any], device: Device, seconds: float, world: World) -> float:
+    """Seconds of a run among many that the device is not waited for in between: the median of
+    blocks, each as long on every rank."""
+    for _ in range(5):
+        run()
+    device.synchronize()
+    start = time.perf_counter()
+    for _ in range(5):
+        run()
+    device.synchronize()
+    each = (time.perf_counter() - start) / 5
+    each = float(world.gather(np.array([each])).max())
+    count = max(5, int(seconds / 8 / each))
+    blocks = []
+    for _ in range(8):
+        world.barrier()
+        start = time.perf_counter()
+        for _ in range(count):
+            run()
+        device.synchronize()
+        blocks.append((time.perf_counter() - start) / count)
+    return statistics.median(blocks)
+
+
+def told(world: World, **values: Any) -> None:
+    """A line for people and for files."""
+    if world.is_first:
+        print(json.dumps(values), flush=True)
+        with Path(os.environ.get("OUT", "."), "parallel.jsonl").open("a") as file:
+            file.write(json.dumps({"ranks": world.size, **values}) + "\n")
+
+
+def reduce(world: World, options: argparse.Namespace) -> None:
+    """Averages of gradients: the time from when the last rank comes until all have the average."""
+    for size in (46_920, 61_000, 1_000_000, 11_000_000):
+        for wire in ("f32", "bf16"):
+            world.options = replace(world.options, gradients=wire)
+            dtype = ag.ScalarType(wire).dtype
+            bucket = world.bucket(size, world.device, dtype, lane="gradients", average=True)
+            mine = ag.Tensor(np.ones(size, np.float32), device=world.device).array
+            times = []
+            for _ in range(200 if size < 500_000 else 20):
+                world.barrier()
+                start = time.perf_counter()
+                bucket.begin([mine])
+                bucket.end()
+                world.device.synchronize()
+                times.append((time.perf_counter() - start) * 1e6)
+            slowest = world.gather(np.array(times)).max(axis=0)
+            told(
+                world, what="reduce", device=world.device.kind, numbers=size, wire=wire,
+                median_us=round(float(np.median(slowest)), 1), min_us=round(float(slowest.min()), 1),
+            )  # fmt: skip
+
+
+def train(world: World, options: argparse.Namespace) -> None:
+    """Samples a second of one rank, and of all, in one run."""
+    kind, shape = NETS[options.net]()
+    device, size = world.device, options.batch
+    batch = batch_of(shape, size, device, options.scalar_type)
+
+    def step_of(mover: Any, model: Any, optimizer: Any) -> Callable[[], Any]:
+        steps = Steps(model, loss, mover)
+
+        def step(x: ag.Tensor, t: ag.Tensor) -> None:
+            steps.train(Batch(x, t))
+
+        captured = capture(step, optimizer=optimizer)
+        return lambda: captured(*batch)
+
+    def made() -> tuple[Any, Any]:
+        model = kind.build(device=device, scalar_type=options.scalar_type, seed=0)
+        return model, SGD(learning_rate=1e-3, momentum=0.9)
+
+    model, optimizer = made()
+    one = World(device=device)
+    alone = 0.0
+    if world.is_first:
+        alone = timed(step_of(Alone(model, optimizer), model, optimizer), device, 2.0, one)
+    world.barrier()
+    alone = float(world.tell(alone))
+    together_alone = timed(step_of(Alone(model, optimizer), model, optimizer), device, 2.0, world)
+    for wire in options.gradients:
+        for nbytes in options.buckets:
+            world.options = replace(world.options, gradients=wire, bucket_bytes=nbytes)
+            model, optimizer = made()
+            replica = world.replica(model, optimizer)
+            took = timed(step_of(replica, model, optimizer), device, 2.0, world)
+            replica.check()
+            replica.close()
+            told(
+                world, what="train", net=options.net, device=device.kind, batch=size,
+                scalar_type=options.scalar_type, gradients=wire, bucket_bytes=nbytes,
+                megabytes=round(replica.nbytes / 1e6, 2), alone_ms=round(alone * 1e3, 4),
+                beside_each_other_ms=round(together_alone * 1e3, 4),
+                together_ms=round(took * 1e3, 4),
+                samples_a_second=round(world.size * size / took),
+                speedup=round(world.size * alone / took, 3),
+            )  # fmt: skip
+
+
+def memory(world: World, options: argparse.Namespace) -> None:
+    """Bytes of an optimizer's state on each rank, whole and in parts."""
+    kind, shape = NETS[options.net]()
+    batch = batch_of(shape, 8, world.device, options.scalar_type)
+    held = {}
+    for shard in (False, True):
+        world.options = replace(world.options, shard_optimizer=shard)
+        model = kind.build(device=world.device, scalar_type=options.scalar_type, seed=0)
+        optimizer = AdamW(learning_rate=1e-3)
+        replica = world.replica(model, optimizer)
+        steps = Steps(model, loss, replica)
+        for _ in range(3):
+            steps.train(batch)
+        replica.check()
+        replica.close()
+        each = world.gather(np.array([memory_of(optimizer.state)]))[:, 0]
+        held["in parts" if shard else "whole"] = each.tolist()
+    told(world, what="memory", net=options.net, parameters=model.parameter_count, **held)
+
+
+def place(world: World, options: argparse.Namespace) -> None:
+    """One model on several devices of this process: the same losses, and how fast."""
+    kind, shape = NETS[options.net]()
+    devices = [Device(each) for each in options.devices]
+    found: dict[str, Any] = {}
+    for name, count in (("one device", 1), *[("placed", each) for each in (1, 4, 8)]):
+        model = kind.build(device=devices[0], scalar_type=options.scalar_type, seed=0)
+        layers = [path for path in model.named_layers() if path and "." not in path]
+        held = [path for path in layers if list(model.named_layers()[path].parameters())]
+        if name == "placed":
+            sizes = np.cumsum([model.named_layers()[path].parameter_count for path in held])
+            where = [int((at - 1) * len(devices) // sizes[-1]) for at in sizes]
+            parallel.place(model, {p: devices[i] for p, i in zip(held, where, strict=True)})
+        optimizer = SGD(learning_rate=1e-2, momentum=0.9)
+        steps = Steps(model, loss, Alone(model, optimizer), count)
+        batch = batch_of(shape, options.batch, devices[0], options.scalar_type)
+        losses = []
+        for _ in range(5):
+            parts = steps.train(batch)
+            rows = sum(part[1].shape[0] for part in parts)
+            losses.append(sum(float(p[0]) * p[1].shape[0] for p in parts) / rows)
+
+        def run(steps: Any = steps, batch: Any = batch) -> None:
+            steps.train(batch)
+            for each in devices:
+                each.synchronize()
+
+        took = timed(run, devices[0], 2.0, world)
+        found[f"{name}, {count} parts"] = losses
+        told(
+            world, what="place", net=options.net, how=name, parts=count, ms=round(took * 1e3, 3),
+            losses=[round(each, 5) for each in losses],
+            bytes={str(each): size for each, size in devices_of(model).items()},
+            state={
+                str(each): sum(
+                    t.nbytes for s in optimizer.state.values() for t in s.values()
+                    if t.device is each
+                )
+                for each in devices
+            },
+        )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benches.parallel", description=__doc__)
+    parser.add_argument("what", nargs="+", choices=("reduce", "train", "memory", "place"))
+    parser.add_argument("--device", help="host or cuda; by default cuda where there is one")
+    parser.add_argument("--devices", nargs="+", default=["cuda:0", "cuda:1"])
+    parser.add_argument("--net", default="lenet5", choices=NETS)
+    parser.add_argument("--batch", type=int, default=100, help="of a rank")
+    parser.add_argument("--scalar-type", default="f32", choices=("f32", "bf16"))
+    parser.add_argument("--gradients", nargs="+", default=["f32"], choices=("f32", "bf16"))
+    parser.add_argument("--buckets", nargs="+", type=int, default=[8 << 20])
+    options = parser.parse_args(arguments)
+    world = parallel.init(options.device)
+    world.print(world)
+    for each in options.what:
+        {"reduce": reduce, "train": train, "memory": memory, "place": place}[each](world, options)
+
+
+if __name__ == "__main__":
+    main()

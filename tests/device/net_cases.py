@@ -1,0 +1,198 @@
+"""What the device kernels of larger nets are tested on, as `cases` says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cases import F32, TOLERANCE, Case, called, numbers
+
+IMAGES = [(6, 64, 5, 7), (3, 200, 4, 4), (40, 16, 9, 9), (700, 24)]  # N, C, ...
+ROWS = [(9, 512), (3, 37), (2, 4096), (1, 8), (1000, 64)]
+
+
+def last(xp, x):
+    """An array with its channels last in memory, where it is one of images."""
+    return xp.asarray(x).transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def channels(xp, dtype):
+    """Batch normalisation, with what follows it, and back."""
+    from autograph.ops.normalise.cuda_channels import (
+        batch_norm_back_cuda,
+        batch_norm_cuda,
+        batch_norm_plus_back_cuda,
+        batch_norm_relu_cuda,
+    )
+
+    rng, near = np.random.default_rng(11), TOLERANCE[dtype]
+    wide = np.dtype("f8" if dtype.itemsize == 8 else "f4")
+    for shape in IMAGES:
+        c, axes = shape[1], (0, *range(2, len(shape)))
+        if c % (16 // dtype.itemsize):
+            continue
+        across = (1, c, *[1] * (len(shape) - 2))
+        x, x8 = numbers(rng, shape, dtype)
+        x, x8 = (x8 + 2).astype(dtype), (x8 + 2).astype(dtype).astype("f8")
+        (plus, plus8), (dy, dy8) = (numbers(rng, shape, dtype) for _ in range(2))
+        (weight, weight8), (bias, bias8) = (numbers(rng, (c,), dtype) for _ in range(2))
+        mean = x8.mean(axes, keepdims=True)
+        scale = 1 / np.sqrt(x8.var(axes, keepdims=True) + 1e-5)
+        z = (x8 - mean) * scale
+        line = z * weight8.reshape(across) + bias8.reshape(across)
+        a, p, d = (last(xp, xp.asarray(each)) for each in (x, plus, dy))
+        w, b = xp.asarray(weight), xp.asarray(bias)
+        running = [xp.asarray(np.zeros(c, wide)) for _ in range(2)]
+        name, small = f"batch norm {shape}", TOLERANCE[wide]
+
+        y, found_mean, found_scale = called(batch_norm_cuda, a, w, b, *running)
+        yield name, y, line, near
+        yield f"{name} mean", found_mean.reshape(across), mean, small
+        yield f"{name} scale", found_scale.reshape(across), scale, 4 * small
+        count = x8.size // c
+        yield f"{name} running mean", running[0], 0.1 * mean.reshape(-1), small
+        unbiased = x8.var(axes) * count / (count - 1)
+        yield f"{name} running variance", running[1], 0.1 * unbiased, small
+        y = called(batch_norm_relu_cuda, a, w, b, *running, p)[0]
+        yield f"{name} plus relu", y, np.maximum(line + plus8, 0), near
+        yield f"{name} relu", called(batch_norm_relu_cuda, a, w, b, *running, None)[0], np.maximum(
+            line, 0
+        ), near
+
+        slanted = weight8.reshape(across) * scale
+
+        def back(slope, z=z, axes=axes, slanted=slanted):
+            means = [each.mean(axes, keepdims=True) for each in (slope, slope * z)]
+            dx = slanted * (slope - means[0] - z * means[1])
+            return dx, (slope * z).sum(axes), slope.sum(axes)
+
+        saved = [xp.asarray(each.reshape(1, c, 1).astype(wide)) for each in (mean, scale)]
+        for rectified in (False, True):
+            slope = np.where(line.astype(dtype) <= 0, 0, dy8) if rectified else dy8
+            found = called(batch_norm_back_cuda, d, a, *saved, w, b, rectified=rectified)
+            for what, got, wanted in zip(["x", "w", "b"], found, back(slope), strict=True):
+                yield f"{name} {rectified} d{what}", got, wanted, 4 * near
+        y8 = rng.standard_normal(shape)
+        given = last(xp, xp.asarray(y8.astype(dtype)))
+        slope = np.where(y8.astype(dtype) <= 0, 0, dy8)
+        found = called(batch_norm_plus_back_cuda, d, given, a, *saved, w, b)
+        for what, got, wanted in zip(
+            ["x", "w", "b", "plus"], found, (*back(slope), slope), strict=True
+        ):
+            yield f"{name} plus d{what}", got, wanted, 4 * near
+
+
+def rows(xp, dtype):
+    """Layer and root mean square normalisation, and softmax, there and back."""
+    from autograph.ops.cuda_softmax_kernels import KERNELS
+    from autograph.ops.normalise.cuda_rows import (
+        add_layer_norm_cuda,
+        layer_norm_cuda,
+        rms_norm_cuda,
+        standardise_back_cuda,
+        standardise_plus_back_cuda,
+    )
+    from autograph.ops.normalise.layer_norm import feature_view
+
+    rng, near = np.random.default_rng(12), TOLERANCE[dtype]
+    wide = np.dtype("f8" if dtype.itemsize == 8 else "f4")
+    for n, size in ROWS:
+        shape, name = (n, size), f"rows {n} {size}"
+        (x, x8), (plus, plus8), (dy, dy8) = (numbers(rng, shape, dtype) for _ in range(3))
+        (weight, weight8), (bias, bias8) = (numbers(rng, (size,), dtype) for _ in range(2))
+        a, p, d, w, b = (xp.asarray(each) for each in (x, plus, dy, weight, bias))
+
+        def standardised(x):
+            return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+
+        expected = standardised(x8) * weight8 + bias8
+        yield f"{name} layer norm", called(layer_norm_cuda, a, w, b)[0], expected, near
+        total, y, *_ = called(add_layer_norm_cuda, a, p, w, b)
+        yield f"{name} sum", total, x8 + plus8, near
+        yield f"{name} normed sum", y, standardised(x8 + plus8) * weight8 + bias8, near
+        root = np.sqrt((x8**2).mean(1, keepdims=True) + 1e-6)
+        yield f"{name} rms norm", called(rms_norm_cuda, a, w)[0], x8 / root * weight8, near
+
+        mean, scale = x8.mean(1, keepdims=True), 1 / np.sqrt(x8.var(1, keepdims=True) + 1e-5)
+        z, slope = (x8 - mean) * scale, dy8 * weight8
+        means = [each.mean(1, keepdims=True) for each in (slope, slope * z)]
+        dx = scale * (slope - means[0] - z * means[1])
+        saved = [xp.asarray(each.astype(wide)) for each in (mean, scale)]
+        view = feature_view("layer_norm", x, 1)
+        for what, found, extra in (
+            ("", called(standardise_back_cuda, d, a, *saved, w, view=view), 0),
+            (" plus", called(standardise_plus_back_cuda, p, d, a, *saved, w, view=view), plus8),
+        ):
+            yield f"{name}{what} dx", found[0], dx + extra, 4 * near
+            yield f"{name}{what} dweight", found[1], (dy8 * z).sum(0), 4 * near
+            yield f"{name}{what} dbias", found[2], dy8.sum(0), 4 * near
+
+        power = np.exp(x8 - x8.max(1, keepdims=True))
+        share = power / power.sum(1, keepdims=True)
+        part = share.astype(dtype).astype("f8")
+        y = xp.asarray(part.astype(dtype))
+        yield f"{name} softmax", called(KERNELS["softmax"], a, axis=-1), share, near
+        yield f"{name} log softmax", called(KERNELS["log_softmax"], a, axis=-1), np.log(share), near
+        back = part * (dy8 - (dy8 * part).sum(1, keepdims=True))
+        yield f"{name} softmax dx", called(KERNELS["softmax_dx"], d, y, axis=-1), back, 4 * near
+        back = dy8 - np.exp(part) * dy8.sum(1, keepdims=True)
+        yield f"{name} log softmax dx", called(KERNELS["log_softmax_dx"], d, y, axis=-1), back, (
+            4 * near
+        )
+
+
+def added(xp, dtype):
+    """Rows added up by index: by looking through few, and by sorting many."""
+    from autograph.ops.gather.cuda_added import added_rows_cuda
+
+    rng, near = np.random.default_rng(13), 4 * TOLERANCE[dtype]
+    for size, count, width, index in (
+        (40, 3000, 96, "i4"), (5, 17, 3, "i8"), (70000, 300, 40, "i4"), (1, 2000, 1, "i8"),
+        (3, 900, 2500, "u1"),
+    ):  # fmt: skip
+        rows, rows8 = numbers(rng, (count, width), dtype)
+        places = rng.integers(0 if index == "u1" else -size, size, count).astype(index)
+        expected = np.zeros((size, width))
+        np.add.at(expected, places, rows8)
+        found = added_rows_cuda(size, xp.asarray(places), xp.asarray(rows))
+        yield f"added {size} {count} {width}", found, expected, near
+
+
+def sums(xp, dtype):
+    """The gradient of a bias, behind a relu and without one."""
+    from autograph.ops.linear.cuda_back import column_sums
+
+    rng, near = np.random.default_rng(14), 4 * TOLERANCE[dtype]
+    for n, o in ((5000, 64), (3, 1000), (700, 8), (20, 10)):
+        (dy, dy8), (y, y8) = numbers(rng, (n, o), dtype), numbers(rng, (n, o), dtype)
+        d, z = xp.asarray(dy), xp.asarray(y)
+        yield f"column sums {n} {o}", column_sums(d)[1], dy8.sum(0), near
+        if o % 8:
+            continue  # that runs by other ops
+        dx, dbias = column_sums(d, z)
+        slope = np.where(y8 <= 0, 0, dy8)
+        yield f"column sums {n} {o} relu dx", dx, slope, 0.0
+        yield f"column sums {n} {o} relu", dbias, slope.sum(0), near
+
+
+def layouts(xp, dtype):
+    """Copies in another order."""
+    from autograph.backends.cuda.arrange import arranged, channels_first, channels_last
+
+    rng = np.random.default_rng(15)
+    for shape in ((3, 5, 33, 31), (2, 64, 3, 3), (4, 3, 20, 20), (1, 40, 40, 40), (2, 1, 4, 4)):
+        x, x8 = numbers(rng, shape, dtype)
+        a, there = xp.asarray(x), x8.transpose(0, 2, 3, 1)
+        yield f"channels last {shape}", channels_last(a), there, 0.0
+        filled = channels_last(a, shape[1] + 5)
+        yield f"filled {shape}", filled, np.pad(there, [(0, 0)] * 3 + [(0, 5)]), 0.0
+        yield f"channels first {shape}", channels_first(filled, shape[1]), x8, 0.0
+        yield f"turned {shape}", arranged(a.transpose(3, 1, 0, 2)), x8.transpose(3, 1, 0, 2), 0.0
+        yield f"a part {shape}", arranged(a[:, :, ::2, 1:]), x8[:, :, ::2, 1:], 0.0
+        yield f"backwards {shape}", arranged(a[::-1, ..., ::-1]), x8[::-1, ..., ::-1], 0.0
+        single = arranged(a.transpose(0, 2, 3, 1), F32)
+        yield f"as float32 {shape}", single, there.astype("f4"), 0.0
+
+
+CASES: dict[str, Case] = {
+    each.__name__: each for each in (channels, rows, added, sums, layouts)
+}

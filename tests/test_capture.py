@@ -1,0 +1,287 @@
+"""Captured steps on the host: the bits of eager ones, or a warning that says why not."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import autograph as ag
+from autograph import Tensor
+from autograph.backends import NUMPY, using
+from autograph.capturing import capture
+from autograph.data import Dataset
+from autograph.layers import (
+    BatchNorm2,
+    Conv2,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2,
+    Relu,
+    sequential,
+)
+from autograph.optim import SGD, Adam, AdamW, Cosine, Lion
+from autograph.recording import Recording
+
+
+@sequential(input=(1, 12, 12))
+class Small(Layer):
+    """Images (N, 1, 12, 12) -> scores (N, 5)."""
+
+    conv: Conv2 = Conv2.builder(outputs=4, filter=3, bias=True)
+    relu1: Relu
+    pool: MaxPool2 = MaxPool2.builder(filter=2)
+    norm: BatchNorm2
+    flatten: Flatten
+    dense1: Dense = Dense.builder(outputs=16, bias=True)
+    relu2: Relu
+    dropout: Dropout = Dropout.builder(rate=0.25)
+    dense2: Dense = Dense.builder(outputs=5, bias=True)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(learning_rate=0.1, momentum=0.9),
+    "adam": lambda: Adam(learning_rate=Cosine(peak=0.01, steps=30)),
+    "clipped": lambda: SGD(learning_rate=0.1, clip_norm=0.5),
+    "groups": lambda: AdamW(groups={"*.bias": {"weight_decay": 0.0, "learning_rate": 0.02}}),
+    "lion": lambda: Lion(learning_rate=0.001),
+    "forever": lambda: SGD(learning_rate=Cosine(peak=0.01, steps=5)),
+}
+
+
+def batch(seed: int, count: int = 8) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    return Tensor(rng.standard_normal((count, 1, 12, 12), np.float32)), Tensor(
+        rng.integers(0, 5, count)
+    )
+
+
+def run(kind, scalar_type, *, captured, steps=12):
+    model = Small.build(scalar_type=scalar_type, seed=3)
+    optimizer = OPTIMIZERS[kind]()
+
+    def step(x, t):
+        loss = model(x.cast(scalar_type)).cross_entropy_loss(t)
+        loss.backward()
+        model.update(optimizer)
+        return loss
+
+    call = capture(step, optimizer=optimizer) if captured else step
+    losses = [call(*batch(i, 8 if i % 3 else 5)).item() for i in range(steps)]
+    if captured and kind != "forever":
+        assert recordings(call) == 2
+    state = {name: each.numpy() for name, each in optimizer.tensors().items()}
+    named = {**model.named_parameters(), **model.named_buffers()}
+    return losses, {**state, **{name: each.numpy() for name, each in named.items()}}, optimizer
+
+
+def recordings(call) -> int:
+    return sum(isinstance(each, Recording) for each in call._entries.values())
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_captured_step_gives_the_bits_of_an_eager_one(kind, scalar_type):
+    eager, eager_state, eager_optimizer = run(kind, scalar_type, captured=False)
+    found, state, optimizer = run(kind, scalar_type, captured=True)
+
+    assert found == eager
+    assert optimizer.count == eager_optimizer.count
+    assert state.keys() == eager_state.keys()
+    for name, each in state.items():
+        assert each.tobytes() == eager_state[name].tobytes(), name
+
+
+def test_numpys_kernels_are_called_again():
+    with using(NUMPY):
+        eager, eager_state, _ = run("adam", "f32", captured=False)
+        found, state, _ = run("adam", "f32", captured=True)
+
+    assert found == eager
+    assert all(each.tobytes() == eager_state[name].tobytes() for name, each in state.items())
+
+
+def test_what_it_returned_stays_when_it_is_called_again():
+    double = capture(lambda x: x * 2.0)
+    found = [double(Tensor([float(i)])) for i in range(6)]
+
+    assert [each.item() for each in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_a_parameter_that_was_replaced_is_recorded_anew():
+    w = Tensor([2.0])
+    scale = capture(lambda x: x * w)
+    x = Tensor([3.0])
+    assert [scale(x).item() for _ in range(5)] == [6.0] * 5
+    w._array = Tensor([5.0])._array
+
+    assert [scale(x).item() for _ in range(5)] == [15.0] * 5
+    w[...] = 7.0
+    assert scale(x).item() == 21.0
+
+
+def test_a_class_that_is_not_there_is_refused_and_nothing_is_updated():
+    model, optimizer = Small.build(seed=0), SGD(learning_rate=0.1)
+
+    def step(x, t):
+        model(x).cross_entropy_loss(t).backward()
+        model.update(optimizer)
+
+    call = capture(step, optimizer=optimizer)
+    for i in range(4):
+        call(*batch(i))
+    before = [each.numpy().copy() for each in model.parameters()]
+    x, t = batch(9)
+    t[3] = 7
+    with pytest.raises(ag.errors.IndexRangeError, match=r"target\[3\] = 7 is not a class"):
+        call(x, t)
+
+    assert recordings(call) == 1
+    assert optimizer.count == 4
+    assert all((a == b.numpy()).all() for a, b in zip(before, model.parameters(), strict=True))
+    call(*batch(10))
+    assert optimizer.count == 5
+
+
+READS = "it reads the values of a tensor"
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (lambda x: Tensor(x.sum().item()), READS),
+        (lambda x: x * 2.0 if x.sum() > 1.0 else x, READS),
+        (lambda x: Tensor(np.asarray(x * 2.0) + 1.0), READS),
+        (lambda x: ag.ops.nonzero(x), "the shape of its output depends on values"),
+    ],
+)
+def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
+    call = capture(step)
+    x = Tensor([1.0, 2.0, 3.0])
+    expected = step(x)
+    call(x), call(x)
+    with pytest.warns(UserWarning, match=why):
+        found = call(x)
+
+    assert repr(found) == repr(call(x)) == repr(expected)
+
+
+def test_an_argument_that_is_written_keeps_a_step_eager():
+    x = Tensor([1.0])
+
+    def double(x):
+        x[...] = x * 2.0
+
+    call = capture(double)
+    call(x), call(x)
+    with pytest.warns(UserWarning, match="it writes an argument"):
+        call(x)
+
+    assert x.item() == 8.0
+
+
+def test_gradients_that_are_left_behind_keep_a_step_eager():
+    w = Tensor([1.0], requires_grad=True)
+
+    def step(x):
+        (w * x).sum().backward()
+
+    call, x = capture(step), Tensor([2.0])
+    call(x), call(x)
+    with pytest.warns(UserWarning, match="leaves gradients behind"):
+        call(x)
+    call(x)
+
+    assert w.grad.item() == 8.0
+
+
+def test_numbers_that_change_are_noticed():
+    rate = iter(range(1, 100))
+    call, x = capture(lambda x: x * float(next(rate))), Tensor([1.0])
+    found = [call(x).item(), call(x).item()]
+    with pytest.warns(UserWarning, match="differs from the eager step"):
+        call(x)
+
+    assert found == [1.0, 2.0]
+
+
+def test_a_number_in_an_array_may_change():
+    w = Tensor(1.0)
+    scale, x = capture(lambda x: x * w), Tensor([2.0, 3.0])
+    found = []
+    for i in range(6):
+        w[...] = float(i)
+        found.append(scale(x).tolist())
+
+    assert found == [[2.0 * i, 3.0 * i] for i in range(6)]
+    assert recordings(scale) == 1
+
+
+def test_hooks_see_every_step():
+    model = Small.build(seed=0)
+    call = capture(lambda x: model(x))
+    with ag.no_grad():
+        for i in range(4):
+            call(batch(i)[0])
+        seen: list[str] = []
+        with model.on_forward("dense1", lambda path, y: seen.append(path)):
+            call(batch(5)[0]), call(batch(6)[0])
+        call(batch(7)[0])
+
+    assert seen == ["dense1", "dense1"]
+    assert recordings(call) == 1
+
+
+def test_threads_replay_in_turn():
+    model = Small.build(seed=0)
+    infer = capture(lambda x: model(x))
+    with ag.no_grad():
+        expected = [model(batch(i)[0]).numpy() for i in range(8)]
+        for i in range(4):
+            infer(batch(i)[0])
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        with ag.no_grad():
+            for _ in range(50):
+                if not (infer(batch(i)[0]).numpy() == expected[i]).all():
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert wrong == []
+
+
+def test_fit_gives_the_bits_of_eager_steps_and_resumes():
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((103, 1, 12, 12)).astype("f"), rng.integers(0, 5, 103)
+    digests = []
+    for stop in (0, 2):
+        model, optimizer = Small.build(seed=1), SGD(learning_rate=0.05, momentum=0.9)
+        stats, progress = [], None
+        for report in ag.fit(model, optimizer, data, data, epochs=4, batch_size=10):
+            stats.append((report.train, report.test))
+            progress = report.progress
+            if report.epoch == stop:
+                break
+        if stop:  # another capture goes on from there
+            rest = ag.fit(model, optimizer, data, data, progress=progress)
+            stats += [(report.train, report.test) for report in rest]
+        digests.append((stats, [each.numpy().tobytes() for each in model.parameters()]))
+        assert optimizer.count == 44
+
+    assert digests[0] == digests[1]
+    model, optimizer = Small.build(seed=1), SGD(learning_rate=0.05, momentum=0.9)
+    train = Dataset(*data)
+    for epoch in range(1, 5):
+        for each in train.batches(10, order=train.order(0, epoch)):
+            model(each.inputs).cross_entropy_loss(each.targets).backward()
+            model.update(optimizer)
+    assert digests[0][1] == [each.numpy().tobytes() for each in model.parameters()]
