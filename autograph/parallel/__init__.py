@@ -9,9 +9,8 @@ Start it with what starts MPI programs: `mpiexec -n 4 python train.py`.
 from __future__ import annotations
 
 from .joining import init
-from .placing import place
 from .replica import Replica
 from .shares import Shares
 from .world import World
 
-__all__ = ["Replica", "Shares", "World", "init", "place"]
+__all__ = ["Replica", "Shares", "World", "init"]

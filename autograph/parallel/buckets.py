@@ -105,7 +105,8 @@ class Buckets:
         for layout in self._layouts[self._sent :]:  # backward has found no gradient for some
             for slot in layout.slots:
                 if slot.leaf not in layout.given:
-                    layout.given[slot.leaf] = slot.w.device.put(np.zeros(slot.w.shape, slot.w.dtype))
+                    zeros = np.zeros(slot.w.shape, slot.w.dtype)
+                    layout.given[slot.leaf] = slot.w.device.put(zeros)
             self._send(layout)
         for layout in self._layouts:
             average_end(layout.bucket.flat, bucket=layout.bucket)
@@ -118,9 +119,10 @@ class Buckets:
 
 
 def leaf_of(w: Parameter) -> Leaf:
-    """The leaf that gathers the gradient of a parameter: behind that of its hooks, if it has any."""
-    leaf = w.node
-    return getattr(leaf, "leaf", leaf)  # type: ignore[return-value]
+    """The leaf that gathers the gradient of a parameter; behind that of its hooks, if any."""
+    node: Any = w.node
+    leaf: Leaf = getattr(node, "leaf", node)
+    return leaf
 
 
 def _cut(parameters: Iterator[Parameter], limit: int) -> Iterator[list[Parameter]]:

@@ -43,7 +43,7 @@ def _packing(
     kernels = []
     for pack in (1, 16 // max(source.itemsize, target.itemsize)):
         *first, total = accumulate([divide_up(size, 256 * pack) for size in sizes], initial=0)
-        constants = {
+        constants: dict[str, Any] = {
             "Source": c_type(source), "Target": c_type(target), "count": len(sizes), "pack": pack
         }  # fmt: skip
         kernel = Kernel(_SOURCE, "pack_flat", constants, struct=True)

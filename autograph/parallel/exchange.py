@@ -1,4 +1,4 @@
-"""Ops over all ranks: the average of gradients, in two parts, and a sum that gradients flow through.
+"""Ops over all ranks: averages of gradients, and a sum that gradients flow through.
 
 They are ops so that a captured step asks for them again when it is replayed. How it is done is in
 the bucket, a setting.
@@ -10,33 +10,51 @@ from typing import Any
 
 from ..backends import CUPY, NUMPY
 from ..op import Op
+from .host import pack
 
-average_begin = Op("average_begin", "*arrays", writes="arrays", outputs="", promotes="")
+# Of arrays without names of their own the first is written.
+average_begin = Op(
+    "average_begin", "*arrays", writes="arrays arrays[0]", outputs="", promotes=""
+)
 average_end = Op("average_end", "flat", writes="flat", outputs="", promotes="")
 exchange_parts = Op("exchange_parts", "*arrays", writes="arrays", outputs="", promotes="")
 all_sum = Op("all_sum", "x")
 
 
 @average_begin.outlined_by
-def average_begin_outline(*arrays: Any, bucket: Any) -> tuple[()]:
+def average_begin_outline(*arrays: Any, bucket: Any = None) -> tuple[()]:
     """arrays are the bucket's memory, and what is packed into it; the sum is on its way then."""
     return ()
 
 
 @average_begin.kernel(NUMPY, CUPY, halves=True)
 def average_begin_arrays(flat: Any, *arrays: Any, bucket: Any) -> None:
-    bucket.begin(arrays)
+    if bucket is None:  # alone: one after the other
+        pack(flat, arrays, [sum(each.size for each in arrays[:i]) for i in range(len(arrays))])
+    else:
+        bucket.begin(arrays)
+
+
+@average_begin.sampled_by
+def average_begin_samples(rng: Any) -> Any:
+    yield (rng.normal(size=9), rng.normal(size=(2, 3)), rng.normal(size=3)), {}
 
 
 @average_end.outlined_by
-def average_end_outline(flat: Any, *, bucket: Any) -> tuple[()]:
+def average_end_outline(flat: Any, *, bucket: Any = None) -> tuple[()]:
     """flat holds the sum, or the average, from now on."""
     return ()
 
 
 @average_end.kernel(NUMPY, CUPY, halves=True)
 def average_end_arrays(flat: Any, *, bucket: Any) -> None:
-    bucket.end()
+    if bucket is not None:
+        bucket.end()
+
+
+@average_end.sampled_by
+def average_end_samples(rng: Any) -> Any:
+    yield (rng.normal(size=9),), {}
 
 
 @exchange_parts.outlined_by
@@ -50,6 +68,11 @@ def exchange_parts_outline(*arrays: Any, sharded: Any = None) -> tuple[()]:
 def exchange_parts_arrays(*arrays: Any, sharded: Any) -> None:
     if sharded is not None:
         sharded.exchange(arrays)
+
+
+@exchange_parts.sampled_by
+def exchange_parts_samples(rng: Any) -> Any:
+    yield (rng.normal(size=(2, 3)), rng.normal(size=3)), {}
 
 
 @all_sum.outlined_by

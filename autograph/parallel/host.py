@@ -56,7 +56,7 @@ class HostBucket(Bucket):
         self, world: World, comm: Any, size: int, dtype: np.dtype[Any], average: bool
     ) -> None:
         self.world, self.size, self.dtype = world, size, dtype
-        self.factor = 1 / world.size if average else None
+        self.factor = 1 / world.size if average else 1.0
         part = -(-size // world.size)
         near = world.local_size == world.size
         self.ways = _Window(comm, part, dtype) if near else _Messages(comm, part, dtype)

@@ -52,6 +52,7 @@ def library() -> Any:
             f"  for CUDA 12  pip install 'autograph-nn[nccl12]'"
         )
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    common: list[Any]
     found.ncclGetErrorString.restype = ctypes.c_char_p
     found.ncclGetUniqueId.argtypes = [pointer]
     found.ncclCommInitRank.argtypes = [pointer, ctypes.c_int, _Id, ctypes.c_int]
@@ -76,8 +77,7 @@ class Communicator:
         identity = _Id()
         if comm.rank == 0:
             _checked(library().ncclGetUniqueId(ctypes.byref(identity)))
-        words = np.frombuffer(identity, np.uint8)
-        comm.Bcast(words)
+        comm.Bcast(np.frombuffer(memoryview(identity), np.uint8))
         self.device, self._handle = device, ctypes.c_void_p()
         with CudaDevice(device.index):
             self.stream = Stream(non_blocking=True)

@@ -1,6 +1,6 @@
 """Placing: layers of one model on several devices of this process, between which activations move.
 
-    parallel.place(model, {"block1": "cuda:0", "block2": "cuda:1"})
+    model.place({"block1": "cuda:0", "block2": "cuda:1"})
 
 With micro-batches (`fit(..., micro_batches=4)`) the devices work at the same time, each on another
 part of the batch (Huang and others: GPipe, 2019).
@@ -18,7 +18,7 @@ from ..layers import hooks as layer_hooks
 from ..tensor import Tensor
 
 
-def place(model: Layer, places: Mapping[str, Device | str]) -> Layer:
+def place(model: Layer, places: Mapping[str, Device | str]) -> None:
     """Move layers to devices, by path; what comes into them follows. All parameters and buffers
     have to be in one of the layers named."""
     layers = model.named_layers()
@@ -46,7 +46,6 @@ def place(model: Layer, places: Mapping[str, Device | str]) -> Layer:
         else:
             layer.__dict__["forward"] = _Placed(layer, device, before)
     layer_hooks.watched += 1  # what was fused before is stale
-    return model
 
 
 def devices_of(model: Layer) -> dict[Device, int]:

@@ -54,7 +54,7 @@ class Replica:
 
     def _broadcast_state(self, optimizer: Optimizer) -> None:
         """Give every rank the whole state of rank 0's optimizer."""
-        tensors = optimizer.tensors()
+        tensors = type(optimizer).tensors(optimizer)
         told = {path: [str(each.scalar_type), list(each.shape)] for path, each in tensors.items()}
         told, count = self.world.tell([told, optimizer.count])
         if not self.world.is_first and told:
@@ -97,7 +97,9 @@ class Replica:
     def update(self) -> None:
         """Step every parameter that has a gradient."""
         if self.optimizer is None:
-            raise SettingsError("update: this replica has no optimizer\n  write  world.replica(model, optimizer)")
+            raise SettingsError(
+                "update: this replica has no optimizer\n  write  world.replica(model, optimizer)"
+            )
         if self.sharded is not None:
             self.sharded.update()
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,15 +62,25 @@ class Sharded:
             anywhere=optimizer.kind in BY_NUMBER or getattr(optimizer, "by_number", False),
         )
         self._named = named
-        self._mine = {piece.path: _part(named[piece.path], piece) for piece in self.pieces[world.rank]}
+        mine = self.pieces[world.rank]
+        self._mine = {piece.path: _part(named[piece.path], piece) for piece in mine}
         room = max(sum(each.end - each.first for each in some) for some in self.pieces)
         first = next(iter(named.values()))
         self._parts = world.parts(room, first.device, first.dtype)
+        optimizer.__dict__["tensors"] = self._refuse  # whoever asks gets a part, and has to know
+        optimizer.__dict__["sharded"] = self
         self.take_over()
+
+    def _refuse(self) -> dict[str, Tensor]:
+        raise SettingsError(
+            f"save: each of {self.world.size} ranks keeps a part of the optimizer's state\n"
+            f"  write  world.save(path, model, optimizer, progress)  on every rank"
+        )
 
     def take_over(self) -> None:
         """Keep this rank's part of a state that is whole."""
-        optimizer, kept = self.optimizer, {}
+        optimizer = self.optimizer
+        kept: dict[str, dict[str, Tensor]] = {}
         for piece in self.pieces[self.world.rank]:
             state = optimizer.state.get(piece.path)
             if state is not None:
@@ -138,7 +148,7 @@ class Sharded:
 
     def tensors(self) -> dict[str, Tensor]:
         """This rank's part, by path."""
-        return self.optimizer.tensors()
+        return type(self.optimizer).tensors(self.optimizer)
 
     def restore(
         self, tensors: Mapping[str, Tensor], count: int, parameters: Mapping[str, Parameter]
@@ -155,13 +165,15 @@ class Sharded:
 
     def whole(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """The state of all ranks by path, on the host: every rank has to ask."""
-        mine = self.optimizer.tensors() if tensors is None else tensors
+        mine = self.tensors() if tensors is None else tensors
         told = {name: [str(each.scalar_type), list(each.shape)] for name, each in mine.items()}
         every = [json.loads(each) for each in self.world.texts(json.dumps(told))]
         found: dict[str, np.ndarray[Any, Any]] = {}
         for path, w in self._named.items():
-            names = {n: t for each in every for n, t in each.items() if n.rpartition(".")[0] == path}
-            for name, (kind, _) in names.items():
+            kinds = {name: kind for each in every for name, (kind, _) in each.items()}
+            for name, kind in kinds.items():
+                if name.rpartition(".")[0] != path:
+                    continue
                 dtype = ScalarType(kind).dtype
                 shapes = [each[name][1] if name in each else None for each in every]
                 room = max(int(np.prod(shape)) for shape in shapes if shape is not None)
@@ -190,8 +202,9 @@ class Sharded:
 def cut(sizes: Mapping[str, int], ranks: int, *, anywhere: bool) -> list[list[Piece]]:
     """What each rank keeps of parameters of these sizes, laid end to end.
 
-    >>> cut({"a": 6, "b": 2}, 2, anywhere=True)
-    [[Piece(path='a', first=0, end=4)], [Piece(path='a', first=4, end=6), Piece(path='b', first=0, end=2)]]
+    >>> cut({"a": 6, "b": 2}, 2, anywhere=True)  # doctest: +NORMALIZE_WHITESPACE
+    [[Piece(path='a', first=0, end=4)],
+     [Piece(path='a', first=4, end=6), Piece(path='b', first=0, end=2)]]
     """
     total = sum(sizes.values())
     ends = list(accumulate(sizes.values()))
@@ -199,7 +212,7 @@ def cut(sizes: Mapping[str, int], ranks: int, *, anywhere: bool) -> list[list[Pi
     if not anywhere:
         bounds = [min([0, *ends], key=lambda end, at=at: abs(end - at)) for at in bounds]  # type: ignore[misc]
     parts: list[list[Piece]] = []
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         pieces = []
         for (path, size), end in zip(sizes.items(), ends, strict=True):
             start = end - size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -77,7 +78,7 @@ def _cut(batch: Batch, count: int) -> Iterator[Batch]:
     rows = batch.inputs.shape[0]
     count = min(count, rows)
     bounds = [rows * i // count for i in range(count + 1)]
-    for first, end in zip(bounds, bounds[1:], strict=False):
+    for first, end in pairwise(bounds):
         yield Batch(batch.inputs[first:end], batch.targets[first:end])
 
 

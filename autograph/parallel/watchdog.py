@@ -126,8 +126,8 @@ class Watchdog:
         for rank in watched:
             if 0 < known[rank, LEFT] <= here:
                 return f"{self._name(rank)} has ended its program, and others wait for it"
-            if known[rank, ENTERED] == most:
-                continue
+            if known[rank, ENTERED] == most or rank == self.rank != 0:
+                continue  # where this rank is late itself, rank 0 says so
             idle = now - self._moved[rank]
             if idle > patience:
                 waits = f" ({self.what})" if self.entered == most else ""

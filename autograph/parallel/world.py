@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -108,7 +109,8 @@ class World:
         if self.size == 1:
             every[0] = mine
             return every
-        self.enter(what).Allgather(mine.reshape(-1).view(np.uint8), every.reshape(-1).view(np.uint8))
+        given, got = (each.reshape(-1).view(np.uint8) for each in (mine, every))
+        self.enter(what).Allgather(given, got)
         return every
 
     def sum(self, *numbers: float) -> tuple[float, ...]:
@@ -212,6 +214,23 @@ class World:
         return DeviceParts(self, self._nccl["parts", device], size, device, dtype)
 
     # -- in one's own loop -------------------------------------------------------------------
+
+    def save(
+        self,
+        path: str | Path,
+        model: Layer,
+        optimizer: Optimizer | None = None,
+        progress: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a checkpoint, on rank 0, that any number of ranks goes on from; all have to ask."""
+        from ..checkpoint import STATE, Snapshot, training_arrays, training_document
+
+        sharded = getattr(optimizer, "sharded", None)
+        arrays = training_arrays(model, None if sharded is not None else optimizer)
+        if sharded is not None:
+            arrays |= {f"{STATE}{name}": each for name, each in sharded.whole().items()}
+        if self.is_first:
+            Snapshot(arrays, training_document(model, optimizer, progress)).write(path)
 
     def replica(self, model: Layer, optimizer: Optimizer | None = None) -> Any:
         """A model as this rank's copy of one that all train: see `Replica`."""

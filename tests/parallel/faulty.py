@@ -11,13 +11,13 @@ import autograph as ag
 from autograph import parallel
 from autograph.optim import SGD
 
-from .worker import DATA, Net
+from .worker import DATA, DEVICE, Net
 
-AT = 6  # batches
+AFTER = 2  # epochs
 
 
 def main(how: str, rank: int, timeout: float) -> None:
-    world = parallel.init(device="host", timeout=timeout)
+    world = parallel.init(device=DEVICE, timeout=timeout)
 
     def fail() -> None:
         if how == "kill":
@@ -31,24 +31,17 @@ def main(how: str, rank: int, timeout: float) -> None:
         elif how == "raise":
             raise ValueError("there is something wrong\nwith this rank")
 
-    class Failing(Net):
-        def __call__(self, *inputs: ag.Tensor) -> ag.Tensor:
-            nonlocal done
-            done += 1
-            if done == AT and world.rank == rank:
-                fail()
-            return super().__call__(*inputs)
-
-    done = 0
-    model = Net.build(seed=3)
-    model.__class__ = Failing
+    model = Net.build(seed=3, device=world.device)
     optimizer = SGD(learning_rate=0.01)
     for report in ag.fit(
         model, optimizer, DATA, epochs=10_000, batch_size=30, parallel=world, nan_policy="ignore"
     ):
         world.print(report)
-        if how == "none" and report.epoch == 2:
-            break
+        if report.epoch == AFTER:
+            if how == "none":
+                break
+            if world.rank == rank:
+                fail()
     world.print("done")
 
 

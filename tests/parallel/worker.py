@@ -6,6 +6,7 @@ Each check writes what it found as OUT/NAME-RANK.npz; the tests compare that wit
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +36,7 @@ from autograph.parallel.sharding import memory_of
 rng = np.random.default_rng(0)
 IMAGES = rng.normal(size=(150, 1, 8, 8)).astype(np.float32)
 CLASSES = rng.integers(0, 4, 150)
+DEVICE = os.environ.get("AUTOGRAPH_TEST_DEVICE", "host")
 DATA, TEST = (IMAGES, CLASSES), (IMAGES[:50], CLASSES[:50])
 
 
@@ -74,7 +76,8 @@ class Normed(Layer):
 
 def trained(world: World | None, batch_size: int, kind: type[Layer] = Net, **more: Any) -> Any:
     """Weights, optimizer and metrics of a short training."""
-    model = kind.build(seed=3, scalar_type=more.pop("scalar_type", "f32"))
+    device = DEVICE if world is None else world.device
+    model = kind.build(seed=3, scalar_type=more.pop("scalar_type", "f32"), device=device)
     stop_after = more.pop("stop_after", None)
     adam = more.pop("adam", False)
     optimizer = Adam(learning_rate=0.002) if adam else SGD(
@@ -198,13 +201,14 @@ def resumed(world: World | None, ranks: int, out: Path) -> Any:
 def own_loop(world: World | None, ranks: int, out: Path) -> Any:
     """A loop of one's own: a replica, whose ranks give unequal weights at first."""
     rank = 0 if world is None else world.rank
-    model = Net.build(seed=rank)
+    device = ag.Device(DEVICE) if world is None else world.device
+    model = Net.build(seed=rank, device=device)
     optimizer = SGD(learning_rate=0.05)
-    replica = (world or World(device=ag.Device.host())).replica(model, optimizer)
+    replica = (world or World(device=device)).replica(model, optimizer)
     each = 24 // ranks
     for i in range(4):
         rows = slice(24 * i + rank * each, 24 * i + (rank + 1) * each)
-        x, t = ag.Tensor(IMAGES[rows]), ag.Tensor(CLASSES[rows])
+        x, t = (ag.Tensor(each[rows], device=device) for each in DATA)
         model(x).cross_entropy_loss(t).backward()
         replica.average()
         replica.update()
@@ -233,7 +237,7 @@ CHECKS: dict[str, Callable[[World | None, int, Path], Any]] = {
 
 
 def main(out: Path, names: list[str]) -> None:
-    world = parallel.init(device="host", timeout=20.0)
+    world = parallel.init(device=DEVICE, timeout=60.0)
     for name in names:
         found = CHECKS[name](world, world.size, out)
         np.savez(out / f"{name}-{world.rank}.npz", **found)
