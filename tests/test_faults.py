@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -170,6 +171,158 @@ def test_no_memory_is_an_error_and_the_next_smaller_call_is_right() -> None:
 
     assert 4.0 == (ag.ones((2, 1)) + ag.ones((1, 2))).mean().item() * 2
     assert training(1) == training(1)
+
+
+RATIONED = """
+import resource
+import numpy as np
+import autograph as ag
+from tests.test_faults import training
+expected = training(1)
+small = ag.ones((300, 300))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+large = np.ones((6000, 1), np.float32)
+for call in (
+    lambda: ag.Tensor(large) + ag.Tensor(large.T),
+    lambda: ag.Tensor(large) @ ag.Tensor(large.T),
+    lambda: ag.zeros((6000, 6000)),
+    lambda: small.broadcast_to((500, 300, 300)).exp(),
+):
+    try:
+        call()
+    except ag.errors.MemoryLimitError as error:
+        print(str(error).splitlines()[0])
+    assert (small + small).sum().item() == 180000.0
+assert expected == training(1)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_a_limit_on_memory_is_an_error_and_training_goes_on_to_the_same_bits() -> None:
+    done = run_script(RATIONED)
+    *errors, last = done.stdout.splitlines()
+
+    assert "done" == last, done.stderr
+    assert 4 == len(errors)
+    assert all("no memory" in each for each in errors)
+    assert all("144,000,000" in each for each in errors[:3])  # the size that was asked for
+
+
+# -- disks -----------------------------------------------------------------------------
+
+
+def run_script(code: str, *given: Any, inside: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Python where `inside`, a line of a shell, has prepared its own mounts."""
+    call = [sys.executable, "-c", code, *map(str, given)]
+    if inside:
+        call = ["unshare", "--mount", "sh", "-c", f'{inside} && exec "$@"', "sh", *call]
+    root = Path(__file__).parents[1]
+    return subprocess.run(call, capture_output=True, text=True, cwd=root, timeout=120, check=False)
+
+
+def can_mount() -> bool:
+    call = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
+    try:
+        return subprocess.run(call, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+mounts = pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
+
+FULL = """
+import sys
+from pathlib import Path
+import numpy as np
+import autograph as ag
+from autograph.runs import Run
+from autograph.train import fit
+from tests.test_faults import DATA, AdamW, Net, Snapshot
+folder = Path(sys.argv[1])
+model, optimizer = Net.build(seed=1), AdamW(learning_rate=0.01)
+space = folder / "space"
+for report in fit(model, optimizer, DATA, epochs=4, batch_size=10, run=Run(folder / "run", keep=9)):
+    if report.epoch == 2:
+        break
+before = Snapshot.of(model, optimizer)
+kept = sorted(path.read_bytes() for path in (folder / "run" / "checkpoints").glob("step-*"))
+try:  # fill the disk
+    with space.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+except OSError:
+    pass
+told = []
+for attempt in (
+    lambda: ag.save(folder / "f", model, optimizer),
+    lambda: list(fit(model, optimizer, DATA, epochs=4, batch_size=10, run=folder / "run")),
+):
+    try:
+        attempt()
+    except ag.errors.CheckpointError as error:
+        told.append(str(error).splitlines()[0].rpartition(": ")[2])
+print(told)
+after = sorted(path.read_bytes() for path in (folder / "run" / "checkpoints").glob("step-*"))
+assert set(kept) <= set(after), "a checkpoint was lost"
+for path in (folder / "run" / "checkpoints").glob("step-*"):
+    ag.Checkpoint.open(path).file.verify()
+space.unlink()
+assert not list(folder.rglob(".*.partial"))
+model, optimizer = Net.build(seed=1), AdamW(learning_rate=0.01)
+for report in fit(model, optimizer, DATA, epochs=4, batch_size=10, run=Run(folder / "run", keep=9)):
+    pass
+other, follower = Net.build(seed=1), AdamW(learning_rate=0.01)
+for _ in fit(other, follower, DATA, epochs=4, batch_size=10):
+    pass
+same = Snapshot.of(model, optimizer).arrays, Snapshot.of(other, follower).arrays
+assert all((same[0][name] == same[1][name]).all() for name in same[1])
+print("went on")
+"""
+
+
+@mounts
+def test_a_disk_that_is_full_is_told_and_a_run_goes_on_from_what_it_has(tmp_path: Path) -> None:
+    done = run_script(FULL, tmp_path, inside=f"mount -t tmpfs -o size=200k none {tmp_path}")
+
+    assert ["['no space left on device', 'no space left on device']", "went on"] == (
+        done.stdout.splitlines()
+    ), done.stderr
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+import autograph as ag
+from tests.test_faults import AdamW, DATA, Net, fit
+folder = Path(sys.argv[1])
+model = Net.build(seed=1)
+for attempt in (
+    lambda: ag.save(folder / "f", model),
+    lambda: list(fit(model, AdamW(learning_rate=0.1), DATA, epochs=1, run=folder / "run")),
+):
+    try:
+        attempt()
+    except ag.errors.CheckpointError as error:
+        print(" / ".join(str(error).replace(str(folder), "").splitlines()))
+print(ag.load(folder / "there", layers=[Net]).parameter_count)
+"""
+
+
+@mounts
+def test_a_folder_that_can_only_be_read_is_told_and_read(tmp_path: Path) -> None:
+    Net.build(seed=2).save(tmp_path / "there")
+    bound = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}"
+    done = run_script(READ_ONLY, tmp_path, inside=bound)
+
+    assert [
+        "save: /f: read-only file system / what was there is untouched / "
+        "save where files can be written".replace(" / ", " /   "),
+        "run: /run: read-only file system",
+        str(Net.build().parameter_count),
+    ] == done.stdout.splitlines(), done.stderr
+    assert ["there"] == [path.name for path in tmp_path.iterdir()]
 
 
 # -- interrupts ------------------------------------------------------------------------

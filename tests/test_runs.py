@@ -21,8 +21,19 @@ import pytest
 import autograph as ag
 from autograph import atomic
 from autograph.checkpoint import Checkpoint, Snapshot
+from autograph.control import Control, Stopped
 from autograph.errors import CheckpointError, DataError, NonFiniteError, SettingsError
-from autograph.layers import Conv2, Dense, Dropout, Flatten, Layer, MaxPool2, Relu, sequential
+from autograph.layers import (
+    Conv2,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2,
+    MultiheadAttention,
+    Relu,
+    sequential,
+)
 from autograph.optim import SGD, Adam, Cosine
 from autograph.runs import Folder, Run
 from autograph.runs import guard as guards
@@ -250,6 +261,143 @@ def test_a_damaged_config_is_refused(text: str, tmp_path: Path) -> None:
         next(training(tmp_path))
 
 
+def test_a_run_that_is_refused_keeps_its_config(tmp_path: Path) -> None:
+    for _ in training(tmp_path):
+        break
+    before = (tmp_path / "config.json").read_bytes()
+    model = Dense.builder(inputs=3, outputs=4).build()
+    with pytest.raises(CheckpointError, match="it does not fit the model"):
+        next(fit(model, Adam(), DATA, TEST, epochs=3, batch_size=10, run=tmp_path))
+
+    assert before == (tmp_path / "config.json").read_bytes()
+
+
+def test_another_loss_is_named(tmp_path: Path) -> None:
+    for _ in training(tmp_path):
+        break
+
+    def doubled(scores: ag.Tensor, targets: ag.Tensor) -> ag.Tensor:
+        return scores.cross_entropy_loss(targets) * 2.0
+
+    report = next(training(tmp_path, loss=doubled))
+
+    assert report.resumed.startswith("not exact: loss cross_entropy_loss -> ")
+    assert report.resumed.endswith("doubled")
+
+
+def test_a_training_that_never_begins_leaves_the_folder_to_others(tmp_path: Path) -> None:
+    training(tmp_path)
+
+    assert 1 == next(training(tmp_path)).epoch
+
+
+def test_what_killed_trainings_left_is_swept(tmp_path: Path) -> None:
+    for _ in training(tmp_path):
+        break
+    left = [
+        tmp_path / "checkpoints" / ".step-000000003.safetensors.0123456789abcdef.partial",
+        tmp_path / ".config.json.0123456789abcdef.partial",
+    ]
+    for path in left:
+        path.write_bytes(b"part")
+    with (tmp_path / "log.jsonl").open("ab") as log:
+        log.write(b'{"event": "epo')
+    for _ in training(tmp_path):
+        pass
+
+    assert not any(path.exists() for path in left)
+    assert ["start", "epoch", "resume", "epoch", "epoch"] == [
+        each["event"] for each in events(tmp_path)
+    ]
+
+
+def test_a_slow_disk_does_not_stop_training(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    may, write = threading.Event(), Snapshot.write
+
+    def slow(snapshot: Snapshot, path: Path) -> None:
+        assert may.wait(60)
+        write(snapshot, path)
+        written.append(Path(path).name)
+
+    monkeypatch.setattr(Snapshot, "write", slow)
+    for report in training(Run(tmp_path, every_steps=1)):
+        if report.epoch == 3:
+            may.set()  # three epochs are through, and nothing is written yet
+
+    assert len(written) <= 1 + 3 + 1  # the first, those that are kept, and the best
+    assert [31, 32, 33] == steps(tmp_path) or [32, 33] == steps(tmp_path)[-2:]
+    assert newest(whole) == newest(tmp_path)
+
+
+# -- who watches -----------------------------------------------------------------------
+
+
+def test_a_run_obeys_what_is_asked_through_its_folder(whole: Path, tmp_path: Path) -> None:
+    asking = Control(tmp_path)
+    run = Run(tmp_path, every_minutes=None)
+    with pytest.raises(Stopped):
+        list(training(run, watch=ends_at(3, lambda: (asking.ask(stopped=True), time.sleep(0.2)))))
+
+    assert [4] == steps(tmp_path)
+    assert "interrupt" == events(tmp_path)[-1]["event"]
+    reports = list(training(run))
+    assert "exact" == reports[0].resumed
+    assert newest(whole) == newest(tmp_path)
+
+
+def test_a_state_that_somebody_asks_for_stays_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    control = Control()
+    ask = ends_at(5, lambda: control.ask(saves=1, learning_rate=0.5))
+    model, optimizer = state()
+    (report,) = fit(
+        model, optimizer, DATA, epochs=1, batch_size=10, run=tmp_path, watch=ask, control=control
+    )
+    checkpoint = Checkpoint.open(tmp_path / "checkpoints" / "asked.safetensors")
+
+    assert 6 == checkpoint.progress["step"] == checkpoint.updates
+    assert 0.5 == optimizer.learning_rate
+    assert 11 == report.progress.step
+
+
+def test_a_paused_training_waits_and_heeds_signals(tmp_path: Path) -> None:
+    control = Control(paused=True)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(training(tmp_path, control=control))
+
+    assert [1] == steps(tmp_path)
+
+
+def test_a_training_without_a_run_is_stopped_too() -> None:
+    control = Control()
+    model, optimizer = state()
+    stop = ends_at(4, lambda: control.ask(stopped=True))
+    with pytest.raises(Stopped):
+        next(fit(model, optimizer, DATA, epochs=1, batch_size=10, watch=stop, control=control))
+
+    assert 5 == optimizer.count
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"learning_rate": float("nan")}, {"learning_rate": -1.0}, {"paused": 1}, {"look": True}],
+)
+def test_what_cannot_be_asked_is_refused_and_passed_over(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="cannot be asked"):
+        Control().ask(**asked)
+    (tmp_path / "control.json").write_text(json.dumps(asked))
+    control = Control(tmp_path)
+    control.look(always=True)
+
+    assert Control(tmp_path).learning_rate is None
+    assert control.paused is False
+
+
 # -- disks -----------------------------------------------------------------------------
 
 
@@ -367,6 +515,56 @@ def test_a_nan_in_the_data_is_found_in_its_batch(
     assert "layer  conv1" in str(caught.value)
     assert 6 == optimizer.count
     assert all(np.isfinite(each.numpy()).all() for each in model.parameters())
+
+
+def roots(y: ag.Tensor, t: ag.Tensor) -> ag.Tensor:
+    """A loss that is finite at 0, where its gradient is not."""
+    return y.abs().sqrt().mean()
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+@pytest.mark.parametrize("every", [1, 500])
+def test_a_model_that_is_not_finite_is_never_kept(
+    every: int, policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autograph.runs.keeper.EVERY", every)
+    x = rng.normal(size=(50, 4)).astype(np.float32)
+    x[ag.data.Dataset(x, CLASSES[:50]).order(0, 1)[30]] = 0
+    model = Dense.builder(inputs=4, outputs=3).build()
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 10, "loss": roots}
+    training = fit(
+        model,
+        SGD(learning_rate=0.01),
+        (x, CLASSES[:50]),
+        run=tmp_path,
+        nan_policy=policy,
+        **settings,
+    )
+    if policy == "stop":
+        with pytest.raises(NonFiniteError, match=r"in step 4, .*\n  op     sqrt_dx"):
+            next(training)
+    else:
+        assert 40 == next(training).train.count
+        training.close()  # type: ignore[attr-defined]
+    for path in (tmp_path / "checkpoints").glob("*.safetensors"):
+        assert np.isfinite(Checkpoint.open(path).tensors["model.weight"]).all()
+    assert np.isfinite(model.parameters()[0].numpy()).all()
+
+
+def test_a_mask_of_infinities_is_not_blamed() -> None:
+    model = MultiheadAttention.builder(inputs=4, heads=2, causal=True).build()
+    x = rng.normal(size=(30, 5, 4)).astype(np.float32)
+    x[ag.data.Dataset(x, x).order(0, 1)[25], 3, 2] = np.inf
+
+    def squares(y: ag.Tensor, t: ag.Tensor) -> ag.Tensor:
+        return (y * y).mean()
+
+    with pytest.raises(NonFiniteError) as caught:
+        next(fit(model, SGD(learning_rate=0.01), (x, x), epochs=1, batch_size=10, loss=squares))
+
+    assert "in step 3, epoch 1, batch 3" in str(caught.value)
+    assert "float32 (10, 5, 4) largest" in str(caught.value)  # the data, and no mask
+    assert "1 not finite" in str(caught.value)
 
 
 def test_a_learning_rate_that_is_too_high_names_the_op() -> None:

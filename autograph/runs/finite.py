@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..backends.backend import lookups
 from ..device import Device
 from ..errors import DeviceError
 from ..layers import Layer
+from ..layers.hooks import apart
 from ..op import Op
 from ..plan import Plan
+from ..tensor.state import state
 
 _patching = threading.Lock()
 
@@ -48,18 +51,22 @@ class Finding:
 
 
 @contextmanager
-def examined(model: Layer) -> Iterator[Origins]:
+def examined(model: Layer, *, one_by_one: bool = False) -> Iterator[Origins]:
     """Within the block, in this thread, the outputs of every op are looked at: where the values
-    that are not finite come from."""
-    watch = _Watch(model)
+    that are not finite come from. Layers run as they train, or one by one, which tells more."""
+    watch, before = _Watch(model), (lookups.key, lookups.tape)
     with _patching:
-        plan, call = Op.plan, Layer.__call__
+        call, fused, deferring = Layer.__call__, apart.wanted, state.deferring
         try:
-            Op.plan = watch.around(plan)  # type: ignore[method-assign]
             Layer.__call__ = watch.entering(call)  # type: ignore[method-assign]
+            if one_by_one:
+                apart.wanted, state.deferring = True, False
+            lookups.key = lookups.tape = watch  # which is asked for every plan
             yield watch
         finally:
-            Op.plan, Layer.__call__ = plan, call  # type: ignore[method-assign]
+            lookups.key, lookups.tape = before
+            apart.wanted, state.deferring = fused, deferring
+            Layer.__call__ = call  # type: ignore[method-assign]
 
 
 class Origins(Protocol):
@@ -71,7 +78,7 @@ class Origins(Protocol):
 
 class _Watch:
     def __init__(self, model: Layer) -> None:
-        self.thread, self.planning = threading.get_ident(), False
+        self.thread = threading.get_ident()
         self.origins: dict[int, Finding] = {}  # of arrays that are not finite
         self.stack: list[str] = []
         self.kept: list[Any] = []  # arrays whose ids are keys here
@@ -102,22 +109,21 @@ class _Watch:
 
         return entered
 
-    def around(self, plan: Any) -> Any:
-        """`Op.plan`, answering plans whose kernels are looked at."""
+    def plan(self, op: Op, given: Any, settings: Any) -> Plan:
+        """The plan of an op, its kernel looked at."""
+        with self._aside():
+            watched = copy(op.plan(given, settings))
+        watched.kernel = self._looking(op, settings, watched.kernel)
+        return watched
 
-        def planned(op: Op, given: Any, settings: Any) -> Plan:
-            if threading.get_ident() != self.thread or self.planning:
-                made: Plan = plan(op, given, settings)
-                return made
-            self.planning = True  # what an op plans for itself it also keeps
-            try:
-                watched = copy(plan(op, given, settings))
-            finally:
-                self.planning = False
-            watched.kernel = self._looking(op, watched.settings, watched.kernel)
-            return watched
-
-        return planned
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Within the block, which may keep what it plans, nothing is looked at."""
+        lookups.key, lookups.tape = lookups.limit, None
+        try:
+            yield
+        finally:
+            lookups.key = lookups.tape = self
 
     def _looking(self, op: Op, settings: Mapping[str, Any], kernel: Any) -> Any:
         """The kernel, and a look at what goes in and comes out."""
@@ -126,7 +132,8 @@ class _Watch:
             unsound = [each for each in arrays if not is_finite(each)]
             numbers = [each for each in settings.values() if isinstance(each, float)]
             before = dict(zip(op.names_of(arrays), map(_words, arrays), strict=False))
-            results = kernel(*arrays)
+            with self._aside():
+                results = kernel(*arrays)
             layer = self._layer_of(arrays)
             outputs = results if isinstance(results, tuple | list) else (results,)
             written = [

@@ -58,7 +58,7 @@ class Folder:
     """A run folder that this process has for itself."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.path = run, Path(run.folder)
+        self.run, self.path = run, Path(run.folder).absolute()  # wherever we go
         self.checkpoints = self.path / "checkpoints"
         self._turn = threading.Lock()  # for what waits, and who writes it
         self._waiting: list[tuple[int, Snapshot]] = []  # by step

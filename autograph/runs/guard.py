@@ -12,14 +12,14 @@ import numpy as np
 
 from .. import ops
 from ..checkpoint import STATE, Snapshot, training_document
-from ..device import HOST, Device
+from ..device import Device
 from ..errors import MemoryLimitError, NonFiniteError, SettingsError
 from ..layers import Layer
 from ..layers.stored import PREFIX, arrays_of, named_tensors
 from ..metrics import Meter, Stats
 from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
-from .finite import examined
+from .finite import Finding, examined
 from .progress import Progress, Sums
 
 NanPolicy = Literal["stop", "skip", "ignore"]
@@ -131,7 +131,9 @@ class Guard:
                 step(batch)
             wrong = self._wrong(sums := self.sums())
             if wrong is not None:
-                return self._leave_out(origins.of(wrong[1]) or f"first in  {wrong[0]}")
+                return self._leave_out(
+                    self._origin(step, batch) or origins.of(wrong[1]) or f"first in  {wrong[0]}"
+                )
             now = now.at(now.batch + 1, sums)
             self.remember(now)
         return now
@@ -143,6 +145,14 @@ class Guard:
         named = named_tensors(self.model)
         path = next((each for each in unsound(named) if each not in self._odd), None)
         return None if path is None else (path, named[path].array)
+
+    def _origin(self, step: Callable[[Any], None], batch: Any) -> Finding | None:
+        """What a step finds that runs layer by layer, from the remembered state."""
+        self.recall()
+        with examined(self.model, one_by_one=True) as origins:
+            step(batch)
+        wrong = self._wrong(self.sums())
+        return None if wrong is None else origins.of(wrong[1])
 
     def _leave_out(self, where: object) -> Progress:
         """Go on after the batch that follows the remembered state, or raise."""
@@ -185,4 +195,4 @@ def _copied(tensor: Tensor) -> Tensor:
     except MemoryLimitError:
         if tensor.device.is_host:
             raise
-        return tensor.to(HOST)
+        return Tensor.borrow(tensor.numpy())

@@ -24,6 +24,19 @@ from .progress import Progress, Sums
 SPACED = 16  # steps on a device from one agreement to the next: the host runs ahead of it
 
 
+def with_batch_of_run(now: Progress, folder: Folder | None, world: World | None) -> Progress:
+    """With the batch of all ranks that a run began with, where it was begun by another number of
+    ranks with as many samples each."""
+    kept: dict[str, Any] = {}
+    if folder is not None and (folder.path / "config.json").exists():
+        kept = folder._config(folder.path / "config.json")
+    then, batch = kept.get("ranks", 1), kept.get("batch_size", now.batch_size)
+    ranks = 1
+    if world is not None:
+        (then, batch), ranks = world.tell([then, batch]), world.size
+    return replace(now, batch_size=batch) if batch * ranks == now.batch_size * then else now
+
+
 class SharedGuard(Guard):
     """A guard whose sums are those of all ranks, and who finds wrong what any rank does."""
 
@@ -86,7 +99,8 @@ class SharedKeeper(Keeper):
         self, world: World, guard: Guard, run: Run | None, control: Control | None
     ) -> None:
         self.world = world
-        super().__init__(guard, Folder(run) if run is not None and world.is_first else None, control)
+        folder = Folder(run) if run is not None and world.is_first else None
+        super().__init__(guard, folder, control)
         asked = world.any(run is not None or self.control is not None)
         self._agrees, self._has_run = asked, world.any(run is not None)
         self.is_idle = not asked and guard.policy == "ignore"
@@ -95,19 +109,9 @@ class SharedKeeper(Keeper):
         self.guard = SharedGuard.of(guard, self.replica)
         self._rate = guard.optimizer.learning_rate
 
-    def with_batch_of_run(self, now: Progress) -> Progress:
-        """With the batch that a run began with, if it was begun by another number of ranks."""
-        kept: dict[str, Any] = {}
-        if self.folder is not None and (self.folder.path / "config.json").exists():
-            kept = self.folder._config(self.folder.path / "config.json")
-        then = self.world.tell([kept.get("ranks", 1), kept.get("batch_size", now.batch_size)])
-        if then[0] != self.world.size and then[1] * self.world.size == now.batch_size * then[0]:
-            return replace(now, batch_size=then[1])
-        return now
-
     def resume(self, now: Progress, config: Mapping[str, Any]) -> Progress:
         """Where the run stands that rank 0 has, on every rank."""
-        now = super().resume(now, {**config, "ranks": self.world.size})
+        now = super().resume(now, config)
         told = self.world.tell([now.describe(), self.resumed])
         self.resumed = told[1]
         self.replica.begin()
