@@ -11,7 +11,6 @@ from .. import ops
 from ..ops.update.together import in_turn
 from ..settings import described
 from ..tensor import Parameter, Tensor
-from .groups import GroupSettings
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
 from .sgd import like_zeros
@@ -38,9 +37,6 @@ class Adam(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     amsgrad: bool = False
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
     decoupled: ClassVar[bool] = False  # whether the decay leaves the moments alone
 

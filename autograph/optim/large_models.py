@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, NonPositiveFloat, PositiveFloat
+from typing import ClassVar
+
+from pydantic import NonNegativeFloat, NonPositiveFloat, PositiveFloat
 
 from .. import ops
+from ..op import Op
 from ..settings import described
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .adam import Fraction
-from .groups import GroupSettings
-from .optimizer import Optimizer, State
+from .by_op import ByOp
+from .optimizer import State
 from .schedule import Schedule
 from .sgd import like_zeros
 
 
 @described
-class Lion(Optimizer):
+class Lion(ByOp):
     """w = w - learning_rate * (sign(beta1 * moment + (1 - beta1) * dw) + weight_decay * w);
     moment = beta2 * moment + (1 - beta2) * dw.
 
@@ -31,30 +34,12 @@ class Lion(Optimizer):
     beta2: Fraction = 0.99
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
-    def remember(self, like: Tensor) -> State:
-        return {name: like_zeros(like) for name in ("moment",)}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.lion_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["moment"],
-            state.get("master"),
-            beta1=self.beta1,
-            beta2=self.beta2,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
+    op: ClassVar[Op] = ops.lion_update
 
 
 @described
-class LAMB(Optimizer):
+class LAMB(ByOp):
     """way = unbiased moment1 / (sqrt(unbiased moment2) + epsilon) + weight_decay * w;
     w = w - learning_rate * |w| / |way| * way.
 
@@ -71,32 +56,12 @@ class LAMB(Optimizer):
     epsilon: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.01
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
-    def remember(self, like: Tensor) -> State:
-        return {name: like_zeros(like) for name in ("moment1", "moment2")}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.lamb_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["moment1"],
-            state["moment2"],
-            state.get("master"),
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=self.epsilon,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
+    op: ClassVar[Op] = ops.lamb_update
 
 
 @described
-class Adafactor(Optimizer):
+class Adafactor(ByOp):
     """share = t ** decay;  rows, columns follow the means of dw² by share;
     way = dw / sqrt(rows @ columns / mean(rows)), at most clip long by its root mean square;
     w = w - max(epsilon2, root mean square of w) * min(learning_rate, 1 / sqrt(t)) * way.
@@ -115,29 +80,10 @@ class Adafactor(Optimizer):
     clip: PositiveFloat = 1.0
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
+
+    op: ClassVar[Op] = ops.adafactor_update
 
     def remember(self, like: Tensor) -> State:
         if like.ndim < 2:
             return {"squares": like_zeros(like)}
         return {"rows": like_zeros(like[..., :1]), "columns": like_zeros(like[..., :1, :])}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.adafactor_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state.get("rows"),
-            state.get("columns"),
-            state.get("squares"),
-            state.get("master"),
-            decay=self.decay,
-            epsilon1=self.epsilon1,
-            epsilon2=self.epsilon2,
-            clip=self.clip,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )

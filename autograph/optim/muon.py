@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from .. import ops
 from ..settings import described
 from ..tensor import Parameter, Tensor
 from .adam import Fraction
-from .groups import GroupSettings
 from .optimizer import Optimizer, State
 from .schedule import Schedule
 from .sgd import like_zeros
@@ -37,9 +36,6 @@ class Muon(Optimizer):
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
     def remember(self, like: Tensor) -> State:
         names = ("velocity",) if like.ndim > 1 else ("moment1", "moment2")

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..device import Device
 from ..errors import CheckpointError, SettingsError
-from ..settings import Described
+from ..outline import Outline
+from ..settings import Described, described
 from ..tensor import Parameter, Tensor, no_grad
 from ..tensor.staircase import version_of
+from ..words import OPTIMIZER, unknown
 from .clip import clipped
 from .groups import Groups, GroupSettings
 from .schedule import Schedule
 
 State = dict[str, Tensor]
 Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what is remembered
+Kept = tuple[str, ReferenceType[Parameter], Outline, State]  # by path, with the outline it had
+Alike = tuple["Optimizer", "Optimizer", Device, list[Kept]]  # who moves them, whose rate it is
+taken = 0  # updates of all optimizers
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
+@described
 class Optimizer(Described):
     """Subclass it with `@described`: say what one parameter remembers, and how it moves.
 
@@ -35,19 +41,24 @@ class Optimizer(Described):
     """
 
     learning_rate: NonNegativeFloat | Schedule
-    clip_norm: PositiveFloat | None
-    clip_value: PositiveFloat | None
-    groups: GroupSettings
-
-    state: dict[str, State]
-    count: int  # updates so far
+    clip_norm: PositiveFloat | None = None
+    clip_value: PositiveFloat | None = None
+    groups: GroupSettings = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.state, self.count = {}, 0
+        self.state: dict[str, State] = {}
+        self.count = 0  # updates so far
         self._owned: dict[str, ReferenceType[Parameter]] = {}
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
         self._clocks: dict[Device, _Clock] = {}
         self._groups = Groups(self, self.groups)
+        self._last: list[Alike] = []  # what `_alike` answered last, and all that is in it
+        self._known: list[Kept] = []
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise unknown(type(self).__name__, name, OPTIMIZER, self)
 
     # -- for subclasses -----------------------------------------------------------------
 
@@ -73,24 +84,43 @@ class Optimizer(Described):
 
     def update(self, parameters: Mapping[str, Parameter]) -> None:
         """Take one step of every parameter that has a gradient, and take the gradients."""
+        global taken
+        taken += 1
         self._own(parameters)
         moving = {path: w for path, w in parameters.items() if w.grad is not None}
         with no_grad():
             gradients = clipped([w.grad for w in moving.values()], self.clip_norm, self.clip_value)
-            alike: dict[Any, tuple[Optimizer, Tensor, list[Moving]]] = {}
-            for (path, w), dw in zip(moving.items(), gradients, strict=True):
-                mover, paced = self._groups.mover(self, path)
-                rate = paced._clock(w.device).rate(paced)
-                key = id(mover), id(rate), w.scalar_type  # a rate lives on one device
-                _, _, some = alike.setdefault(key, (mover, rate, []))
-                some.append((w, dw, self._state_of(path, w, mover)))
-            for mover, rate, some in alike.values():
-                mover.move_all(some, rate)
+            slopes = dict(zip(moving, gradients, strict=True))
+            for mover, paced, device, some in self._alike(moving):
+                rate = paced._clock(device).rate(paced)
+                moved = [(moving[path], slopes[path], state) for path, _, _, state in some]
+                mover.move_all(moved, rate)
             for path, w in moving.items():
                 w.grad = None
-                if w.scalar_type.is_half:
+                if w.outline.scalar_type.is_half:
                     self._versions[path] = version_of(w).count
         self.counted(self.count + 1)
+
+    def _alike(self, moving: Mapping[str, Parameter]) -> list[Alike]:
+        """The parameters by who moves them at which rate, with their state: as in the last update,
+        while they and their state are the same."""
+        known, state = self._known, self.state
+        if len(known) == len(moving) and all(
+            (w := moving.get(path)) is not None and w is weak() and w.outline is outline
+            and state.get(path) is found
+            and (not outline.scalar_type.is_half or self._versions.get(path) == version_of(w).count)
+            for path, weak, outline, found in known
+        ):  # fmt: skip
+            return self._last
+        alike: dict[Any, Alike] = {}
+        for path, w in moving.items():
+            mover, paced = self._groups.mover(self, path)
+            key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
+            some = alike.setdefault(key, (mover, paced, w.device, []))[-1]
+            some.append((path, ref(w), w.outline, self._state_of(path, w, mover)))
+        self._last = list(alike.values())
+        self._known = [each for *_, some in self._last for each in some]
+        return self._last
 
     def counted(self, count: int) -> None:
         """Begin the update after `count` others."""
@@ -132,8 +162,10 @@ class Optimizer(Described):
         if not self._owned:
             self._groups.check(parameters)
         for path, w in parameters.items():
-            owned = self._owned.setdefault(path, ref(w))
-            if owned() is not w:
+            owned = self._owned.get(path)
+            if owned is None:
+                self._owned[path] = ref(w)
+            elif owned() is not w:
                 raise SettingsError(
                     f"{self.kind}.update: this optimizer belongs to another model\n"
                     f"  it keeps the state of that model's {path}\n"
@@ -238,7 +270,8 @@ class _Clock:
         if self.ticked:
             return self.value
         self.lay_out(optimizer)
-        ops.tick(self.value, self.position, self.table)
+        if isinstance(self.source, Schedule):
+            ops.tick(self.value, self.position, self.table)
         self.ticked = True
         return self.value
 
@@ -259,3 +292,5 @@ class _Clock:
         else:
             entries = np.array([rate], np.float64)
         self.table, self.source = Tensor(entries, device=device), rate
+        if not isinstance(rate, Schedule):  # it stands until another is set
+            ops.tick(self.value, self.position, self.table)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from typing import ClassVar
+
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from .. import ops
+from ..op import Op
 from ..settings import described
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .adam import Fraction
-from .groups import GroupSettings
-from .optimizer import Optimizer, State
+from .by_op import ByOp
+from .optimizer import State
 from .schedule import Schedule
 from .sgd import like_zeros
 
 
 @described
-class RMSprop(Optimizer):
+class RMSprop(ByOp):
     """squares = alpha * squares + (1 - alpha) * dw², mean likewise of dw if `centered`;
     velocity = momentum * velocity + dw / (sqrt(squares - mean²) + epsilon);
     w = w - learning_rate * velocity.
@@ -33,9 +36,8 @@ class RMSprop(Optimizer):
     centered: bool = False
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
+
+    op: ClassVar[Op] = ops.rmsprop_update
 
     def remember(self, like: Tensor) -> State:
         names = ["squares"]
@@ -43,26 +45,9 @@ class RMSprop(Optimizer):
         names += ["velocity"] if self.momentum else []
         return {name: like_zeros(like) for name in names}
 
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.rmsprop_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["squares"],
-            state.get("mean"),
-            state.get("velocity"),
-            state.get("master"),
-            alpha=self.alpha,
-            epsilon=self.epsilon,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
-
 
 @described
-class Adagrad(Optimizer):
+class Adagrad(ByOp):
     """squares = squares + dw²;
     w = w - learning_rate / (1 + (t - 1) * rate_decay) * dw / (sqrt(squares) + epsilon).
 
@@ -78,30 +63,15 @@ class Adagrad(Optimizer):
     epsilon: PositiveFloat = 1e-10
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
+
+    op: ClassVar[Op] = ops.adagrad_update
 
     def remember(self, like: Tensor) -> State:
         return {"squares": like_zeros(like) + self.initial}
 
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.adagrad_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["squares"],
-            state.get("master"),
-            epsilon=self.epsilon,
-            rate_decay=self.rate_decay,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
-
 
 @described
-class Adadelta(Optimizer):
+class Adadelta(ByOp):
     """squares = rho * squares + (1 - rho) * dw²;
     move = dw * sqrt((moves + epsilon) / (squares + epsilon));
     moves = rho * moves + (1 - rho) * move²;  w = w - learning_rate * move.
@@ -117,24 +87,5 @@ class Adadelta(Optimizer):
     epsilon: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
-    def remember(self, like: Tensor) -> State:
-        return {name: like_zeros(like) for name in ("squares", "moves")}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        ops.adadelta_update(
-            w,
-            dw,
-            state["step"],
-            rate,
-            state["squares"],
-            state["moves"],
-            state.get("master"),
-            rho=self.rho,
-            epsilon=self.epsilon,
-            weight_decay=self.weight_decay,
-            maximize=self.maximize,
-        )
+    op: ClassVar[Op] = ops.adadelta_update

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
 from .. import ops
 from ..errors import SettingsError
 from ..ops.update.together import in_turn
 from ..settings import described
 from ..tensor import Parameter, Tensor, zeros
-from .groups import GroupSettings
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
 
@@ -36,9 +35,6 @@ class SGD(Optimizer):
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
-    clip_norm: PositiveFloat | None = None
-    clip_value: PositiveFloat | None = None
-    groups: GroupSettings = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
