@@ -11,12 +11,12 @@ from typing import Any
 
 from .. import ops
 from ..errors import AutographError
-from ..ops.chain import chain
+from ..ops import chain as chains
 from ..ops.chain.stages import DoesNotFit, Layers
 from ..outline import Outline
 from ..scalar_type import ScalarType
 from ..tensor import Parameter, Tensor, is_recording
-from . import Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh
+from . import Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh, base
 from .base import Layer
 
 
@@ -117,7 +117,7 @@ def described(layer: Layer) -> tuple[Any, ...] | str:
         name = "max_pool2" if kind is MaxPool2 else "mean_pool2"
         return name, layer.filter, layer.stride  # type: ignore[attr-defined]
     plain = {Flatten: "flatten", Relu: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
-    return (plain[kind],) if kind in plain else f"chains have no {kind.__name__}"  # type: ignore[index]
+    return (plain[kind],) if kind in plain else f"chains have no {kind.__name__}"
 
 
 class Chain:
@@ -126,45 +126,55 @@ class Chain:
     def __init__(self, layers: Sequence[Layer], kinds: Layers) -> None:
         self.layers, self.kinds = layers, kinds
         self.apart = list(_neighbours(layers))
-        self._holders = [
-            (layer, name)
-            for layer, kind in zip(layers, kinds, strict=True)
+        self._reasons: dict[Any, str] = {}
+        self._seen = base._structure
+        self._parameters = self._found()
+
+    def _found(self) -> list[Parameter]:
+        """Weight and bias of each layer that has them."""
+        return [
+            getattr(layer, name)
+            for layer, kind in zip(self.layers, self.kinds, strict=True)
             if kind[0] in ("conv2", "linear")
             for name in ("weight", "bias")[: 1 + kind[-1]]
         ]
-        self._reasons: dict[Any, str] = {}
 
-    def parameters(self) -> list[Parameter]:
-        return [getattr(layer, name) for layer, name in self._holders]
+    def parameters(self) -> list[Parameter] | None:
+        """Those there are now; None where somebody has made another chain of the layers."""
+        if self._seen != base._structure:
+            if tuple(map(described, self.layers)) != self.kinds:
+                return None
+            self._seen, self._parameters = base._structure, self._found()
+        return self._parameters
 
     def __call__(self, x: Any) -> Any:
         if isinstance(x, Tensor) and not x.outline.device.is_host:
             parameters = self.parameters()
-            if not self.reason(x.outline, parameters, x):
+            if parameters is not None and not self.reason(x.outline, parameters, x):
                 try:
-                    return chain(x, *parameters, layers=self.kinds)
+                    return chains.chain(x, *parameters, layers=self.kinds)
                 except AutographError:
                     pass  # the layers one by one say where it fails
         for run in self.apart:
             x = run(x)
         return x
 
-    def reason(self, x: Outline, parameters: Sequence[Parameter], tensor: Any = None) -> str:
+    def reason(self, x: Outline, parameters: Sequence[Parameter], tensor: Tensor) -> str:
         """Why the layers do not run as one op on x: nothing where they do."""
         has_dx = trained = False
         if is_recording():
-            has_dx = tensor is not None and tensor.requires_grad
-            frozen = [w.node is None for w in parameters]
-            trained = has_dx or not all(frozen)
-            if trained and any(frozen):
+            has_dx = tensor.node is not None
+            nodes = [w.node for w in parameters]
+            trained = has_dx or any(nodes)
+            if trained and not all(nodes):
                 return "some of its parameters are frozen"
         key = x, trained, has_dx, *[w.outline for w in parameters]
         found = self._reasons.get(key)
         if found is None:
-            found = self._reasons[key] = self._misfit(x, parameters, trained, has_dx)
+            found = self._reasons[key] = self.misfit(x, parameters, trained, has_dx)
         return found
 
-    def _misfit(
+    def misfit(
         self, x: Outline, parameters: Sequence[Parameter], trained: bool, has_dx: bool
     ) -> str:
         from ..ops.chain.configure import first_for
@@ -208,21 +218,17 @@ def why_not_fused(
     >>> why_not_fused(model, (10, 3))
     'Dense is not sequential'
     """
-    from .declare import runs_of
-
-    if not hasattr(model, "__fields_declared__") or type(model).__kind__ != "Sequential":
+    if getattr(model, "__kind__", "") != "Sequential":
         return f"{type(model).__name__} is not sequential"
-    runs = list(runs_of(model))
-    fields = dict(zip(model.__fields_declared__, map(model.__dict__.get, model.__fields_declared__), strict=True))
-    for name, layer in fields.items():
-        kind = described(layer)
+    layers = {name: model.__dict__[name] for name in model.__fields_declared__}  # type: ignore[attr-defined]
+    kinds = {name: described(layer) for name, layer in layers.items()}
+    for name, kind in kinds.items():
         if isinstance(kind, str):
             return f"{name}: {kind}"
-    (only,) = runs
-    assert isinstance(only, Chain)
-    parameters = only.parameters()
-    kind = ScalarType(scalar_type) if scalar_type else model.scalar_type
-    x = Outline(tuple(shape), kind, model.device)
+    chain = Chain(list(layers.values()), tuple(kinds.values()))  # type: ignore[arg-type]
+    parameters = chain.parameters() or ()
     if training and any(w.node is None for w in parameters):
         return "some of its parameters are frozen"
-    return only._misfit(x, parameters, training, False) or None
+    wanted = model.scalar_type if scalar_type is None else ScalarType(scalar_type)
+    x = Outline(tuple(shape), wanted, model.device)
+    return chain.misfit(x, parameters, training, False) or None

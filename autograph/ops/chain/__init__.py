@@ -15,8 +15,8 @@ from __future__ import annotations
 from ...backends import CUDA, CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op
-from ..elementwise import relu, sigmoid
 from ..conv2 import conv2
+from ..elementwise import relu, sigmoid
 from ..linear import linear
 from ..loss import cross_entropy_loss_outline
 from ..pool2 import max_pool2, mean_pool2
@@ -55,10 +55,8 @@ for _op in (chain, chain_back):
 
 @chain.outlined_by
 def chain_outline(x, *parameters, layers):
-    shape = x.shape[1:]
-    for shape in sizes(layers, x.shape[1:], [each.shape for each in parameters]):
-        pass
-    return x.like(shape=(x.shape[0], *shape))
+    shapes = list(sizes(layers, x.shape[1:], [each.shape for each in parameters]))
+    return x.like(shape=(x.shape[0], *shapes[-1]))
 
 
 @chain_back.outlined_by

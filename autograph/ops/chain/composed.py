@@ -4,6 +4,7 @@ to. A step leaves the loss and its gradients, one after the other."""
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -31,15 +32,16 @@ class _Walk:
 
     def back(self, dy, x):
         """The gradient in x, and those in the other inputs, the first first."""
-        found = []
+        found: list[Any] = []
         for op, inputs, y, arrays, known in reversed(self.steps):
-            slopes = {}
+            slopes: dict[int, Any] = {}
             for positions, rule, into, asks in op.gradients:
                 there = tuple(at < len(inputs) and inputs[at] is not None for at in positions)
                 if any(there):
                     back = rule(y, *arrays, **known, **({"needs": there} if asks else {}))
                     slope = back(dy, None) if into else back(dy)
-                    slopes |= dict(zip(positions, slope if len(positions) > 1 else [slope]))
+                    several = slope if len(positions) > 1 else [slope]
+                    slopes |= dict(zip(positions, several, strict=True))
             found = [slopes[at] for at in range(1, len(inputs)) if inputs[at] is not None] + found
             dy = slopes[0]
         return dy, found

@@ -4,9 +4,20 @@
 
 // A weight (O, K) as [K][O], rows LD apart, so that a task reads its channels side by side.
 template <int O, int K, int LD> TEMPLATE void stage_weight(const Scalar* from, float* to) {
-    for (int i = threadIdx.x; i < O * K; i += NT) {
-        if constexpr (sizeof(Scalar) == 4) copy_async<4>(to + i % K * LD + i / K, from + i);
-        else to[i % K * LD + i / K] = widen(from[i]);
+    if constexpr (sizeof(Scalar) == 4) {
+        for (int i = threadIdx.x; i < O * K; i += NT)
+            copy_async<4>(to + i % K * LD + i / K, from + i);
+    } else {
+        constexpr int turns = 8;  // under way at a time
+        for (int first = threadIdx.x; first < O * K; first += turns * NT) {
+            Scalar w[turns];
+            UNROLL for (int k = 0; k < turns; k++)
+                if (first + k * NT < O * K) w[k] = from[first + k * NT];
+            UNROLL for (int k = 0; k < turns; k++) {
+                const int i = first + k * NT;
+                if (i < O * K) to[i % K * LD + i / K] = widen(w[k]);
+            }
+        }
     }
 }
 

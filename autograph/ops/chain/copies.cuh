@@ -4,14 +4,14 @@
 
 __device__ inline uint32 shared_address(const void* p) { return uint32(__cvta_generic_to_shared(p)); }
 
-// 4 or 16 bytes at a time; they have arrived after copies_wait() and a barrier.
+// 4, 8 or 16 bytes at a time; they have arrived after copies_wait() and a barrier.
 template <int bytes> __device__ inline void copy_async(void* to, const void* from) {
     if constexpr (bytes == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
                      ::"r"(shared_address(to)), "l"(from) : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
-                     ::"r"(shared_address(to)), "l"(from) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+                     ::"r"(shared_address(to)), "l"(from), "n"(bytes) : "memory");
 }
 __device__ inline void copies_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...backends import CUDA
+from ...backends.cuda import stream
 from ...backends.cuda.compile import c_type, expand
 from ...backends.cuda.launch import Kernel, aligned
 from ...backends.cuda.words import words
@@ -15,7 +16,7 @@ from ..update import sgd_update
 from . import UPDATES, chain, chain_back, chain_gradients, chain_step, moved
 from .configure import first_for
 from .first import blocks_on_a_multiprocessor
-from .second import Second
+from .second import TILES, Second
 from .stages import DoesNotFit
 
 _HERE = Path(__file__).parent
@@ -95,6 +96,14 @@ class _First:
         )  # fmt: skip
 
 
+@cache
+def _tiles_finished(device):
+    """Counters of the blocks that share a tile: zeros between launches."""
+    from cupy import zeros
+
+    return zeros(TILES, np.uint32)
+
+
 class _Second:
     """The launch of a second kernel. `constants` say how parameters move, by these numbers."""
 
@@ -118,13 +127,13 @@ class _Second:
             self.table(
                 aligned(x).data.ptr, rows, partials, 0 if loss is None else losses,
                 0 if loss is None else loss.data.ptr, room, shared.finished.data.ptr,
-                shared.groups.data.ptr, self.first.samples, self.first.blocks, self.shares,
-                rate, *self.numbers, *pointers,
+                _tiles_finished(stream.current_device()).data.ptr,
+                self.first.samples, self.first.blocks, self.shares, rate, *self.numbers, *pointers,
             ),
         )  # fmt: skip
 
 
-_GRADIENTS = {"moves": 0, "states": 0, "has_master": False}
+_GRADIENTS = {"moves": 0, "counts": False, "states": 0, "has_master": False}
 
 
 def _gradients_alone(gradients):
@@ -225,7 +234,8 @@ def _updates(op):
         parameters = [part[0] for part in parts]
         first = _First(x, parameters, layers, "loss", has_dx)
         constants, numbers = (_sgd if op is sgd_update else _adam)(parts[0], **settings)
-        constants |= {"states": remembered, "has_master": parts[0][-1] is not None}
+        states = sum(each is not None for each in parts[0][2:-1])
+        constants |= {"states": states, "has_master": parts[0][-1] is not None}
         second = _Second(first, x, parameters, constants, numbers)
         dtype, gap = x.scalar_type.dtype, [0] * (3 - remembered)
         count, width = len(parts), 3 + remembered
@@ -247,15 +257,15 @@ def _updates(op):
 
 def _sgd(part, *, momentum, dampening, nesterov, weight_decay, maximize):
     flags = {
-        "moves": 1, "has_momentum": part[2] is not None, "nesterov": nesterov,
-        "has_decay": weight_decay != 0, "maximizes": maximize,
+        "moves": 1, "counts": dampening != 0, "has_momentum": part[2] is not None,
+        "nesterov": nesterov, "has_decay": weight_decay != 0, "maximizes": maximize,
     }  # fmt: skip
     return flags, (momentum, dampening, weight_decay, 0)
 
 
 def _adam(part, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize):
     flags = {
-        "moves": 2, "has_decay": weight_decay != 0, "decoupled": decoupled,
+        "moves": 2, "counts": True, "has_decay": weight_decay != 0, "decoupled": decoupled,
         "has_largest": part[4] is not None, "maximizes": maximize,
     }  # fmt: skip
     return flags, (beta1, beta2, epsilon, weight_decay)

@@ -3,18 +3,15 @@
 #include "parts.cuh"
 
 // Sums N values over a warp; lane l ends with the sum of value l / (32 / N).
-template <int N> TEMPLATE float merge_values(float* v) {
-    int m = 16;
-    UNROLL for (int half = N / 2; half >= 1; half >>= 1, m >>= 1) {
-        const bool upper = threadIdx.x & m;
-        UNROLL for (int i = 0; i < half; i++) {
-            const float give = upper ? v[i] : v[i + half], keep = upper ? v[i + half] : v[i];
-            v[i] = keep + __shfl_xor_sync(~0u, give, m);
-        }
+template <int N, int m = 16> TEMPLATE float merge_values(float* v) {
+    if constexpr (m == 0) return v[0];
+    const bool upper = threadIdx.x & m;
+    UNROLL for (int i = 0; i < N / 2; i++) {
+        const float give = upper ? v[i] : v[i + N / 2], keep = upper ? v[i + N / 2] : v[i];
+        v[i] = keep + __shfl_xor_sync(~0u, give, m);
     }
-    float sum = v[0];
-    UNROLL for (; m; m >>= 1) sum += __shfl_xor_sync(~0u, sum, m);
-    return sum;
+    if constexpr (N == 1) v[0] += __shfl_xor_sync(~0u, v[0], m);
+    return merge_values<(N > 1 ? N / 2 : 1), m / 2>(v);
 }
 
 // y[o] = sum of x[i] w[i][o]: a thread sums V columns over a share of the rows, R at a time.

@@ -53,10 +53,10 @@ class First:
                     if name != "a0":
                         self.rows[name], self.row = self.row, self.row + up(size, 4)
             elif stage.kind == "conv2":
-                self.partials[f"w{i}"], self.partial = self.partial, up(self.partial + stage.weights, 4)
-                if stage.bias >= 0:
-                    size = up(self.partial + stage.out[0], 4)
-                    self.partials[f"b{i}"], self.partial = self.partial, size
+                parts = [(f"w{i}", stage.weights), (f"b{i}", stage.out[0])]
+                for name, size in parts[: 1 + (stage.bias >= 0)]:
+                    self.partials[name] = self.partial
+                    self.partial = up(self.partial + size, 4)
 
     # -- parts of the text ----------------------------------------------------------------
 
@@ -84,8 +84,9 @@ class First:
 
     def _dense_weight(self, i: int) -> str:
         stage = self.stages[i]
-        name = f"w{i}"
-        return f"((const Scalar*){self.phases.use(name)})" if self.resident else f"g.p{stage.weight}"
+        if self.resident:
+            return f"((const Scalar*){self.phases.use(f'w{i}')})"
+        return f"g.p{stage.weight}"
 
     # -- forward --------------------------------------------------------------------------
 
@@ -104,6 +105,13 @@ class First:
                 taps, row = stage.weights // stage.out[0], self._weight_row(stage)
                 phases.make(f"k{i}", taps * row)
                 phases.add(f"stage_weight<{stage.out[0]}, {taps}, {row}>(g.p{stage.weight}, k{i});")
+            if stage.bias >= 0:
+                phases.make(f"b{i}", stage.out[0])
+                phases.add(f"stage_bias<{stage.out[0]}>(g.p{stage.bias}, b{i});")
+        if self.head == "loss":
+            phases.make("target", 2 * self.block.samples)
+            target = "(const typename Spec::Target*)g.target"
+            phases.add(f"load_target({target}, (typename Spec::Target*)target, n0, N);")
         phases.add("copies_wait();")
         if not self.resident or not dense:
             return phases.end()
@@ -128,6 +136,8 @@ class First:
             late = stage.plan.get("SP", 1) > 1 and stage.kind == "conv2"
             phases.make_cleared(f"a{i + 1}", self._samples(image), now=late)
         getattr(self, f"_forward_{stage.kind}")(i, stage, source)
+        if stage.bias >= 0:
+            phases.use(f"b{i}")
         phases.end()
 
     def _keep_arg(self, i: int, stage: Stage) -> str:
@@ -143,7 +153,7 @@ class First:
 
     def _forward_conv2(self, i: int, stage: Stage, source: str) -> None:
         p, phases, image, (c, *_) = stage.plan, self.phases, stage.input, stage.shape
-        bias = f" + widen(g.p{stage.bias}[c])" if stage.bias >= 0 else ""
+        bias = f" + b{i}[c]" if stage.bias >= 0 else ""
         result, active = self._result(i), self._active(stage)
         cells, tx = p["TY"] * p["TX"], p["TX"]
         if stage.pool:
@@ -183,7 +193,7 @@ class First:
 
     def _forward_linear(self, i: int, stage: Stage, source: str) -> None:
         p, phases, inputs = stage.plan, self.phases, prod(stage.shape)
-        bias = f"v += widen(g.p{stage.bias}[c]);" if stage.bias >= 0 else ""
+        bias = f"v += b{i}[c];" if stage.bias >= 0 else ""
         put = (
             f"[&](int s, int c, float v) {{ const int y = 0, x = 0; {bias} {self._active(stage)} "
             f"{self._result(i)} = v; }}"
@@ -247,7 +257,7 @@ class First:
         if self.head == "loss":
             phases.add(
                 f"cross_entropy<{classes}, {sample}>({scores}, (const typename Spec::Target*)"
-                f"g.target, g.losses, 1.f / float(N), g.fault, n0, N, {sink});"
+                f"{phases.use('target')}, g.losses, 1.f / float(N), g.fault, n0, N, {sink});"
             )
         else:
             phases.add(f"load_gradient<{classes}>((const Scalar*)g.target, n0, N, {sink});")
@@ -308,7 +318,8 @@ class First:
         if needs_delta:
             ph, pw = stage.pool
             cell = d.at(y=f"y * {ph} + e / {pw}", x=f"x * {pw} + e % {pw}")
-            lines += f" UNROLL for (int e = 0; e < {ph * pw}; e++) d{i}[{cell}] = e == arg ? g : 0.f;"
+            lines += f" UNROLL for (int e = 0; e < {ph * pw}; e++) "
+            lines += f"d{i}[{cell}] = e == arg ? g : 0.f;"
         return lines
 
     def _backward(self, i: int) -> None:
@@ -326,7 +337,7 @@ class First:
 
     def _backward_conv2(self, i: int, stage: Stage, wanted: bool) -> None:
         p, phases, image, d = stage.plan, self.phases, stage.input, stage.delta
-        (c, h, w), (o, oh, ow), (kh, kw), (sy, sx) = (
+        (c, *_), (o, oh, ow), (kh, kw), (sy, sx) = (
             stage.shape, stage.conv_out, stage.filter, stage.stride,
         )  # fmt: skip
         count, windows, S = stage.weights, prod(stage.out[1:]), self.block.samples
@@ -431,7 +442,8 @@ class First:
     def text(self) -> str:
         """The kernel `first`, which is given one struct of words of 8 bytes."""
         pointers = "\n".join(
-            f"    float* const {name} = (float*)(shared + {at});" for name, at in self.places.items()
+            f"    float* const {name} = (float*)(shared + {at});"
+            for name, at in self.places.items()
         )
         parameters = [i for stage in self.stages for i in (stage.weight, stage.bias) if i >= 0]
         weights = ", ".join(f"*p{i}" for i in parameters)

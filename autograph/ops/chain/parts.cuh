@@ -51,7 +51,8 @@ template <int N> TEMPLATE void store(float* to, const float* from) {
 // The samples of a block, C x H x W each; those past the last sample are zeros.
 template <class L> TEMPLATE void load_input(const Scalar* x, float* to, int n0, int N) {
     constexpr int I = L::C * L::H * L::W, plain = L::row == L::W && L::plane == L::H * L::W;
-    constexpr int V = plain && I % 4 == 0 && sizeof(Scalar) == 4 ? 4 : 1;
+    constexpr bool whole = plain || (sizeof(Scalar) == 2 && L::W % 4 == 0);
+    constexpr int V = whole && I % 4 == 0 ? 4 : 1;
     for (int t = threadIdx.x; t < S * I / V; t += NT) {
         const int s = t / (I / V), i = t % (I / V) * V;
         float* place = to + s * L::sample + i / (L::H * L::W) * L::plane +
@@ -62,7 +63,7 @@ template <class L> TEMPLATE void load_input(const Scalar* x, float* to, int n0, 
         } else if constexpr (sizeof(Scalar) == 4) {
             copy_async<4 * V>(place, from);
         } else {
-            *place = widen(*from);
+            load<V, V>(place, from);
         }
     }
 }
@@ -74,13 +75,26 @@ template <class L> TEMPLATE void zero_border(float* image) {
             image[t / L::plane / L::C * L::sample + t / L::plane % L::C * L::plane + r] = 0;
     }
 }
+template <int N> TEMPLATE void stage_bias(const Scalar* from, float* to) {
+    for (int t = NT - 1 - threadIdx.x; t < N; t += NT) {
+        if constexpr (sizeof(Scalar) == 4) copy_async<4>(to + t, from + t);
+        else to[t] = widen(from[t]);
+    }
+}
+// The classes of the samples.
+template <class T> TEMPLATE void load_target(const T* target, T* to, int n0, int N) {
+    const int s = NT - 1 - threadIdx.x;
+    if (s >= S || n0 + s >= N) return;
+    if constexpr (sizeof(T) >= 4) copy_async<sizeof(T)>(to + s, target + n0 + s);
+    else to[s] = target[n0 + s];
+}
 template <int N> TEMPLATE void zero(float* to) {
     for (int t = threadIdx.x; t < N / 4; t += NT) ((float4*)to)[t] = make_float4(0, 0, 0, 0);
 }
 // Rows of I numbers of each sample to global memory, LD apart.
 template <int I, int sample, int LD, class T>
 TEMPLATE void save(const float* from, T* to, int n0, int N) {
-    for (int t = threadIdx.x; t < S * I; t += NT)
+    for (int t = NT - 1 - threadIdx.x; t < S * I; t += NT)  // by the warps that have least to do
         if (n0 + t / I < N)
             to[size_t(n0 + t / I) * LD + t % I] = narrow<T>(from[t / I * sample + t % I]);
 }

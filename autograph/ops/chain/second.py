@@ -1,4 +1,4 @@
-"""The second kernel of a chain: weight gradients summed over the batch, and what becomes of them."""
+"""The second kernel of a chain: weight gradients summed over the batch, and what is done then."""
 
 from __future__ import annotations
 
@@ -53,13 +53,15 @@ class Second:
         lines = "\n    ".join(jobs)
         last = "    if (table.losses) mean_loss(table);\n" if self.has_loss else ""
         self._text = (
-            f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(256, 2)\n"
+            f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(256, "
+            "Spec::moves ? 1 : 2)\n"
             "second(const __grid_constant__ Table<Spec> table) {\n"
             "    __shared__ float4 memory[2816];\n    __shared__ double powers[2][2];\n"
             "    float* const shared = (float*)memory;\n"
             "    Mover<Spec> movers[2] = {{table, powers[0]}, {table, powers[1]}};\n"
             "    const size_t N = table.N;\n    const int shares = int(table.shares);\n"
-            f"    int b = blockIdx.x;\n    {lines}\n{last}    count_steps(table);\n}}\n"
+            f"    int b = blockIdx.x;\n    count_steps_early(table);\n    {lines}\n{last}"
+            "    count_steps(table);\n}\n"
         )
 
     def shares(self, samples: int) -> int:

@@ -99,13 +99,6 @@ class Stage:
         return inputs * self.out[0]
 
 
-def parameter_shapes(layers: Layers, shape: Shape) -> Iterator[tuple[int, ...]]:
-    """The shapes that a chain's parameters have, but for the outputs of each layer (0)."""
-    for layer in layers:
-        if layer[0] in ("conv2", "linear"):
-            yield from ((0,),) * (1 + layer[-1])
-
-
 def sizes(layers: Layers, shape: Shape, parameters: Sequence[Shape]) -> Iterator[Shape]:
     """The shape of one sample after each layer, without its batch axis."""
     found = iter(parameters)
@@ -122,7 +115,8 @@ def sizes(layers: Layers, shape: Shape, parameters: Sequence[Shape]) -> Iterator
                 raise ShapeError(f"chain: linear takes {weight[0]} inputs, and gets {shape}")
             shape = weight[1:]
         elif kind in POOLS:
-            shape = (shape[0], *_windows(shape[1:], *settings, (0, 0)))
+            filter, stride = settings
+            shape = (shape[0], *_windows(shape[1:], filter, stride, (0, 0)))
         elif kind == "flatten":
             shape = (prod(shape),)
         if kind in ("conv2", "linear") and settings[-1]:

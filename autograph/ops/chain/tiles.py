@@ -88,7 +88,8 @@ def plan_linear(stage: Stage, block: Block) -> None:
     def forward(shares: int, rows: int) -> float:
         share = up(ceil(inputs / shares), rows)
         loads = 1 + samples / rows + samples * v
-        cost = block.cycles(outputs // v * shares, share * loads, share * (v + samples))
+        waves = share * (v + samples / rows)
+        cost = block.cycles(outputs // v * shares, share * loads, waves, depth=6)
         return cost + block.sharing(shares, outputs, 1)
 
     rows = width(inputs)
@@ -97,12 +98,14 @@ def plan_linear(stage: Stage, block: Block) -> None:
 
     def back(each: int) -> float:
         steps = ceil(outputs / 32 / v)
-        instructions = 30 + steps * (each + samples + each * samples * v) + samples * (each + 10)
-        warps = ceil(inputs / each)
-        return block.cycles(warps * 32, instructions, steps * v * (each + samples))
+        products = steps * (each + samples + each * samples * v)
+        warps, merged = ceil(inputs / each), samples * (4.5 * each + 45)
+        waits = 250 * ceil(warps * 32 / block.threads)
+        waves = steps * v * (each + samples)
+        return waits + block.cycles(warps * 32, 30 + products + merged, waves)
 
     most = max(1, 32 // samples)
-    _, each = cheapest(((back(n), n) for n in (1, 2, 4, 8) if n <= most), "linear")
+    _, each = cheapest(((back(n), n) for n in (1, 2, 4, 8, 16) if n <= most), "linear")
     stage.plan = {"V": v, "R": rows, "SP": share, "IB": each}
     stage.input, stage.delta = Image(inputs, 1, 1), Image(outputs, 1, 1)
 
@@ -153,7 +156,7 @@ def _plan_forward(stage: Stage, block: Block) -> None:
         )
 
     cuts = product(tiles, (1, 2, 3, 4, 6, 8), (1, 2, 3, 4, 5, 6, 8))
-    costs = ((cost(*tile, each, n), *tile, each, n) for tile, each, n in cuts)
+    costs = ((cost(ty, tx, each, n), ty, tx, each, n) for (ty, tx), each, n in cuts)
     _, ty, tx, each, shares = cheapest(costs, "conv2")
     gy, gx = grid(ty, tx)
     stage.plan = {"TY": ty, "TX": tx, "OB": each, "SP": shares, "GY": gy, "GX": gx}

@@ -39,16 +39,21 @@ template <class Spec> TEMPLATE Before before(const Moved<Spec>& m, int i) {
     Before b = {};
     if (Spec::moves) {
         b.w = Spec::has_master ? m.master[i] : widen(m.w[i]);
-        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states && m.state[j]) b.state[j] = m.state[j][i];
+        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states) b.state[j] = m.state[j][i];
     }
     return b;
 }
 
-// How parameters move: SGD (moves = 1) or Adam (2); what depends on a count is worked out once.
+// How a parameter moves: by SGD (moves = 1) or Adam (2). What depends on numbers in global memory
+// is asked for early, and powers are worked out by one thread.
 template <class Spec> struct Mover {
     const Table<Spec>& table;
     double* powers;  // of Adam, in shared memory: pace, root
+    double rate;     // of SGD, and the count: as they were read, or the thread would wait for them
+    int64 step;
     TEMPLATE void prepare(const Moved<Spec>& m, int thread) {
+        if (Spec::moves == 1) rate = *table.rate;
+        if (Spec::moves == 1 && Spec::counts) step = *m.step;
         if (Spec::moves != 2 || threadIdx.x != thread) return;
         const double count = double(*m.step + 1);
         powers[0] = *table.rate / (1 - pow(table.numbers[0], count));
@@ -62,8 +67,8 @@ template <class Spec> struct Mover {
             return;
         }
         if constexpr (Spec::moves == 1) {
-            const double share = *m.step == 0 ? 1 : 1 - n[1];
-            const Sgd<Spec, float> sgd = {float(*table.rate), float(n[0]), float(share), float(n[2])};
+            const double share = Spec::counts && step == 0 ? 1 : 1 - n[1];
+            const Sgd<Spec, float> sgd = {float(rate), float(n[0]), float(share), float(n[2])};
             sgd.step(b.w, widen(rounded), b.state[0]);
         }
         if constexpr (Spec::moves == 2) {
@@ -74,7 +79,7 @@ template <class Spec> struct Mover {
         }
         if (Spec::has_master) m.master[i] = b.w;
         m.w[i] = narrow<Scalar>(b.w);
-        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states && m.state[j]) m.state[j][i] = b.state[j];
+        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states) m.state[j][i] = b.state[j];
     }
 };
 
@@ -106,11 +111,6 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
     Before old[4][4], old_bias;
     movers[0].prepare(table.moved[L::w], 224);
     if (L::has_bias && i0 == 0) movers[1].prepare(table.moved[L::b], 192);
-    if (quarter == 0)
-        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
-            if (i + k < L::I && o + j < L::O)
-                old[k][j] = before<Spec>(table.moved[L::w], (i + k) * L::O + o + j);
-    if (biased) old_bias = before<Spec>(table.moved[L::b], o0 + tid);
     for (int n0 = first; n0 < end; n0 += rows) {
         UNROLL for (int q = 0; q < rows / 32; q++) {
             const int e = tid + q * 256, n = e / 8, c = e % 8 * 4;
@@ -122,6 +122,13 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
             }
             ((float4*)a_rows)[e] = make_float4(u[0], u[1], u[2], u[3]);
             ((float4*)d_rows)[e] = make_float4(v[0], v[1], v[2], v[3]);
+        }
+        if (n0 == first) {  // behind the rows, which are wanted sooner
+            if (quarter == 0)
+                UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
+                    if (i + k < L::I && o + j < L::O)
+                        old[k][j] = before<Spec>(table.moved[L::w], (i + k) * L::O + o + j);
+            if (biased) old_bias = before<Spec>(table.moved[L::b], o0 + tid);
         }
         __syncthreads();
         const int count = min(rows, end - n0);
@@ -187,9 +194,10 @@ TEMPLATE void partial_total(const Table<Spec>& table, int i, const float* part, 
     Before old;
     i += lane;
     mover.prepare(table.moved[which], 224);
-    if (warp == 0 && i < count) old = before<Spec>(table.moved[which], i);
     if (i < count)
-        _Pragma("unroll 16") for (int b = warp; b < table.blocks; b += 8) sum += part[size_t(b) * stride + i];
+        _Pragma("unroll 16") for (int b = warp; b < table.blocks; b += 8)
+            sum += part[size_t(b) * stride + i];
+    if (warp == 0 && i < count) old = before<Spec>(table.moved[which], i);
     shared[warp * 32 + lane] = sum;
     __syncthreads();
     if (warp != 0 || i >= count) return;
@@ -204,10 +212,16 @@ template <class Spec> TEMPLATE void mean_loss(const Table<Spec>& table) {
     if (threadIdx.x == 0) *table.loss = narrow<Scalar>(sum / float(table.N));
 }
 
-// The last block to finish counts the steps: by then every block has read its count.
+// The last block to finish counts the steps, if any block reads its count (Spec::counts): by then
+// all have. Else the last of all blocks does, before anything else.
+template <class Spec> TEMPLATE void count_steps_early(const Table<Spec>& table) {
+    const int i = int(threadIdx.x) - 128;
+    if (Spec::moves && !Spec::counts && blockIdx.x == gridDim.x - 1 && i >= 0 && i < Spec::count)
+        *table.moved[i].step += 1;
+}
 template <class Spec> TEMPLATE void count_steps(const Table<Spec>& table) {
     __shared__ bool last;
-    if (!Spec::moves) return;
+    if (!Spec::moves || !Spec::counts) return;
     __syncthreads();
     if (threadIdx.x == 0) {
         __threadfence();
