@@ -37,6 +37,7 @@ from .arrange import (
     unflatten,
 )
 from .attention import scaled_dot_product_attention
+from .batch_rows import gather_rows
 from .broadcast import broadcast_to, sum_to
 from .cast import cast, scaled_cast
 from .comparison import (
@@ -71,6 +72,7 @@ from .conv2.pooled import (
 from .conv3 import conv3
 from .conv_transpose import conv_transpose1, conv_transpose2, conv_transpose3
 from .counting import bincount, histogram, nonzero, nonzero_flat, one_hot, unique, unique_all
+from .decompose import cross, eigh, matrix_power, matrix_rank, pinv, qr, slogdet
 from .dropout import dropout
 from .elementwise import (
     abs,
@@ -80,6 +82,7 @@ from .elementwise import (
     clip_both,
     clip_high,
     clip_low,
+    copysign,
     divide,
     floor_divide,
     hypot,
@@ -101,7 +104,6 @@ from .elementwise import (
     where,
 )
 from .embedding import embedding
-from .gather import gather_rows
 from .index import assign, frozen_key, index, index_accumulate
 from .likelihood import cross_entropy, negative_likelihood, nll_loss
 from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve
@@ -133,6 +135,7 @@ from .normalise import (
     batch_norm,
     batch_norm_fixed,
     batch_norm_relu,
+    batch_norm_relu_pair,
     group_norm,
     instance_norm,
     layer_norm,

@@ -329,7 +329,7 @@ def attention_parts(q, k, v, mask=None, counter=None, *, causal, scale, key, rat
 
 def _beside(x, array):
     """An array of constants on the device of x."""
-    return type(x)(array, device=x.device) if hasattr(x, "device") else array
+    return type(x)(array, device=x.device) if hasattr(x, "outline") else array
 
 
 @scaled_dot_product_attention.sampled_by

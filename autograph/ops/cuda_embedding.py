@@ -1,9 +1,9 @@
 """Embedding and its gradient on a CUDA device."""
 
 from ..backends import CUDA
+from .batch_rows.cuda_added import added_rows_cuda
+from .batch_rows.cuda_kernels import gather_cuda
 from .embedding import embedding, embedding_dweight
-from .gather.cuda_added import added_rows_cuda
-from .gather.cuda_kernels import gather_cuda
 
 
 @embedding.kernel(CUDA)

@@ -23,7 +23,7 @@ def _made(op, name, is_log):
     @op.kernel(CUDA, when=_takes, made=True)
     def made(inputs, outputs, *, axis):
         x, shape, dtype = inputs[0], inputs[0].shape, inputs[0].scalar_type.dtype
-        constants = row_constants(shape[-1], dtype)
+        constants = row_constants(shape[-1], dtype) or {}  # there are some, or it is not taken
         kernel = Kernel(_SOURCE, name, {"Scalar": c_type(dtype), "is_log": is_log, **constants})
         rows = x.size // shape[-1]
         blocks, count = divide_up(rows, 256 // constants["lanes"]), number(rows)

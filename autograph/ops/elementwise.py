@@ -57,6 +57,13 @@ def away_from_zero(rng):
         yield (x + 0.1 * np.sign(x),), {}
 
 
+def _apart_from_zero(rng):
+    """Two operands that are never close to 0."""
+    a, b = (next(away_from_zero(rng))[0][0] for _ in range(2))
+    yield (a, b), {}
+    yield (a[:1], b), {}
+
+
 # -- Arithmetic ----------------------------------------------------------------------
 
 add = pointwise("add", "a b", "a + b")
@@ -88,6 +95,7 @@ square = _numbers(pointwise("square", "x", "x * x", dx="2 * (dy * x)"))
 reciprocal = pointwise(
     "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
 )
+copysign = pointwise("copysign", "a b", "copysign(a, b)", floats=True, samples=_apart_from_zero)
 hypot = pointwise("hypot", "a b", "hypot(a, b)", floats=True)  # its gradient at (0, 0) is 0
 
 
@@ -185,7 +193,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
 
 
 accumulate = Op("accumulate", "total part", writes="total", outputs="")
-accumulate.kernels_from(NATIVE, ".native_accumulate")
+accumulate.kernels_from(NATIVE, ".native_accumulate_kernels")
 accumulate.kernels_from(CUDA, ".cuda_cast")
 
 

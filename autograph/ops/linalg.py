@@ -28,7 +28,8 @@ cofactor = Op("cofactor", "x", floats=True)
 cholesky = Op("cholesky", "x", floats=True)
 
 
-def _square(op, x):
+def refuse_oblong(op, x):
+    """x; refused where its matrices are not square."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"{op}: the matrices are not square\n  x  {x.shape}")
     return x
@@ -46,7 +47,8 @@ def _trying(op, function, *arrays, because):
         raise NumericError(f"{op}: {because}\n  x  {arrays[0].shape}") from None
 
 
-def _well_conditioned(rng, *shape):
+def well_conditioned(rng, *shape):
+    """A sample far from singular."""
     return rng.normal(size=shape) + 3 * np.eye(shape[-1])
 
 
@@ -56,7 +58,7 @@ def _well_conditioned(rng, *shape):
 @solve.outlined_by
 def solve_outline(a, b):
     """x with a @ x = b: a (..., N, N), b (N,) or (..., N, K)."""
-    _square("solve", a)
+    refuse_oblong("solve", a)
     rows = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -108,7 +110,7 @@ def solve_db(x, a, b):
 
 @solve.sampled_by
 def solve_samples(rng):
-    a = _well_conditioned(rng, 2, 3, 3)
+    a = well_conditioned(rng, 2, 3, 3)
     yield (a, rng.normal(size=(2, 3, 4))), {}
     yield (a[0], rng.normal(size=3)), {}
     yield (a, rng.normal(size=3)), {}
@@ -117,7 +119,7 @@ def solve_samples(rng):
 
 def _inverse_outline(op):
     def outline(x):
-        return _square(op.name, x).like()
+        return refuse_oblong(op.name, x).like()
 
     return outline
 
@@ -139,7 +141,7 @@ def inv_dx(y, x):
 @det.outlined_by
 def det_outline(x):
     """The determinant: (..., N, N) -> (...)."""
-    return _square("det", x).like(shape=x.shape[:-2])
+    return refuse_oblong("det", x).like(shape=x.shape[:-2])
 
 
 @det.kernel(NUMPY, CUPY)
@@ -177,8 +179,8 @@ def cofactor_parts(x):
 @inv.sampled_by
 @det.sampled_by
 def square_samples(rng):
-    yield (_well_conditioned(rng, 3, 3),), {}
-    yield (_well_conditioned(rng, 2, 1, 4, 4),), {}
+    yield (well_conditioned(rng, 3, 3),), {}
+    yield (well_conditioned(rng, 2, 1, 4, 4),), {}
     yield (np.array([[2.0]]),), {}
 
 
@@ -195,7 +197,7 @@ def cofactor_samples(rng):
 def cholesky_outline(x, *, upper=False):
     """The lower triangle l with l @ l.T = x (or the upper one): x is taken to be symmetric,
     (x + x.T) / 2."""
-    return _square("cholesky", x).like()
+    return refuse_oblong("cholesky", x).like()
 
 
 @cholesky.kernel(NUMPY, CUPY)
@@ -226,7 +228,7 @@ def cholesky_dx(y, x, *, upper):
 @cholesky.sampled_by
 def cholesky_samples(rng):
     for shape in ((3, 3), (2, 4, 4), (1, 1)):
-        a = _well_conditioned(rng, *shape)
+        a = well_conditioned(rng, *shape)
         yield (a @ a.swapaxes(-1, -2),), {}
         yield (a @ a.swapaxes(-1, -2),), {"upper": True}
 

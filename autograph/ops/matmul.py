@@ -73,7 +73,9 @@ def matmul_db(y, a, b):
 
 def _summed(a, b, shape):
     """a @ b summed to a shape."""
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = ()
+    if len(a.shape) > 2 or len(b.shape) > 2:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     if (*batch, a.shape[-2], b.shape[-1]) == shape:
         return matmul(a, b)
     return rounded_once(lambda a, b: sum_to(matmul(a, b), shape=shape), a, b)
@@ -91,6 +93,8 @@ def _with_axes(shape, vector, single):
 
 
 def _swapped(x):
+    if len(x.shape) == 2:
+        return x.T  # a view of an array; of a tensor recorded
     axes = list(range(len(x.shape)))
     axes[-2:] = axes[-1], axes[-2]
     return permute_dims(x, axes=tuple(axes))

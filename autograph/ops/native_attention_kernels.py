@@ -1,4 +1,4 @@
-"""Attention and its gradients by the host engine: for each head, some rows of scores at a time, from
+"""Attention and its gradients by the host engine: for each head some rows of scores at a time, from
 products to softmax and back while they are in the cache."""
 
 from math import prod, sqrt
@@ -10,12 +10,14 @@ from ..backends.host.buffers import empty
 from ..backends.host.functions import exp, log
 from ..backends.host.intrinsics import larger, plus
 from ..backends.host.jit import kernel
-from ..backends.host.product import pack_panel, shares
+from ..backends.host.packing import pack_panel
+from ..backends.host.product import shares
 from ..backends.host.scalars import bf16, f32, i64, u8
 from ..backends.host.small_product import places_of, steps_of, times_panel
 from ..backends.host.tiles import ACCUMULATE, PANEL, ROWS, addresses
 from ..scalar_type import BF16, BOOL, F32
 from .attention import attention_back, scaled_dot_product_attention
+from .shape import copy
 
 KINDS = {F32: f32, BF16: bf16, BOOL: u8}
 BLOCK = 8 * ROWS  # rows at a time
@@ -265,6 +267,11 @@ def matrix(array):
     return (None, 0, 0) if array is None else (array, *steps_of(array)[-2:])
 
 
+def copied(array):
+    """The array in C order, itself if it is so."""
+    return array if array.flags.c_contiguous else copy(array)
+
+
 def lying_as(array, shape):
     """A new array whose axes but the last follow each other in memory as those of `array` do."""
     order = sorted(range(len(shape) - 1), key=lambda axis: -array.strides[axis])
@@ -308,7 +315,7 @@ def attention_back_native(inputs, outputs, *, causal, scale, **settings):
 
     def run(dy, y, q, k, v, normaliser, mask, counter):
         dq, dk, dv = (lying_as(each, each.shape) for each in (q, k, v))
-        normaliser, mask = np.ascontiguousarray(normaliser), found.spread(mask)
+        normaliser, mask = copied(normaliser), found.spread(mask)
         places = found.places(dy, y, q, k, v, mask, dq, dk, dv)
         sums = empty(((heads * parts if parts > 1 else tasks) * size,), np.float32)
         (dk_row, dv_row) = (steps_of(each)[-2] for each in (dk, dv))

@@ -1,12 +1,13 @@
-"""Images whose channels are last in memory, put in the order that their shape says, by the host
-engine."""
+"""Arrays that lie in another order, put in the order that their shape says, by the host engine."""
+
+from math import prod
 
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
 from ..backends.host.jit import kernel
 from ..backends.host.product import shares
 from ..backends.host.scalars import bf16, f32
-from ..outline import CHANNELS_LAST
+from ..outline import CHANNELS_LAST, STRIDED
 from ..scalar_type import BF16, F32
 from .shape import copy, reshape
 
@@ -22,6 +23,24 @@ def channels_first(task, tasks: int, images: int, c: int, pixels: int, x: "T", o
         for k in range(c):
             for i in range(pixels):
                 there[k * pixels + i] = here[i * c + k]
+
+
+@kernel
+def in_order(
+    task, tasks: int, n0: int, n1: int, n2: int, n3: int, s0: int, s1: int, s2: int, s3: int,
+    x: "T", out: "T",
+):  # fmt: skip
+    """Four axes of any strides -> C order."""
+    rows = n0 * n1 * n2
+    for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+        here = x + (row // (n1 * n2) * s0 + row // n2 % n1 * s1 + row % n2 * s2)
+        there = out + row * n3
+        if s3 == 1:
+            for i in range(n3):
+                there[i] = here[i]
+        else:
+            for i in range(n3):
+                there[i] = here[i * s3]
 
 
 def takes(x, **settings):
@@ -44,3 +63,21 @@ def make(inputs, outputs, **settings):
 
 for _op in (reshape, copy):
     _op.kernel(NATIVE, when=takes, strided=CHANNELS_LAST, halves=True, made=True)(make)
+
+
+@copy.kernel(
+    NATIVE, strided=True, halves=True, made=True,
+    when=lambda x: x.scalar_type in KINDS and x.ndim <= 4 and x.layout == STRIDED,
+)  # fmt: skip
+def copy_native(inputs, outputs):
+    x, shape, dtype = inputs[0], outputs[0].shape, inputs[0].scalar_type.dtype
+    sizes = (*[1] * (4 - x.ndim), *shape)
+    launch, tasks = in_order.of(T=KINDS[x.scalar_type]), shares(prod(sizes[:3]), x.size)
+
+    def run(x):
+        y = empty(shape, dtype)
+        steps = [step // x.itemsize for step in x.strides]
+        launch(tasks, tasks, *sizes, *[0] * (4 - len(steps)), *steps, x, y)
+        return y
+
+    return run

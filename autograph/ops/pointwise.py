@@ -21,7 +21,7 @@ from ..expression import (
     simplify,
 )
 from ..op import Op, Rule
-from ..outline import NUMBER, Outline
+from ..outline import Outline
 from ..plan import FoundKernel, broadcast_outline
 from ..scalar_type import BOOL
 from .broadcast import sum_to
@@ -121,9 +121,7 @@ class Pointwise(Op):
             if op is None:
                 return lambda *values: _same
             given = [(outputs[0], *inputs)[place] for place in places]
-            run = op
-            if type(outputs[0]) is Outline and all(each.layout != NUMBER for each in given):
-                run = op.bound([outputs[0], *given])
+            run = op.bound([outputs[0], *given]) if type(outputs[0]) is Outline else op
             return _of_one(run, places[0]) if len(places) == 1 else _of_some(run, places)
 
         def rule(*values: Any) -> Callable[[Any], Any]:

@@ -26,7 +26,7 @@ def positional_encoding_outline(x, *, base=10000.0):
 
 @lru_cache(maxsize=64)
 def encoding(xp, device, dtype, length, size, base):
-    """(L, E) on the device that is current: sin(l / base ** (e / E)) where e is even, and the cosine of the same after it."""
+    """(L, E): sin(l / base ** (e / E)) where e is even, and the cosine of the same after it."""
     even = np.arange(0, size, 2)
     angles = np.arange(length)[:, None] / base ** (even / size)
     table = np.empty((length, size))

@@ -139,7 +139,7 @@ def _add_along(x, indices, y, axis):
         weights = np.broadcast_to(y, indices.shape).ravel()
         x += np.bincount(flat, weights, minlength=x.size).reshape(x.shape).astype(x.dtype)
     elif xp is not np:
-        from .gather.cuda_added import added_rows_cuda
+        from .batch_rows.cuda_added import added_rows_cuda
 
         flat, size = 0, x.shape[at]
         for each, n in zip(key, x.shape, strict=True):

@@ -6,7 +6,9 @@ import numpy as np
 
 from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ..op import Op
+from ..scalar_type import ScalarType
 from .axes import axis_of
+from .cast import rounded_once
 from .elementwise import divide, subtract
 from .reduce import axes_in, max, sum
 from .summation import summed
@@ -51,12 +53,19 @@ def log_softmax_arrays(x, *, axis):
 
 @softmax.gradient("x")
 def softmax_gradient(y, x, *, axis):
-    return lambda dy: softmax_dx(dy, y, axis=axis)
+    return _rule(softmax, softmax_dx, y, x, axis)
 
 
 @log_softmax.gradient("x")
 def log_softmax_gradient(y, x, *, axis):
-    return lambda dy: log_softmax_dx(dy, y, axis=axis)
+    return _rule(log_softmax, log_softmax_dx, y, x, axis)
+
+
+def _rule(op, op_dx, y, x, axis):
+    """From y; where that was rounded to a half, from y made again, of x, which was not."""
+    if ScalarType.of(x).is_half:
+        return lambda dy: rounded_once(lambda dy, x: op_dx(dy, op(x, axis=axis), axis=axis), dy, x)
+    return lambda dy: op_dx(dy, y, axis=axis)
 
 
 def _shifted(x, axis):

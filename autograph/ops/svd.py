@@ -6,7 +6,7 @@ import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
 from ..device import Device
-from ..errors import ShapeError
+from ..errors import SettingsError, ShapeError
 from ..op import Op
 from .arrange import swapaxes
 from .elementwise import add, divide, multiply, subtract, where
@@ -18,33 +18,37 @@ svdvals = Op("svdvals", "x", floats=True)
 
 
 @svd.outlined_by
-def svd_outline(x):
+def svd_outline(x, *, full=False):
     """x = u @ diag(s) @ vt: (..., N, M) -> (..., N, K), (..., K), (..., K, M), K the smaller
-    of N and M; the largest singular value first."""
+    of N and M; the largest singular value first. With `full` u and vt are square."""
     if x.ndim < 2:
         raise ShapeError(f"svd: x is no matrix\n  x  {x.shape}")
     *batch, rows, columns = x.shape
     least = rows if rows < columns else columns
-    shapes = (*batch, rows, least), (*batch, least), (*batch, least, columns)
+    high, wide = (rows, columns) if full else (least, least)
+    shapes = (*batch, rows, high), (*batch, least), (*batch, wide, columns)
     return tuple(x.like(shape=shape) for shape in shapes)
 
 
 @svd.kernel(NUMPY, CUPY)
-def svd_arrays(x):
-    return tuple(namespace(x).linalg.svd(x, full_matrices=False))
+def svd_arrays(x, *, full):
+    return tuple(namespace(x).linalg.svd(x, full_matrices=full))
 
 
 @svd.gradient("x")
-def svd_dx(y, x):
+def svd_dx(y, x, *, full):
     """J. Townsend, Differentiating the singular value decomposition, 2016. Of u and v it is
     defined where no two singular values are equal."""
+    if full and x.shape[-1] != x.shape[-2]:
+        raise SettingsError("svd: the vectors beyond the singular values have no gradient\n"
+                            "  write  full=False")
 
     def rule(dy):
         (u, s, vt), (du, ds, dvt) = y, dy
         ut, v = _swapped(u), _swapped(vt)
         columns, rows = (reshape(s, shape=(*s.shape[:-1], *at)) for at in ((1, -1), (-1, 1)))
         apart = multiply(subtract(columns, rows), add(columns, rows))
-        same = _eye_like(x, s.shape[-1])
+        same = identity(x, s.shape[-1])
         share = where(same, 0, divide(1, where(same, 1, apart)))
         inner = multiply(same, 0) if ds is None else multiply(
             same, reshape(ds, shape=(*ds.shape, 1))
@@ -67,7 +71,7 @@ def svd_dx(y, x):
     return rule
 
 
-def _eye_like(x, size):
+def identity(x, size):
     """The identity as a mask, where x is."""
     same = np.eye(size, dtype=bool)
     return (x.device if hasattr(x, "outline") else Device.of(x)).put(same)

@@ -26,7 +26,7 @@ assign_at = Op("assign_at", "x y places", writes="x", outputs="", promotes="")
 def added_rows(size, indices, rows):
     """(size, ...) with each row added at its index; repeated indices add up in their order."""
     if namespace(rows) is not np:
-        from .gather.cuda_added import added_rows_cuda
+        from .batch_rows.cuda_added import added_rows_cuda
 
         return added_rows_cuda(size, indices, rows)
     shape = (size, *rows.shape[1:])

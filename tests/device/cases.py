@@ -478,7 +478,7 @@ def adam_reference(w, dw, moments, rate, step, has_largest, weight_decay, decoup
 
 
 def batches(xp, dtype):
-    from autograph.ops.gather.cuda_kernels import gather_cuda
+    from autograph.ops.batch_rows.cuda_kernels import gather_cuda
 
     rng = np.random.default_rng(7)
     for shape in ((500, 28, 28), (300, 5), (40,)):

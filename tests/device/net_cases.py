@@ -33,13 +33,13 @@ def channels(xp, dtype):
         across = (1, c, *[1] * (len(shape) - 2))
         x, x8 = numbers(rng, shape, dtype)
         x, x8 = (x8 + 2).astype(dtype), (x8 + 2).astype(dtype).astype("f8")
-        (plus, plus8), (dy, dy8) = (numbers(rng, shape, dtype) for _ in range(2))
+        (plus, plus8), (dy, dy8), (second, second8) = (numbers(rng, shape, dtype) for _ in range(3))
         (weight, weight8), (bias, bias8) = (numbers(rng, (c,), dtype) for _ in range(2))
         mean = x8.mean(axes, keepdims=True)
         scale = 1 / np.sqrt(x8.var(axes, keepdims=True) + 1e-5)
         z = (x8 - mean) * scale
         line = z * weight8.reshape(across) + bias8.reshape(across)
-        a, p, d = (last(xp, xp.asarray(each)) for each in (x, plus, dy))
+        a, p, d, e = (last(xp, xp.asarray(each)) for each in (x, plus, dy, second))
         w, b = xp.asarray(weight), xp.asarray(bias)
         running = [xp.asarray(np.zeros(c, wide)) for _ in range(2)]
         name, small = f"batch norm {shape}", TOLERANCE[wide]
@@ -66,19 +66,20 @@ def channels(xp, dtype):
             return dx, (slope * z).sum(axes), slope.sum(axes)
 
         saved = [xp.asarray(each.reshape(1, c, 1).astype(wide)) for each in (mean, scale)]
-        for rectified in (False, True):
-            slope = np.where(line.astype(dtype) <= 0, 0, dy8) if rectified else dy8
-            found = called(batch_norm_back_cuda, d, a, *saved, w, b, rectified=rectified)
+        for rectified, other, other8 in ((False, None, 0), (True, None, 0), (True, e, second8)):
+            slope = np.where(line.astype(dtype) <= 0, 0, dy8 + other8) if rectified else dy8
+            found = called(batch_norm_back_cuda, d, a, *saved, w, b, other, rectified=rectified)
             for what, got, wanted in zip(["x", "w", "b"], found, back(slope), strict=True):
-                yield f"{name} {rectified} d{what}", got, wanted, 4 * near
+                yield f"{name} {rectified} {other is not None} d{what}", got, wanted, 4 * near
         y8 = rng.standard_normal(shape)
         given = last(xp, xp.asarray(y8.astype(dtype)))
-        slope = np.where(y8.astype(dtype) <= 0, 0, dy8)
-        found = called(batch_norm_plus_back_cuda, d, given, a, *saved, w, b)
-        for what, got, wanted in zip(
-            ["x", "w", "b", "plus"], found, (*back(slope), slope), strict=True
-        ):
-            yield f"{name} plus d{what}", got, wanted, 4 * near
+        for other, other8 in ((None, 0), (e, second8)):
+            slope = np.where(y8.astype(dtype) <= 0, 0, dy8 + other8)
+            found = called(batch_norm_plus_back_cuda, d, given, a, *saved, w, b, other)
+            for what, got, wanted in zip(
+                ["x", "w", "b", "plus"], found, (*back(slope), slope), strict=True
+            ):
+                yield f"{name} plus {other is not None} d{what}", got, wanted, 4 * near
 
 
 def rows(xp, dtype):
@@ -142,7 +143,7 @@ def rows(xp, dtype):
 
 def added(xp, dtype):
     """Rows added up by index: by looking through few, and by sorting many."""
-    from autograph.ops.gather.cuda_added import added_rows_cuda
+    from autograph.ops.batch_rows.cuda_added import added_rows_cuda
 
     rng, near = np.random.default_rng(13), 4 * TOLERANCE[dtype]
     for size, count, width, index in (

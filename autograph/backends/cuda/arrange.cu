@@ -1,6 +1,7 @@
 // Matrices laid out anew: y[b, c, r] = x[b, r, c], through shared memory.
 //
-// Spec holds Bits, an unsigned type of the size of what is moved; and R and C where one is short.
+// Spec holds Bits, an unsigned type of the size of what is moved; where one side is short, `few` (how
+// short) and short_rows (whether R is the short side).
 // Rows of x are `x_row` numbers apart and rows of y `y_row`, of which those beyond R become zero.
 #include "scalar.cuh"
 
@@ -28,8 +29,7 @@ transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __rest
     }
 }
 
-// The same where rows of x (Spec::short_rows false) or rows of y (true) are short: the other side of
-// `wide` of them is read, or written, as one piece. Blocks: (pieces of the long side, B at most)
+// The same where one side is short. Blocks: (pieces of the long side, B at most)
 template <class Spec>
 __global__ void __launch_bounds__(256)
 transpose_short(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
@@ -51,6 +51,47 @@ transpose_short(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* 
             const int l = Spec::short_rows ? i / few : i % wide;
             const int r = Spec::short_rows ? s : first + l, c = Spec::short_rows ? first + l : s;
             if (l < left && c < C) y[(int64(b) * C + c) * y_row + r] = tile[s][l];
+        }
+    }
+}
+
+// The same for whole matrices whose long side is a whole number of accesses of 16 bytes: x is read, or
+// with short_rows y written, as it lies, and the other one in accesses along its rows.
+template <class Spec>
+__global__ void __launch_bounds__(256)
+transpose_whole(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
+                int R, int C, int, int) {
+    using Bits = typename Spec::Bits;
+    constexpr int wide = 256, few = Spec::few, pack = 16 / sizeof(Bits);
+    alignas(16) __shared__ Bits tile[wide * few];  // as the side of short rows lies: [wide][few]
+    const int length = Spec::short_rows ? C : R, first = blockIdx.x * wide;
+    const int left = min(wide, length - first);
+    for (int b = blockIdx.y; b < B; b += gridDim.y) {
+        const int64 whole = int64(b) * few * length;
+        const Bits* from = x + whole;
+        Bits* to = y + whole;
+        __syncthreads();  // the piece before has been written
+        for (int i = threadIdx.x * pack; i < left * few; i += 256 * pack) {
+            if (!Spec::short_rows) {
+                store_pack<pack>(tile + i, load_pack<pack>(from + first * few + i));
+            } else {
+                const int s = i / left, l = i % left;
+                const auto found = load_pack<pack>(from + s * length + first + l);
+#pragma unroll
+                for (int k = 0; k < pack; k++) tile[(l + k) * few + s] = found[k];
+            }
+        }
+        __syncthreads();
+        for (int i = threadIdx.x * pack; i < left * few; i += 256 * pack) {
+            if (Spec::short_rows) {
+                store_pack<pack>(to + first * few + i, load_pack<pack>(tile + i));
+            } else {
+                const int s = i / left, l = i % left;
+                Pack<Bits, pack> found;
+#pragma unroll
+                for (int k = 0; k < pack; k++) found[k] = tile[(l + k) * few + s];
+                store_pack<pack>(to + s * length + first + l, found);
+            }
         }
     }
 }

@@ -75,21 +75,25 @@ def _transpose(
     sizes = [number(each) for each in (batch, rows, columns, x_row, y_row)]
     itemsize, short = x.dtype.itemsize, min(y_row, columns)
     if short <= _SHORT and itemsize <= 4:
-        pieces = divide_up(max(y_row, columns), 128)
-        kernel = _transposing(itemsize, short, y_row <= columns)
-        kernel((pieces, min(batch, 65535)), x, y, *sizes)
+        long, whole = max(y_row, columns), x_row == columns and y_row == rows
+        fits = whole and long * itemsize % 16 == 0 and (x.data.ptr | y.data.ptr) % 16 == 0
+        kernel = _transposing(itemsize, short, y_row <= columns, fits)
+        kernel((divide_up(long, 256 if fits else 128), min(batch, 65535)), x, y, *sizes)
         return
     blocks = divide_up(columns, 32), divide_up(y_row, 32), min(batch, 65535)
-    _transposing(itemsize, 0, False)(blocks, x, y, *sizes)
+    _transposing(itemsize)(blocks, x, y, *sizes)
 
 
 @cache
-def _transposing(itemsize: int, few: int, short_rows: bool) -> Kernel:
+def _transposing(
+    itemsize: int, few: int = 0, short_rows: bool = False, whole: bool = False
+) -> Kernel:
     """The kernel; `few` says how short the short side is, 0 that none is."""
     constants: dict[str, Constant] = {"Bits": f"uint{8 * itemsize}"}
     if not few:
         return Kernel(_SOURCE, "transpose", constants)
-    return Kernel(_SOURCE, "transpose_short", constants | {"few": few, "short_rows": short_rows})
+    constants |= {"few": few, "short_rows": short_rows}
+    return Kernel(_SOURCE, "transpose_whole" if whole else "transpose_short", constants)
 
 
 def _collapsed(

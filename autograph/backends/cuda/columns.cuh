@@ -1,7 +1,7 @@
-// Sums of columns: x is (rows, C), what is asked for is two numbers a column.
+// Sums of columns: x is (rows, C), what is asked for is two numbers a column. One launch adds up shares
+// of the rows, a second one the shares, in their order, so that every run gives the same bits.
 //
-// A block of 512 threads reads 64 neighbouring columns of every few rows; the last block of such a
-// group adds up what the others found, in their order, so that every run gives the same bits.
+// A block of 512 threads reads 64 neighbouring columns of every few rows.
 // Spec holds Scalar and `pack` (columns a thread).
 #pragma once
 #include "scalar.cuh"
@@ -18,15 +18,14 @@ template <class Spec> struct Place {
     const int row = blockIdx.x * deep + depth, step = gridDim.x * deep;
 };
 
-// Sums over all rows of the two numbers that `take(row, first, second)` adds for each column of the
-// thread, handed to `finish(column, first, second)` once each, in double.
-template <class Spec, class Take, class Finish>
-__device__ void sum_rows(const Place<Spec>& place, int rows, int C, Number<Spec>* partial,
-                         uint32* finished, Take take, Finish finish) {
+// partial (shares, 2, C): the sums of this block's rows of the two numbers that
+// `take(row, first, second)` adds for each column of the thread.
+template <class Spec, class Take>
+__device__ void sum_share(const Place<Spec>& place, int rows, int C, Number<Spec>* partial,
+                          Take take) {
     using N = Number<Spec>;
-    constexpr int pack = Spec::pack, deep = Place<Spec>::deep, ahead = 16;
-    __shared__ N first_of[deep / 4][group], second_of[deep / 4][group];
-    __shared__ bool last;
+    constexpr int pack = Spec::pack, warps = threads / 32;
+    __shared__ N found[2][warps][group];
     N first[pack], second[pack];
 #pragma unroll
     for (int i = 0; i < pack; i++) first[i] = second[i] = 0;
@@ -34,57 +33,53 @@ __device__ void sum_rows(const Place<Spec>& place, int rows, int C, Number<Spec>
 #pragma unroll 4
         for (int row = place.row; row < rows; row += place.step) take(row, first, second);
     }
-    // four threads in turn add into one row of what the block shares
 #pragma unroll
-    for (int turn = 0; turn < 4; turn++) {
-        if (place.depth % 4 == turn) {
+    for (int i = 0; i < pack; i++) {
 #pragma unroll
-            for (int i = 0; i < pack; i++) {
-                N& a = first_of[place.depth / 4][place.lane * pack + i];
-                N& b = second_of[place.depth / 4][place.lane * pack + i];
-                a = turn ? a + first[i] : first[i];
-                b = turn ? b + second[i] : second[i];
-            }
+        for (int distance = Place<Spec>::lanes; distance < 32; distance *= 2) {
+            first[i] += __shfl_xor_sync(~0u, first[i], distance);
+            second[i] += __shfl_xor_sync(~0u, second[i], distance);
         }
-        __syncthreads();
+        if (threadIdx.x % 32 < Place<Spec>::lanes) {
+            found[0][threadIdx.x / 32][place.lane * pack + i] = first[i];
+            found[1][threadIdx.x / 32][place.lane * pack + i] = second[i];
+        }
     }
-    const int c = threadIdx.x % group, channel = blockIdx.y * group + c;
-    if (threadIdx.x < 2 * group && channel < C) {
-        const auto& found = threadIdx.x < group ? first_of : second_of;
-        N sum = 0;
+    __syncthreads();
+    const int which = threadIdx.x / group, c = threadIdx.x % group;
+    const int channel = blockIdx.y * group + c;
+    if (which > 1 || channel >= C) return;
+    N sum = 0;
 #pragma unroll
-        for (int i = 0; i < deep / 4; i++) sum += found[i][c];
-        partial[(int64(blockIdx.x) * 2 + threadIdx.x / group) * C + channel] = sum;
-        __threadfence();
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(finished + blockIdx.y, 1u) == gridDim.x - 1;
-    __syncthreads();
-    if (!last) return;
-    __threadfence();
-    __shared__ double wide[threads / group][2][group];
-    const int share = threadIdx.x / group;
+    for (int i = 0; i < warps; i++) sum += found[which][i][c];
+    partial[(int64(blockIdx.x) * 2 + which) * C + channel] = sum;
+}
+
+// finish(column, first, second), once for each column, of the sums in double. Blocks of 256 threads:
+// pieces of 32 columns.
+template <class N, class Finish>
+__device__ void add_shares(const N* __restrict__ partial, int shares, int C, Finish finish) {
+    constexpr int ahead = 8;
+    __shared__ double wide[2][8][32];
+    const int lane = threadIdx.x % 32, share = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
     double a = 0, b = 0;
-    if (channel < C) {
-        for (int start = share; start < gridDim.x; start += ahead * (threads / group)) {
+    if (column < C) {
+        for (int start = share; start < shares; start += ahead * 8) {
             N next[2][ahead];  // all of them fly at once
 #pragma unroll
             for (int i = 0; i < ahead; i++) {
-                const int at = start + i * (threads / group);
-                const bool there = at < gridDim.x;
-                next[0][i] = there ? __ldcg(partial + int64(2 * at) * C + channel) : N(0);
-                next[1][i] = there ? __ldcg(partial + int64(2 * at + 1) * C + channel) : N(0);
+                const int at = start + i * 8;
+                next[0][i] = at < shares ? partial[int64(2 * at) * C + column] : N(0);
+                next[1][i] = at < shares ? partial[int64(2 * at + 1) * C + column] : N(0);
             }
 #pragma unroll
             for (int i = 0; i < ahead; i++) a += next[0][i], b += next[1][i];
         }
     }
-    wide[share][0][c] = a, wide[share][1][c] = b;
+    wide[0][share][lane] = a, wide[1][share][lane] = b;
     __syncthreads();
-    if (share == 0 && channel < C) {
+    if (share > 0 || column >= C) return;
 #pragma unroll
-        for (int i = 1; i < threads / group; i++) a += wide[i][0][c], b += wide[i][1][c];
-        finish(channel, a, b);
-    }
-    if (threadIdx.x == 0) finished[blockIdx.y] = 0;
+    for (int i = 1; i < 8; i++) a += wide[0][i][lane], b += wide[1][i][lane];
+    finish(column, a, b);
 }

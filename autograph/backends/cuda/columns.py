@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from .launch import divide_up
-from .words import GROUPS
 
 COLUMN_THREADS = 512
 _GROUP = 64  # columns of a block
 _BLOCKS = 264  # of a launch, about: a constant, it orders the sums
-WIDEST = _GROUP * GROUPS  # columns
 
 
 def column_blocks(

@@ -36,6 +36,13 @@ FLOAT_FUNCTION(erf, erf)
 FLOAT_FUNCTION(erfc, erfc)
 #undef FLOAT_FUNCTION
 
+// For what is rounded to 16 bits: right to a few units of float's last place.
+__device__ inline float short_exp_of(float a) { return __expf(a); }
+__device__ inline float short_tanh_of(float a) {
+    const float near = a * (1 - a * a * 0.33333333f);
+    return fabsf(a) < 0.03f ? near : 1 - __fdividef(2, __expf(a > 40 ? 80 : 2 * a) + 1);
+}
+
 // Integers are their own floor.
 #define ROUNDING_FUNCTION(name, call)                                                    \
     __device__ inline float name##_of(float a) { return call##f(a); }                    \

@@ -26,6 +26,7 @@ _BINARY = {
     "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
 
+_SHORT = ("exp", "tanh")
 _LAUNCHES = 512  # shapes kept of each op; beyond it the table starts anew
 
 _TEXT = """#include "math.cuh"
@@ -61,13 +62,14 @@ __global__ void fill(typename Spec::Bits* y, uint64 bits, int64 size) {
 """
 
 
-def cuda_text(tree: Tree) -> str:
-    """The tree as a CUDA expression over numbers of type N; tests are of type bool."""
+def cuda_text(tree: Tree, short: bool = False) -> str:
+    """The tree as a CUDA expression over numbers of type N; tests are of type bool. `short`: what
+    it comes to is rounded to 16 bits, which some functions take less time for."""
     if isinstance(tree, Name):
         return f"{tree.name}_"
     if isinstance(tree, Number):
         return f"N({_literal(tree.value)})"
-    arguments = [cuda_text(each) for each in tree.arguments]
+    arguments = [cuda_text(each, short) for each in tree.arguments]
     if tree.function in _BINARY:
         return f"({arguments[0]} {_BINARY[tree.function]} {arguments[1]})"
     if tree.function == "negative":
@@ -75,7 +77,8 @@ def cuda_text(tree: Tree) -> str:
     if tree.function == "where":
         a, b, c = arguments
         return f"(truth({a}) ? N({b}) : N({c}))"
-    return f"{tree.function}_of({', '.join(arguments)})"
+    prefix = "short_" if short and tree.function in _SHORT else ""
+    return f"{prefix}{tree.function}_of({', '.join(arguments)})"
 
 
 def _literal(value: bool | int | float) -> str:
@@ -241,7 +244,7 @@ def pointwise_text(
 ) -> tuple[str, dict[str, str]]:
     """The source of a kernel, and the members of its Spec that place the operands."""
     parameters, loads, lines, places = [], [], [], {}
-    contiguous = _c_strides(dimensions)
+    contiguous, short = _c_strides(dimensions), _is_short(dtypes)
     for name, dtype, steps in zip(program.inputs, dtypes, strides, strict=True):
         if dtype is None:
             parameters.append(f"double {name}_number")
@@ -264,11 +267,17 @@ def pointwise_text(
             lines.append(f"const {kind} {name}_ = {kind}(widen({name}_pack[i]));")
         else:  # the same for the whole pack
             loads.append(f"const {kind} {name}_ = {kind}(widen({name}_array[{place}]));")
-    lines += [f"const auto {name}_ = {cuda_text(tree)};" for name, tree in program.parts]
+    lines += [f"const auto {name}_ = {cuda_text(tree, short)};" for name, tree in program.parts]
     text = _TEXT.replace("PARAMETERS", ", ".join(parameters))
     text = text.replace("LOADS", "\n".join(f"    {each}" for each in loads))
     text = text.replace("LINES", "\n".join(f"        {each}" for each in lines))
-    return text.replace("RESULT", cuda_text(program.result)), places
+    return text.replace("RESULT", cuda_text(program.result, short)), places
+
+
+def _is_short(dtypes: Sequence[np.dtype[Any] | None]) -> bool:
+    """Whether all operands that are arrays are floats of 16 bits."""
+    known = [each for each in dtypes if each is not None]
+    return bool(known) and all(each.itemsize == 2 and each.kind in "fV" for each in known)
 
 
 def number_type(dtypes: Sequence[np.dtype[Any] | None], result: np.dtype[Any]) -> str:

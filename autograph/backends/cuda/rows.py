@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .compile import Constant
 from .launch import divide_up
 
 _MOST = 64  # numbers of a row that a thread holds
 
 
-def row_constants(size: int, dtype: np.dtype) -> dict[str, Constant] | None:
+def row_constants(size: int, dtype: np.dtype[Any]) -> dict[str, int] | None:
     """The constants of rows of `size` numbers; None where they do not fit into registers."""
     pack = 16 // dtype.itemsize
     while size % pack:

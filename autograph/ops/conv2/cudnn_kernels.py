@@ -5,6 +5,7 @@ up with zeros to whole accesses of 16 bytes, which tensor cores want.
 """
 
 from functools import cache
+from typing import Any
 
 from ...backends import CUDNN
 from ...backends.cuda.arrange import arranged, channels_first, channels_last
@@ -75,7 +76,7 @@ def _graph_of(op, inputs, outputs, settings, build):
 
 def _or_else(graph_of, own, inputs, outputs, settings, run):
     """`run(graph, *arrays)`; our own kernel where cuDNN has none."""
-    ours = []
+    ours: list[Any] = []
 
     def call(*arrays):
         if not ours:

@@ -14,7 +14,8 @@ import numpy as np
 from ...backends import NATIVE
 from ...backends.host import pool, tiles
 from ...backends.host.buffers import empty
-from ...backends.host.product import pack, scalar_of, shares
+from ...backends.host.packing import pack
+from ...backends.host.product import scalar_of, shares
 from ...backends.host.tiles import ACCUMULATE, LANES, PANEL
 from ...scalar_type import BF16, F32
 from ..cast import cast
@@ -182,11 +183,8 @@ def forward_geometry(image, filter, stride, padding, dilation, groups):
         for n, f, t, a, d in zip((h, w), (r, s), stride, padding, dilation, strict=True)
     )
     found = Geometry(*padding, h + 2 * padding[0], w + 2 * padding[1], padding == (0, 0))
-    found.key, found.size, found.taps = (
-        (image, filter, stride, padding, dilation, groups),
-        (p, q),
-        r * s,
-    )
+    found.key = image, filter, stride, padding, dilation, groups
+    found.size, found.taps = (p, q), r * s
     pitch = found.width * c
     found.windows = (
         (stride[0] * pitch * np.arange(p)[:, None] + stride[1] * c * np.arange(q))
@@ -195,16 +193,10 @@ def forward_geometry(image, filter, stride, padding, dilation, groups):
     )
     found.outputs = np.arange(p * q, dtype=np.int64) * o
     loop = [
-        r,
-        dilation[0] * pitch,
-        s * c_group * PANEL,
-        s,
-        dilation[1] * c,
-        c_group * PANEL,
-        c_group,
-        1,
-        PANEL,
-    ]
+        r, dilation[0] * pitch, s * c_group * PANEL,
+        s, dilation[1] * c, c_group * PANEL,
+        c_group, 1, PANEL,
+    ]  # fmt: skip
     if dilation[1] == 1 and groups == 1:
         loop[3:] = [1, 0, 0, s * c, 1, PANEL]
     found.phases = phase_words([(loop, found.windows, found.outputs, 0, p * q, 0, c_group * r * s)])
@@ -248,34 +240,16 @@ def backward_geometry(image, filter, size, stride, padding, dilation, groups):
     for h0, count_h, taps_h, first_h, step_h, from_h, back_h in rows:
         for w0, count_w, taps_w, first_w, step_w, from_w, back_w in columns:
             depth, count = taps_h * taps_w * o_group, count_h * count_w
-            tables[0].append(
-                (
-                    (np.arange(count_h) + from_h + top)[:, None] * found.width
-                    + np.arange(count_w)
-                    + from_w
-                    + left
-                )
-                * o
-            )
-            tables[1].append(
-                (
-                    (h0 + stride[0] * np.arange(count_h))[:, None] * size[1]
-                    + w0
-                    + stride[1] * np.arange(count_w)
-                )
-                * channels
-            )
+            down, right = np.arange(count_h)[:, None], np.arange(count_w)
+            window = (down + from_h + top) * found.width + right + from_w + left
+            pixel = (h0 + stride[0] * down) * size[1] + w0 + stride[1] * right
+            tables[0].append(window * o)
+            tables[1].append(pixel * channels)
             loop = [
-                taps_h,
-                -back_h * pitch,
-                taps_w * o_group * PANEL,
-                taps_w,
-                -back_w * o,
-                o_group * PANEL,
-                o_group,
-                1,
-                PANEL,
-            ]
+                taps_h, -back_h * pitch, taps_w * o_group * PANEL,
+                taps_w, -back_w * o, o_group * PANEL,
+                o_group, 1, PANEL,
+            ]  # fmt: skip
             phases.append((loop, first, count, offset, depth))
             found.parts.append((taps_h, taps_w, step_h, step_w, first_h, first_w, offset))
             first, offset = first + count, offset + groups * panels * depth * PANEL
@@ -311,19 +285,7 @@ def axis_phases(size, outputs, filter, stride, padding, dilation):
 def phase_words(phases, flags=0):
     """Plans as words; the arrays of offsets must outlive them."""
     words = np.zeros((len(phases), PHASE), np.int64)
-    for row, (loop, windows, outputs, first, count, offset, depth) in zip(
-        words, phases, strict=True
-    ):
-        row[:] = [
-            *loop,
-            LANES,
-            flags,
-            windows.ctypes.data,
-            outputs.ctypes.data,
-            first,
-            count,
-            offset,
-            depth,
-        ]
+    for row, (loop, windows, outputs, *rest) in zip(words, phases, strict=True):
+        row[:] = [*loop, LANES, flags, windows.ctypes.data, outputs.ctypes.data, *rest]
     words.flags.writeable = False
     return words

@@ -13,7 +13,7 @@ from ...backends.host.tiles import A1, A2, B1, B2, N1, PANEL, PLAN, multiply_row
 PHASE = PLAN + 4  # a plan, then: first row, rows, offset of its columns, k
 FIRST, COUNT, COLUMNS, DEPTH = range(PLAN, PLAN + 4)
 # elements of x, or of dy, whose pixels do not drive each other out of the first cache
-NEAR = 1 << 13
+NEAR = 1 << 12
 
 
 def copy_image(x, c, h, w, x_c, x_h, x_w, top, left, height, width, out):

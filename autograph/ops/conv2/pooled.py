@@ -6,24 +6,13 @@ Saved: the place of each y in its window, 255 where relu stopped it.
 
 from __future__ import annotations
 
-import numpy as np
-
-from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
+from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...errors import SettingsError
 from ...op import Op
 from ...outline import Outline
 from ..elementwise import relu
-from ..pool2 import max_pool2, max_pool2_dx, max_pool2_outline, max_pool2_settings
-from ..reduce import sum
-from . import (
-    conv2,
-    conv2_cost,
-    conv2_dweight,
-    conv2_dx,
-    conv2_outline,
-    conv2_settings,
-    output_size,
-)
+from ..pool2 import max_pool2, max_pool2_outline, max_pool2_settings
+from . import conv2, conv2_cost, conv2_outline, conv2_settings
 
 STOPPED = 255  # the index where relu let nothing through
 
@@ -42,6 +31,8 @@ conv2_relu_max_pool2_dweight = Op(
 )
 
 for _op in (conv2_relu_max_pool2, conv2_relu_max_pool2_back, conv2_relu_max_pool2_dweight):
+    for _backend in (NUMPY, CUPY):
+        _op.kernels_from(_backend, ".numpy_pooled")
     _op.kernels_from(NATIVE, ".native_pooled")
     _op.kernels_from(CUDA, ".cuda_pooled")
 
@@ -111,43 +102,6 @@ def pooled_gradient(y, x, weight, bias, *, index, needs, **settings):
     if needs[0]:
         return lambda dy: conv2_relu_max_pool2_back(dy, index, x, weight, **settings)
     return lambda dy: (None, *conv2_relu_max_pool2_dweight(dy, index, x, weight, **settings))
-
-
-# -- by their parts, with the best kernel of each ----------------------------------------
-
-
-@conv2_relu_max_pool2.kernel(NUMPY, CUPY, halves=True)
-def pooled_composed(x, weight, bias, **settings):
-    conv, pool = apart(settings)
-    image = relu(conv2(x, weight, bias, **conv))
-    y, index = max_pool2.run(max_pool2.plan([Outline.of(image)], pool), [image])[1]
-    index = index.copy()
-    namespace(index).copyto(index, np.uint8(STOPPED), where=~(y > 0) & (y == y))
-    return y, index
-
-
-def _unpooled(dy, index, x, weight, settings):
-    conv, pool = apart(settings)
-    size = output_size(
-        x.shape[2:], weight.shape[2:], conv["stride"], conv["padding"], conv["dilation"]
-    )
-    return conv, max_pool2_dx(dy, index, size=size, **pool)
-
-
-@conv2_relu_max_pool2_back.kernel(NUMPY, CUPY, halves=True)
-def pooled_back_composed(dy, index, x, weight, **settings):
-    conv, dy = _unpooled(dy, index, x, weight, settings)
-    return (
-        conv2_dx(dy, weight, size=x.shape[2:], **conv),
-        conv2_dweight(dy, x, filter=weight.shape[2:], **conv),
-        sum(dy, axis=(0, 2, 3)),
-    )
-
-
-@conv2_relu_max_pool2_dweight.kernel(NUMPY, CUPY, halves=True)
-def pooled_dweight_composed(dy, index, x, weight, **settings):
-    conv, dy = _unpooled(dy, index, x, weight, settings)
-    return conv2_dweight(dy, x, filter=weight.shape[2:], **conv), sum(dy, axis=(0, 2, 3))
 
 
 # -- samples -------------------------------------------------------------------------

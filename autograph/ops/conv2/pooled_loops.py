@@ -17,7 +17,7 @@ from ...backends.host.intrinsics import (
 )  # fmt: skip
 from ...backends.host.jit import kernel
 from ...backends.host.lanes import bytes_from_lanes, from_lanes, to_lanes
-from ...backends.host.product import pack_panel
+from ...backends.host.packing import pack_panel
 from ...backends.host.scalars import f32, i32, i64, u8
 from ...backends.host.tiles import LANES, PANEL, multiply_rows
 from ...backends.host.window_tiles import DEAD

@@ -4,6 +4,7 @@ of a library with launches around them."""
 from functools import cache
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from ...backends import CUDA
 from ...backends.cuda import lt
@@ -11,7 +12,6 @@ from ...backends.cuda.columns import COLUMN_THREADS, column_blocks
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...backends.cuda.tile import is_thin, tile_of
-from ...backends.cuda.words import words
 from ..elementwise import relu
 from ..reduce.cuda_kernels import reduce_cuda
 from . import linear_back, linear_dweight
@@ -19,7 +19,7 @@ from .cuda_kernels import product_cuda
 from .relu import linear_relu_back, linear_relu_dweight
 
 _SOURCE, _SUMS = (Path(__file__).with_name(name) for name in ("back.cu", "sums.cu"))
-masked, _ = relu.gradient_of("x")  # of dy and y
+masked: Any = relu.gradient_of("x")[0]  # of dy and y
 
 
 def _is_faster(x, outputs, relu):
@@ -104,13 +104,11 @@ def column_sums(dy, y=None):
     if width % pack:
         dy = masked(dy, y) if has_relu else dy
         return dy, reduce_cuda(dy, "Sum", (0,))
-    kernel, blocks, partial, sizes = _summing(dy.dtype, rows, width, has_relu)
-    dy, dbias = aligned(dy), empty(width, dy.dtype)
+    share, total, blocks, place, sizes = _summing(dy.dtype, rows, width, has_relu)
+    dy, dbias, partial = aligned(dy), empty(width, dy.dtype), empty(*place)
     dx = empty(dy.shape, dy.dtype) if has_relu else dy
-    kernel(
-        blocks, dy, aligned(y) if has_relu else NULL, dx, dbias, empty(*partial), words().groups,
-        *sizes,
-    )  # fmt: skip
+    share(blocks, dy, aligned(y) if has_relu else NULL, dx, partial, *sizes)
+    total(divide_up(width, 32), partial, dbias, number(blocks[0]), sizes[1])
     return dx, dbias
 
 
@@ -118,8 +116,9 @@ def column_sums(dy, y=None):
 def _summing(dtype, rows, width, has_relu):
     blocks, partial, pack = column_blocks(rows, width, dtype)
     constants = {"Scalar": c_type(dtype), "pack": pack, "has_relu": has_relu}
-    kernel = Kernel(_SUMS, "column_sums", constants, threads=COLUMN_THREADS)
-    return kernel, blocks, partial, (number(rows), number(width))
+    share = Kernel(_SUMS, "column_shares", constants, threads=COLUMN_THREADS)
+    total = Kernel(_SUMS, "column_sums", constants)
+    return share, total, blocks, partial, (number(rows), number(width))
 
 
 def _made(x, weight, outputs, has_relu):

@@ -6,7 +6,7 @@ channels (`group_norm`, `instance_norm`), a channel over the batch (`batch_norm`
 
 from .add_norm import add_layer_norm
 from .batch_norm import batch_norm, batch_norm_fixed
-from .channels import batch_norm_relu
+from .channels import batch_norm_relu, batch_norm_relu_pair
 from .group_norm import group_norm, instance_norm
 from .layer_norm import layer_norm
 from .rms_norm import rms_norm
@@ -16,6 +16,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_fixed",
     "batch_norm_relu",
+    "batch_norm_relu_pair",
     "group_norm",
     "instance_norm",
     "layer_norm",

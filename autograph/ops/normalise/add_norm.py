@@ -1,5 +1,5 @@
-"""A sum and its layer normalisation in one op, as behind a shortcut: the sum goes on, and is normalised
-for what comes next.
+"""A sum and its layer normalisation in one op, as behind a shortcut: the sum goes on, what comes
+next sees it normalised.
 
 Shapes: x, plus, sum and y (..., F); weight and bias (F,), F being the last `axes` axes.
 """

@@ -1,8 +1,18 @@
 // Batch normalisation of images with their channels last: x is (rows, C), each channel over the rows.
 //
 // Spec holds Scalar, Running (of the running statistics), `pack` (channels a thread), has_relu,
-// has_plus (something is added before the relu), has_weight, has_bias.
+// has_plus (something is added before the relu), has_weight, has_bias;
+// on the way back has_second (y went two ways).
 #include "columns.cuh"
+
+// A number near the mean of a channel: differences from it square without loss.
+template <class Spec>
+__device__ Number<Spec> origin_of(const typename Spec::Scalar* x, int rows, int C, int channel) {
+    Number<Spec> sum = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum += widen(x[int64(i) * (rows / 4) * C + channel]);
+    return sum * Number<Spec>(0.25);
+}
 
 // What a channel does to x: y = (x - middle) * slope + shift
 template <class Spec> struct Line {
@@ -20,48 +30,53 @@ __device__ Line<Spec> line_of(int channel, const Number<Spec>* mean, const Numbe
     return {mean[channel], slope, Spec::has_bias ? Number<Spec>(widen(bias[channel])) : Number<Spec>(0)};
 }
 
-// mean, scale = 1 / sqrt(variance + epsilon); the running statistics follow. Blocks: (shares, groups)
+// Of each share of the rows, the sums of x and of its square. Blocks: (shares, groups)
 template <class Spec>
 __global__ void __launch_bounds__(threads, 2)
-statistics(const typename Spec::Scalar* __restrict__ x, Number<Spec>* mean, Number<Spec>* scale,
-           typename Spec::Running* running_mean, typename Spec::Running* running_variance,
-           Number<Spec>* partial, uint32* finished, int rows, int C, double momentum,
-           double epsilon) {
+moments(const typename Spec::Scalar* __restrict__ x, Number<Spec>* __restrict__ partial, int rows,
+        int C) {
     using N = Number<Spec>;
     const Place<Spec> place;
-    N origin[Spec::pack];  // numbers near the mean: differences from them square without loss
+    N origin[Spec::pack];
     if (place.channel < C) {
-        const auto start = load_pack<Spec::pack>(x + place.channel);
 #pragma unroll
-        for (int i = 0; i < Spec::pack; i++) origin[i] = widen(start[i]);
+        for (int i = 0; i < Spec::pack; i++)
+            origin[i] = origin_of<Spec>(x, rows, C, place.channel + i);
     }
-    sum_rows(
-        place, rows, C, partial, finished,
-        [&](int row, N* first, N* second) {
-            const auto values = load_pack<Spec::pack>(x + int64(row) * C + place.channel);
+    sum_share(place, rows, C, partial, [&](int row, N* first, N* second) {
+        const auto values = load_pack<Spec::pack>(x + int64(row) * C + place.channel);
 #pragma unroll
-            for (int i = 0; i < Spec::pack; i++) {
-                const N away = N(widen(values[i])) - origin[i];
-                first[i] += away;
-                second[i] += away * away;
-            }
-        },
-        [&](int channel, double first, double second) {
-            const double away = first / rows;
-            const double variance = max(second / rows - away * away, 0.0);
-            const double middle = double(widen(x[channel])) + away;
-            mean[channel] = N(middle);
-            scale[channel] = N(1 / sqrt(variance + epsilon));
-            if (running_mean) {
-                const double before = running_mean[channel];
-                running_mean[channel] = before + momentum * (middle - before);
-            }
-            if (running_variance) {
-                const double before = running_variance[channel];
-                const double unbiased = variance * rows / (rows - 1);
-                running_variance[channel] = before + momentum * (unbiased - before);
-            }
-        });
+        for (int i = 0; i < Spec::pack; i++) {
+            const N away = N(widen(values[i])) - origin[i];
+            first[i] += away;
+            second[i] += away * away;
+        }
+    });
+}
+
+// mean, scale = 1 / sqrt(variance + epsilon); the running statistics follow.
+template <class Spec>
+__global__ void __launch_bounds__(256)
+statistics(const typename Spec::Scalar* __restrict__ x, const Number<Spec>* __restrict__ partial,
+           Number<Spec>* mean, Number<Spec>* scale, typename Spec::Running* running_mean,
+           typename Spec::Running* running_variance, int shares, int rows, int C, double momentum,
+           double epsilon) {
+    add_shares(partial, shares, C, [&](int channel, double first, double second) {
+        const double away = first / rows;
+        const double variance = max(second / rows - away * away, 0.0);
+        const double middle = double(origin_of<Spec>(x, rows, C, channel)) + away;
+        mean[channel] = middle;
+        scale[channel] = 1 / sqrt(variance + epsilon);
+        if (running_mean) {
+            const double before = running_mean[channel];
+            running_mean[channel] = before + momentum * (middle - before);
+        }
+        if (running_variance) {
+            const double before = running_variance[channel];
+            const double unbiased = variance * rows / (rows - 1);
+            running_variance[channel] = before + momentum * (unbiased - before);
+        }
+    });
 }
 
 // y = (x - mean) * scale * weight + bias, plus `plus`, and its relu. Blocks: (shares, groups)
@@ -98,19 +113,21 @@ standardise(const typename Spec::Scalar* __restrict__ x, const Number<Spec>* __r
     }
 }
 
-// dweight = sum of g * z and dbias = sum of g, with z standardised x and g what comes through the
-// relu; both over the rows are kept in `means`. With has_plus, g is written to dplus, and y says what
-// came through; without, x does.
+// Of each share of the rows, the sums of g and of g * (x - mean), g being what comes through the relu
+// of dy (with has_second of dy and another one). With has_plus y says what came through, else x does.
+// With either, g is written to `through`.
 template <class Spec>
 __global__ void __launch_bounds__(threads, 2)
 slopes(const typename Spec::Scalar* __restrict__ dy, const typename Spec::Scalar* __restrict__ y,
        const typename Spec::Scalar* __restrict__ x, const Number<Spec>* __restrict__ mean,
        const Number<Spec>* __restrict__ scale, const typename Spec::Scalar* __restrict__ weight,
-       const typename Spec::Scalar* __restrict__ bias, typename Spec::Scalar* __restrict__ dplus,
-       typename Spec::Scalar* dweight, typename Spec::Scalar* dbias, Number<Spec>* means,
-       Number<Spec>* partial, uint32* finished, int rows, int C) {
+       const typename Spec::Scalar* __restrict__ bias,
+       const typename Spec::Scalar* __restrict__ second_dy,
+       typename Spec::Scalar* __restrict__ through, Number<Spec>* __restrict__ partial, int rows,
+       int C) {
     using N = Number<Spec>;
     constexpr int pack = Spec::pack;
+    constexpr bool keeps = Spec::has_plus || Spec::has_second;
     const Place<Spec> place;
     Line<Spec> line[pack];
     if (place.channel < C) {
@@ -118,38 +135,47 @@ slopes(const typename Spec::Scalar* __restrict__ dy, const typename Spec::Scalar
         for (int i = 0; i < pack; i++)
             line[i] = line_of<Spec>(place.channel + i, mean, scale, weight, bias);
     }
-    sum_rows(
-        place, rows, C, partial, finished,
-        [&](int row, N* first, N* second) {
-            const int64 at = int64(row) * C + place.channel;
-            auto given = load_pack<pack>(dy + at);
-            const auto values = load_pack<pack>(x + at);
-            Pack<typename Spec::Scalar, pack> result;
-            if (Spec::has_plus) result = load_pack<pack>(y + at);
+    sum_share(place, rows, C, partial, [&](int row, N* first, N* second) {
+        const int64 at = int64(row) * C + place.channel;
+        auto given = load_pack<pack>(dy + at);
+        const auto values = load_pack<pack>(x + at);
+        Pack<typename Spec::Scalar, pack> result, more;
+        if (Spec::has_plus) result = load_pack<pack>(y + at);
+        if (Spec::has_second) more = load_pack<pack>(second_dy + at);
 #pragma unroll
-            for (int i = 0; i < pack; i++) {
-                const N value = widen(values[i]);
-                N g = widen(given[i]);
-                if (Spec::has_relu) {
-                    const N seen = Spec::has_plus ? N(widen(result[i])) : line[i].at(value);
-                    if (seen <= 0) g = 0;
-                }
-                if (Spec::has_plus) given[i] = narrow<typename Spec::Scalar>(g);
-                first[i] += g;
-                second[i] += g * (value - line[i].middle);
+        for (int i = 0; i < pack; i++) {
+            const N value = widen(values[i]);
+            N g = widen(given[i]);
+            if (Spec::has_second) g += widen(more[i]);
+            if (Spec::has_relu) {
+                const N seen = Spec::has_plus ? N(widen(result[i])) : line[i].at(value);
+                if (seen <= 0) g = 0;
             }
-            if (Spec::has_plus) store_pack<pack>(dplus + at, given);
-        },
-        [&](int channel, double first, double second) {
-            second *= scale[channel];
-            dbias[channel] = narrow<typename Spec::Scalar>(N(first));
-            dweight[channel] = narrow<typename Spec::Scalar>(N(second));
-            means[channel] = N(first / rows);
-            means[C + channel] = N(second / rows);
-        });
+            if (keeps) given[i] = narrow<typename Spec::Scalar>(g);
+            first[i] += g;
+            second[i] += g * (value - line[i].middle);
+        }
+        if (keeps) store_pack<pack>(through + at, given);
+    });
 }
 
-// dx = slope * (g - mean(g) - z * mean(g * z)); with has_plus `dy` is g already.
+// dweight = sum of g * z and dbias = sum of g, z being standardised x; both over the rows are means.
+template <class Spec>
+__global__ void __launch_bounds__(256)
+affine_slopes(const Number<Spec>* __restrict__ partial, const Number<Spec>* __restrict__ scale,
+              typename Spec::Scalar* dweight, typename Spec::Scalar* dbias, Number<Spec>* means,
+              int shares, int rows, int C) {
+    using N = Number<Spec>;
+    add_shares(partial, shares, C, [&](int channel, double first, double second) {
+        second *= scale[channel];
+        dbias[channel] = narrow<typename Spec::Scalar>(N(first));
+        dweight[channel] = narrow<typename Spec::Scalar>(N(second));
+        means[channel] = first / rows;
+        means[C + channel] = second / rows;
+    });
+}
+
+// dx = slope * (g - mean(g) - z * mean(g * z)); with has_plus or has_second `dy` is g already.
 template <class Spec>
 __global__ void __launch_bounds__(threads, 2)
 standardise_back(const typename Spec::Scalar* __restrict__ dy,
@@ -163,6 +189,7 @@ standardise_back(const typename Spec::Scalar* __restrict__ dy,
     constexpr int pack = Spec::pack;
     const Place<Spec> place;
     if (place.channel >= C) return;
+    constexpr bool masks = Spec::has_relu && !Spec::has_plus && !Spec::has_second;
     Line<Spec> line[pack];
     N along[pack], lift[pack];  // dx = slope * g + along * (x - middle) + lift
 #pragma unroll
@@ -182,7 +209,7 @@ standardise_back(const typename Spec::Scalar* __restrict__ dy,
         for (int i = 0; i < pack; i++) {
             const N value = widen(values[i]);
             N g = widen(given[i]);
-            if (Spec::has_relu && !Spec::has_plus && line[i].at(value) <= 0) g = 0;
+            if (masks && line[i].at(value) <= 0) g = 0;
             g = multiply_add(line[i].slope, g, lift[i]);
             g = multiply_add(along[i], value - line[i].middle, g);
             result[i] = narrow<typename Spec::Scalar>(g);

@@ -44,9 +44,9 @@ batch_norm = Op(
 )
 batch_norm_back = Op(
     "batch_norm_back",
-    "dy x mean scale weight bias",
+    "dy x mean scale weight bias second?",
     outputs="dx dweight dbias",
-    promotes="dy x weight bias",
+    promotes="dy x weight bias second",
 )
 batch_norm.kernels_from(NATIVE, ".native_kernels")
 for _op in (batch_norm, batch_norm_back):
@@ -58,7 +58,7 @@ def _channel_samples(rng):
     yield (rng.normal(size=(2, 3)), rng.normal(size=3), rng.normal(size=3), 0.0), {}
 
 
-through, _ = relu.gradient_of("x")  # of dy and y
+through: Any = relu.gradient_of("x")[0]  # of dy and y
 scale_shift = pointwise(
     "scale_shift", "x mean scale shift", "(x - mean) * scale + shift", samples=_channel_samples
 )
@@ -124,14 +124,16 @@ def batch_norm_gradient(y, x, weight, bias, *_, mean, scale, needs, **settings):
 
 
 @batch_norm_back.outlined_by
-def batch_norm_back_outline(dy, x, mean, scale, weight, bias, *, rectified=False):
-    """`rectified`: dy is of the relu of what batch_norm answered."""
+def batch_norm_back_outline(dy, x, mean, scale, weight, bias, second, *, rectified=False):
+    """`rectified`: dy is of the relu of what batch_norm answered; `second` is added to it."""
     return x.like(), weight.like(), bias.like()
 
 
 @batch_norm_back.kernel(NUMPY, CUPY, halves=True)
-def batch_norm_back_arrays(dy, x, mean, scale, weight, bias, *, rectified):
+def batch_norm_back_arrays(dy, x, mean, scale, weight, bias, second, *, rectified):
     view = channel_view(x)
+    if second is not None:
+        dy = add(dy, second)
     if rectified:
         dy = through(dy, _standardised(x, mean, scale, weight, bias))
     return (
@@ -189,7 +191,9 @@ def batch_norm_samples(rng):
 def batch_norm_back_samples(rng):
     for shape, rectified in (((4, 3), False), ((2, 8, 3, 2), True), ((2, 3, 5, 2), False)):
         x, affine = rng.normal(size=shape) + 1, [rng.normal(size=shape[1]) for _ in range(2)]
-        yield (rng.normal(size=shape), x, *statistics_of(x), *affine), {"rectified": rectified}
+        second = rng.normal(size=shape) if rectified else None
+        given = rng.normal(size=shape), x, *statistics_of(x), *affine, second
+        yield given, {"rectified": rectified}
 
 
 def statistics_of(x):

@@ -5,8 +5,6 @@ Shapes: x, plus and y (N, C, ...); weight, bias and the running statistics (C,).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...backends import CUDA, CUPY, NUMPY
@@ -30,13 +28,22 @@ batch_norm_relu = Op(
     promotes="x weight bias plus",
     floats=True,
 )
+batch_norm_relu_pair = Op(
+    "batch_norm_relu_pair",
+    "x weight bias running_mean? running_variance? plus?",
+    outputs="y beside",
+    saves="mean scale",
+    writes="running_mean running_variance",
+    promotes="x weight bias plus",
+    floats=True,
+)
 batch_norm_plus_back = Op(
     "batch_norm_plus_back",
-    "dy y x mean scale weight bias",
+    "dy y x mean scale weight bias second?",
     outputs="dx dweight dbias dplus",
-    promotes="dy y x weight bias",
+    promotes="dy y x weight bias second",
 )
-for _op in (batch_norm_relu, batch_norm_plus_back):
+for _op in (batch_norm_relu, batch_norm_relu_pair, batch_norm_plus_back):
     _op.kernels_from(CUDA, ".cuda_channels")
 
 
@@ -80,17 +87,57 @@ def batch_norm_relu_gradient(y, x, weight, bias, *rest, mean, scale, needs, **se
     return lambda dy: batch_norm_plus_back(dy, y, x, mean, scale, weight, bias)
 
 
+# -- its output twice: one for the next layer, one for what goes around it -------------------
+
+
+@batch_norm_relu_pair.outlined_by
+def batch_norm_relu_pair_outline(
+    x, weight, bias, running_mean, running_variance, plus, *, momentum=0.1, epsilon=1e-5
+):
+    """y and the same y: their gradients are added where they are needed."""
+    y, *saved = batch_norm_relu_outline(
+        x, weight, bias, running_mean, running_variance, plus, momentum=momentum, epsilon=epsilon
+    )
+    return y, y, *saved
+
+
+@batch_norm_relu_pair.composed_by
+def batch_norm_relu_pair_parts(*inputs, **settings):
+    y = batch_norm_relu_parts(*inputs, **settings)
+    return y, y
+
+
+@batch_norm_relu_pair.kernel(NUMPY, CUPY, halves=True)
+def batch_norm_relu_pair_arrays(*inputs, **settings):
+    y, *saved = batch_norm_relu_arrays(*inputs, **settings)
+    return y, y, *saved
+
+
+@batch_norm_relu_pair.gradient("x", "weight", "bias", "plus")
+def batch_norm_relu_pair_gradient(own, x, weight, bias, *rest, mean, scale, needs, **settings):
+    y, given = own[0], (x, mean, scale, weight, bias)
+
+    def rule(slopes):
+        dy, second = slopes if slopes[0] is not None else reversed(slopes)
+        if rest[2] is None:
+            return (*batch_norm_back(dy, *given, second, rectified=True), None)
+        return batch_norm_plus_back(dy, y, *given, second)
+
+    return rule
+
+
 # -- gradients -------------------------------------------------------------------------
 
 
 @batch_norm_plus_back.outlined_by
-def batch_norm_plus_back_outline(dy, y, x, mean, scale, weight, bias):
+def batch_norm_plus_back_outline(dy, y, x, mean, scale, weight, bias, second):
+    """`second` is added to dy."""
     return x.like(), weight.like(), bias.like(), x.like()
 
 
 @batch_norm_plus_back.kernel(NUMPY, CUPY, halves=True)
-def batch_norm_plus_back_arrays(dy, y, x, mean, scale, weight, bias):
-    dplus = through(dy, y)
+def batch_norm_plus_back_arrays(dy, y, x, mean, scale, weight, bias, second):
+    dplus = through(dy if second is None else add(dy, second), y)
     return (*batch_norm_back(dplus, x, mean, scale, weight, bias), dplus)
 
 
@@ -104,6 +151,7 @@ def _given(rng, shape):
 
 
 @batch_norm_relu.sampled_by
+@batch_norm_relu_pair.sampled_by
 def batch_norm_relu_samples(rng):
     for shape, has_plus in (((4, 3), False), ((3, 2, 4), True), ((2, 8, 3, 2), True)):
         c, plus = shape[1], rng.normal(size=shape) if has_plus else None
@@ -115,5 +163,6 @@ def batch_norm_relu_samples(rng):
 def batch_norm_plus_back_samples(rng):
     for shape in ((4, 3), (2, 8, 3, 2)):
         x, weight, bias = _given(rng, shape)
-        y: Any = rng.normal(size=shape)
-        yield (rng.normal(size=shape), y, x, *statistics_of(x), weight, bias), {}
+        dy, y, second = (rng.normal(size=shape) for _ in range(3))
+        second = second if len(shape) == 4 else None
+        yield (dy, y, x, *statistics_of(x), weight, bias, second), {}

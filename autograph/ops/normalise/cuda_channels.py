@@ -1,16 +1,15 @@
-"""Batch normalisation and its gradients on a CUDA device: two launches each, no float atomics."""
+"""Batch normalisation and its gradients on a CUDA device: three launches each, no atomics."""
 
 from pathlib import Path
 
 from ...backends import CUDA
 from ...backends.cuda.arrange import channels_last
-from ...backends.cuda.columns import COLUMN_THREADS, WIDEST, column_blocks
+from ...backends.cuda.columns import COLUMN_THREADS, column_blocks
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
-from ...backends.cuda.words import words
 from ...outline import CHANNELS_LAST
 from .batch_norm import batch_norm, batch_norm_back
-from .channels import batch_norm_plus_back, batch_norm_relu
+from .channels import batch_norm_plus_back, batch_norm_relu, batch_norm_relu_pair
 
 _SOURCE = Path(__file__).with_name("batch_norm.cu")
 
@@ -27,15 +26,17 @@ class _Rows:
         self.blocks, self.partial, pack = column_blocks(rows, self.c, self.dtype)
         deep, (shares, groups) = COLUMN_THREADS * pack // 64, self.blocks
         self.whole = min(divide_up(rows, deep), 2 * shares), groups
-        self.sizes = number(rows), number(self.c)
+        self.sizes, self.columns = (number(rows), number(self.c)), divide_up(self.c, 32)
+        self.all_sizes = number(shares), *self.sizes
         self.constants = {
             "Scalar": c_type(self.dtype), "Running": c_type(self.wide), "pack": pack,
-            "has_relu": False, "has_plus": False, "has_weight": True, "has_bias": True, **flags,
+            "has_relu": False, "has_plus": False, "has_second": False, "has_weight": True,
+            "has_bias": True, **flags,
         }  # fmt: skip
         self.memory = (*x.shape[:1], *x.shape[2:], self.c) if self.images else x.shape
 
-    def kernel(self, name):
-        return Kernel(_SOURCE, name, self.constants, threads=COLUMN_THREADS)
+    def kernel(self, name, threads=COLUMN_THREADS):
+        return Kernel(_SOURCE, name, self.constants, threads=threads)
 
     def given(self, x):
         """x as it lies in memory, channels last."""
@@ -48,7 +49,7 @@ class _Rows:
 def _takes(x, *rest, **settings):
     fits = x.scalar_type.is_float and x.ndim in (2, 4) and x.size > x.shape[1]
     pack = 16 // x.scalar_type.dtype.itemsize
-    return fits and x.shape[1] % pack == 0 and x.shape[1] <= WIDEST
+    return fits and x.shape[1] % pack == 0 and x.shape[1] < 2**21
 
 
 def _takes_forward(x, weight, bias, mean, variance, *plus, **settings):
@@ -65,7 +66,8 @@ def _forward(inputs, outputs, momentum, epsilon, has_relu):
         x, has_relu=has_relu, has_plus=has_plus, has_weight=weight is not None,
         has_bias=bias is not None,
     )  # fmt: skip
-    statistics, standardise = rows.kernel("statistics"), rows.kernel("standardise")
+    moments, standardise = rows.kernel("moments"), rows.kernel("standardise")
+    statistics = rows.kernel("statistics", 256)
     saved, numbers = outputs[1].shape, (float(momentum), float(epsilon))
 
     def run(x, weight, bias, running_mean, running_variance, plus=None):
@@ -73,10 +75,11 @@ def _forward(inputs, outputs, momentum, epsilon, has_relu):
         mean, scale = empty(saved, rows.wide), empty(saved, rows.wide)
         weight, bias = NULL if weight is None else weight, NULL if bias is None else bias
         running = (NULL if each is None else each for each in (running_mean, running_variance))
+        partial = empty(*rows.partial)
+        moments(rows.blocks, x, partial, *rows.sizes)
         statistics(
-            rows.blocks, x, mean, scale, *running, empty(*rows.partial), words().groups,
-            *rows.sizes, *numbers,
-        )  # fmt: skip
+            rows.columns, x, partial, mean, scale, *running, *rows.all_sizes, *numbers
+        )
         plus = NULL if plus is None else rows.given(plus)
         standardise(rows.whole, x, mean, scale, weight, bias, plus, y, *rows.sizes)
         return rows.answer(y), mean, scale
@@ -94,7 +97,18 @@ def batch_norm_relu_cuda(inputs, outputs, *, momentum, epsilon):
     return _forward(inputs, outputs, momentum, epsilon, True)
 
 
-def _takes_back(dy, x, mean, scale, weight, bias, **settings):
+@batch_norm_relu_pair.kernel(CUDA, when=_takes_forward, strided=CHANNELS_LAST, made=True)
+def batch_norm_relu_pair_cuda(inputs, outputs, *, momentum, epsilon):
+    run = _forward(inputs, outputs[1:], momentum, epsilon, True)
+
+    def run_pair(*given):
+        y, *saved = run(*given)
+        return y, y, *saved
+
+    return run_pair
+
+
+def _takes_back(dy, x, mean, scale, *rest, **settings):
     return _takes(x) and mean.scalar_type is scale.scalar_type is x.scalar_type.accumulator
 
 
@@ -103,34 +117,39 @@ def _back(x, **flags):
 
     rows = _Rows(x, **flags)
     slopes, back = rows.kernel("slopes"), rows.kernel("standardise_back")
-    has_plus, c = flags["has_plus"], rows.c
+    total = rows.kernel("affine_slopes", 256)
+    has_plus, has_second, c = flags["has_plus"], flags["has_second"], rows.c
+    keeps = has_plus or has_second
 
-    def run(dy, y, x, mean, scale, weight, bias):
+    def run(dy, y, x, mean, scale, weight, bias, second):
         dy, x, dx = rows.given(dy), rows.given(x), empty(rows.memory, rows.dtype)
-        dplus = empty(rows.memory, rows.dtype) if has_plus else NULL
+        through = empty(rows.memory, rows.dtype) if keeps else dy
         dweight, dbias = empty(c, rows.dtype), empty(c, rows.dtype)
-        means = empty(2 * c, rows.wide)
+        means, partial = empty(2 * c, rows.wide), empty(*rows.partial)
+        y = rows.given(y) if has_plus else NULL
+        second = rows.given(second) if has_second else NULL
         slopes(
-            rows.blocks, dy, rows.given(y) if has_plus else NULL, x, mean, scale, weight, bias,
-            dplus, dweight, dbias, means, empty(*rows.partial), words().groups,
+            rows.blocks, dy, y, x, mean, scale, weight, bias, second, through, partial,
             *rows.sizes,
         )  # fmt: skip
-        through = dplus if has_plus else dy
+        total(rows.columns, partial, scale, dweight, dbias, means, *rows.all_sizes)
         back(rows.whole, through, x, mean, scale, weight, bias, means, dx, *rows.sizes)
         found = rows.answer(dx), dweight, dbias
-        return (*found, rows.answer(dplus)) if has_plus else found
+        return (*found, rows.answer(through)) if has_plus else found
 
     return run
 
 
 @batch_norm_back.kernel(CUDA, when=_takes_back, strided=CHANNELS_LAST, made=True)
 def batch_norm_back_cuda(inputs, outputs, *, rectified):
-    run = _back(inputs[1], has_relu=rectified, has_plus=False)
-    return lambda dy, *rest: run(dy, NULL, *rest)
+    run = _back(
+        inputs[1], has_relu=rectified, has_plus=False, has_second=inputs[6] is not None
+    )
+    return lambda dy, *rest: run(dy, None, *rest)
 
 
 @batch_norm_plus_back.kernel(
     CUDA, when=lambda dy, y, *rest: _takes_back(dy, *rest), strided=CHANNELS_LAST, made=True
 )
 def batch_norm_plus_back_cuda(inputs, outputs):
-    return _back(inputs[2], has_relu=True, has_plus=True)
+    return _back(inputs[2], has_relu=True, has_plus=True, has_second=inputs[7] is not None)

@@ -12,7 +12,7 @@ from .rms_norm import rms_norm
 from .standardise import standardise_back, standardise_dweight, standardise_dx
 
 _SOURCE = Path(__file__).with_name("rows.cu")
-_BLOCKS = 264  # that share the rows on the way back: a constant, it orders the sums
+_BLOCKS = 396  # that share the rows on the way back: a constant, it orders the sums
 
 
 def _constants(x, size, **flags):
@@ -29,7 +29,7 @@ def _takes(op):
 
 
 def _forward(x, weight, bias, saved, view, epsilon, has_plus=False):
-    """The launch from x, plus, weight and bias to the sum (None without plus), y, mean and scale."""
+    """The launch from x, plus, weight and bias to their sum (or None), y, mean and scale."""
     from cupy import empty
 
     rows, size = view.shape
@@ -55,15 +55,17 @@ def _forward(x, weight, bias, saved, view, epsilon, has_plus=False):
 
 @layer_norm.kernel(CUDA, when=_takes(layer_norm), made=True)
 def layer_norm_cuda(inputs, outputs, *, axes, epsilon):
-    view = feature_view("layer_norm", inputs[0], axes)
-    run = _forward(*inputs, outputs[1], view, epsilon)
+    x, weight, bias = inputs
+    view = feature_view("layer_norm", x, axes)
+    run = _forward(x, weight, bias, outputs[1], view, epsilon)
     return lambda x, weight, bias: run(x, None, weight, bias)[1:]
 
 
 @rms_norm.kernel(CUDA, when=_takes(rms_norm), made=True)
 def rms_norm_cuda(inputs, outputs, *, axes, epsilon):
-    view = feature_view("rms_norm", inputs[0], axes, centre=False)
-    run = _forward(*inputs, None, outputs[1], view, epsilon)
+    x, weight = inputs
+    view = feature_view("rms_norm", x, axes, centre=False)
+    run = _forward(x, weight, None, outputs[1], view, epsilon)
     return lambda x, weight: run(x, None, weight, None)[1:]
 
 

@@ -4,18 +4,17 @@ A group is what one mean is taken of: `outer` pieces of `length` numbers, `skip`
 groups of one piece, whose numbers have a weight each; channels have one weight for all.
 """
 
-from math import prod
-
 import numpy as np
 
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
-from ...backends.host.intrinsics import sqrt
+from ...backends.host.intrinsics import plus, sqrt
 from ...backends.host.jit import kernel
 from ...backends.host.product import shares
 from ...backends.host.rows import add_up, sum_of
 from ...backends.host.scalars import bf16, f32, f64
-from ...scalar_type import BF16, F32, ScalarType
+from ...scalar_type import BF16, F32
+from ..cast import cast
 from .batch_norm import batch_norm, channel_view
 from .layer_norm import feature_view, layer_norm
 from .standardise import standardise_dweight, standardise_dx, statistics_shape
@@ -120,6 +119,29 @@ def slopes(
             out[k] = dy[k] * (x[k] - middle) * rate
 
 
+@kernel
+def slopes_of_channels(
+    task, tasks: int, groups: int, outer: int, length: int, skip: int, step: int, dy: "T", x: "T",
+    mean: f32, scale: f32, out: "T",
+):  # fmt: skip
+    """The sum of dy * (x - mean) * scale of each group."""
+    for group in range(task * groups // tasks, (task + 1) * groups // tasks):
+        middle, total = mean[group], f64(0.0)
+        for i in range(outer):
+            start, part = group * step + i * skip, f32(0.0)
+            for k in range(start, start + length):
+                part = plus(part, dy[k] * (x[k] - middle))
+            total += part
+        out[group] = f32(total) * scale[group]
+
+
+@kernel
+def follow(task, c: int, momentum: float, share: float, batch: f32, running: "T"):
+    """running = running + momentum * (batch * share - running)."""
+    for k in range(c):
+        running[k] = running[k] + momentum * (batch[k] * share - running[k])
+
+
 def takes(x, *others, **settings):
     return x.scalar_type in KINDS and x.size > 0
 
@@ -159,25 +181,29 @@ def layer_norm_native(inputs, outputs, *, axes, epsilon):
     return lambda x, weight, bias: run(x, weight, bias)[:3]
 
 
-def takes_batch(x, *others, **settings):
+def takes_batch(x, weight, bias, *running, **settings):
     """Whether channels are long enough for vectors."""
-    return takes(x) and x.size >= 8 * x.shape[0] * x.shape[1] and x.size > x.shape[1]
+    return (
+        takes(x)
+        and x.size >= 8 * x.shape[0] * x.shape[1]
+        and x.size > x.shape[1]
+        and all(each is None or each.scalar_type in KINDS for each in running)
+    )
 
 
-@batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True, launches=False)
+@batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True)
 def batch_norm_native(inputs, outputs, *, momentum, epsilon):
-    x = inputs[0]
-    run_all, count = _standardised(x, channel_view(x), epsilon), x.size // x.shape[1]
+    x, running = inputs[0], inputs[3:]
+    run_all, c, count = _standardised(x, channel_view(x), epsilon), x.shape[1], x.size // x.shape[1]
+    follows = [None if each is None else follow.of(T=KINDS[each.scalar_type]) for each in running]
 
-    def run(x, weight, bias, running_mean, running_variance):
+    def run(x, weight, bias, *running):
         y, mean, scale, variance = run_all(x, weight, bias)
-        for running, batch in (
-            (running_mean, mean),
-            (running_variance, variance * np.float32(count / (count - 1))),
+        for launch, batch, share, kept in zip(
+            follows, (mean, variance), (1.0, count / (count - 1)), running, strict=True
         ):
-            if running is not None:
-                wide = running.astype(ScalarType.of(running).accumulator.dtype, copy=False)
-                running[...] = wide + momentum * (batch.reshape(-1) - wide)
+            if launch is not None:
+                launch(1, c, float(momentum), share, batch, kept)
         return y, mean, scale
 
     return run
@@ -208,18 +234,23 @@ def standardise_dx_native(inputs, outputs, *, view):
 
 @standardise_dweight.kernel(
     NATIVE, halves=True, made=True,
-    when=lambda dy, x, mean, scale, *, view: takes_back(dy, x, mean, scale, view=view)
-    and x.scalar_type is F32 and len(view.shape) == 2,
+    when=lambda dy, x, mean, scale, *, view: takes_back(dy, x, mean, scale, view=view),
 )  # fmt: skip
 def standardise_dweight_native(inputs, outputs, *, view):
-    (rows, length), shape = view.shape, outputs[0].shape
-    tasks = shares(rows, rows * length)
-    launch, size = slopes.of(T=f32), prod(view.shape)
+    (groups, *rest), by_group = groups_of(view)
+    scalar, shape, dtype = KINDS[inputs[1].scalar_type], view.weight, outputs[0].scalar_type.dtype
+    tasks, (rows, length) = shares(groups, inputs[1].size), (groups, rest[1])
+    each_slope, launch = slopes.of(T=scalar), slopes_of_channels.of(T=scalar)
 
-    def run(dy, x, mean, scale):
-        each, out = empty((size,), np.float32), empty(shape, np.float32)
-        launch(tasks, tasks, rows, length, dy, x, mean, scale, each)
-        add_up(each, f32, (1, rows, length), 1, out)
+    def by_channel(dy, x, mean, scale):
+        out = empty(shape, dtype)
+        launch(tasks, tasks, groups, *rest, dy, x, mean, scale, out)
         return out
 
-    return run
+    def by_column(dy, x, mean, scale):
+        each, out = empty((rows * length,), np.float32), empty(shape, np.float32)
+        each_slope(tasks, tasks, rows, length, dy, x, mean, scale, each)
+        add_up(each, f32, (1, rows, length), 1, out)
+        return out if scalar is f32 else cast(out, scalar_type=BF16)
+
+    return by_channel if by_group else by_column

@@ -55,7 +55,7 @@ standardise_rows(const typename Spec::Scalar* __restrict__ x,
 // g = dy * weight;  dx = scale * (g - mean(g) - z * mean(g * z)), z being standardised x; plus dsum.
 // The block's sums of dy * z and of dy go to partial (blocks, 2, size).
 template <class Spec>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, Spec::packs * Spec::pack <= 16 ? 3 : 1)
 standardise_rows_back(const typename Spec::Scalar* __restrict__ dsum,
                       const typename Spec::Scalar* __restrict__ dy,
                       const typename Spec::Scalar* __restrict__ x,

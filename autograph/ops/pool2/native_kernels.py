@@ -1,4 +1,4 @@
-"""2-d pooling and its gradients by the host engine, channels last or planes, as x lies in memory."""
+"""2-d pooling and its gradients by the host engine, channels last or planes as x lies in memory."""
 
 from math import prod
 

@@ -4,13 +4,13 @@ import numpy as np
 
 from ...backends import NATIVE
 from ...backends.host.intrinsics import sqrt
-from ...backends.host.jit import kernel
-from ...backends.host.product import scalar_of
-from ...backends.host.scalars import f32, f64, i64
+from ...backends.host.jit import kernel, launcher
+from ...backends.host.scalars import bf16, f32, f64, i64
 from ...scalar_type import BF16, F32, F64, I64
 from . import adam_update, sgd_update, tick
 
 BLOCK = 1 << 14  # elements of a task
+KINDS = {F32: f32, BF16: bf16}
 
 
 @kernel
@@ -100,49 +100,52 @@ def takes(w, dw, step, rate, *state, **settings):
     )
 
 
-@sgd_update.kernel(NATIVE, when=takes, halves=True)
+def words_of(w, state):
+    """How many tasks move a parameter, the words before its arrays, and which state there is."""
+    tasks = -(-w.size // BLOCK)
+    return tasks, (tasks, w.size), [int(each is not None) for each in state]
+
+
+def counting(launch, tasks):
+    """The launch, and the step counted after it where several tasks read it."""
+    if tasks == 1:
+        return launch
+    then, address = launcher(), advance.compile()
+
+    def run(*words):
+        launch(*words)
+        then(address, 1, words[2])
+
+    return run
+
+
+@sgd_update.kernel(NATIVE, when=takes, halves=True, made=True)
 def sgd_update_native(
-    w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize
+    inputs, outputs, *, momentum, dampening, nesterov, weight_decay, maximize
 ):
-    size = w.size
-    tasks = -(-size // BLOCK)
-    sgd.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
-        tasks, tasks, size, w, dw, step, rate, velocity, master, int(velocity is not None),
-        int(master is not None),
-        float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay),
-    )  # fmt: skip
-    if tasks != 1:
-        advance(1, step)
+    w, _, _, _, *state = inputs
+    tasks, first, present = words_of(w, state)
+    launch, address = launcher(), sgd.of(
+        T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0
+    ).compile()
+    last = *present, float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay)
+    return counting(lambda *arrays: launch(address, tasks, *first, *arrays, *last), tasks)
 
 
-@adam_update.kernel(NATIVE, when=takes, halves=True)
+@adam_update.kernel(NATIVE, when=takes, halves=True, made=True)
 def adam_update_native(
-    w,
-    dw,
-    step,
-    rate,
-    moment1,
-    moment2,
-    largest,
-    master,
-    *,
-    beta1,
-    beta2,
-    epsilon,
-    weight_decay,
-    decoupled,
-    maximize,
+    inputs, outputs, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize
 ):
-    size = w.size
-    tasks = -(-size // BLOCK)
-    adam.of(T=scalar_of(w), SIGN=-1.0 if maximize else 1.0)(
-        tasks, tasks, size, w, dw, step, rate, moment1, moment2, largest, master,
-        int(largest is not None),
-        int(master is not None), np.array(beta1), np.array(beta2), float(epsilon),
+    w, _, _, _, _, _, *state = inputs
+    tasks, first, present = words_of(w, state)
+    launch, address = launcher(), adam.of(
+        T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0
+    ).compile()
+    last = (
+        *present, np.array(beta1), np.array(beta2), float(epsilon),
         0.0 if decoupled else float(weight_decay), float(weight_decay) if decoupled else 0.0,
     )  # fmt: skip
-    if tasks != 1:
-        advance(1, step)
+    return counting(lambda *arrays: launch(address, tasks, *first, *arrays, *last), tasks)
 
 
 @tick.kernel(NATIVE, when=lambda rate, count, table: table.size > 0 and all(

@@ -75,6 +75,10 @@ def adam_updates_outline(
     return ()
 
 
+def _prepared(op, plan, *arrays):
+    op.run(plan, arrays)
+
+
 def _one_by_one(op):
     """The kernel that runs the op of one parameter after the other, each with its best kernel."""
 
@@ -84,11 +88,12 @@ def _one_by_one(op):
         runs = []
         for i, part in enumerate(parts_of(op, inputs[1:])):
             plan = op.plan([*part[:at], inputs[0], *part[at:]], settings)
-            runs.append((width * i, width * i + at, width * (i + 1), partial(op.run, plan)))
+            run = plan.kernel if plan.prepare is None else partial(_prepared, op, plan)
+            runs.append((width * i, width * i + at, width * (i + 1), run))
 
         def run(rate, *moving):
             for first, middle, last, move in runs:
-                move((*moving[first:middle], rate, *moving[middle:last]))
+                move(*moving[first:middle], rate, *moving[middle:last])
 
         return run
 

@@ -71,6 +71,24 @@ __device__ void update_packs(const Table<Spec>& table, int i, Step step) {
         update_pack(table, i, (first + turn * blockDim.x) * Spec::pack, step);
 }
 
+// Asks for what update_packs will read, so that it is near by then.
+template <class Spec> __device__ void prefetch_packs(const Table<Spec>& table, int i) {
+    const Moved<Spec>& here = table.moved[i];
+    const int64 first = (blockIdx.x - table.first[i]) * Spec::turns * blockDim.x + threadIdx.x;
+    auto ask = [](const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); };
+#pragma unroll
+    for (int turn = 0; turn < Spec::turns; turn++) {
+        const int64 at = (first + turn * blockDim.x) * Spec::pack;
+        if (at >= table.size[i]) continue;
+        ask(here.dw + at);
+        if (Spec::has_master) ask(here.master + at);
+        else ask(here.w + at);
+#pragma unroll
+        for (int j = 0; j < Spec::states; j++)
+            if (here.state[j]) ask(here.state[j] + at);
+    }
+}
+
 // The last block to finish counts the steps: by then every block has read its count.
 template <class Spec> __device__ void count_steps(const Table<Spec>& table) {
     __shared__ bool last;
@@ -110,6 +128,7 @@ __global__ void __launch_bounds__(256) adam_update(const __grid_constant__ Table
     const double count = double(*table.moved[i].step + 1);
     if (threadIdx.x == 0) pace = *table.rate / (1 - pow(beta1, count));
     if (threadIdx.x == 32) root = sqrt(1 - pow(beta2, count));
+    prefetch_packs(table, i);
     __syncthreads();
     const Adam<Spec, State> adam = {
         State(1 - beta1), State(beta2), State(1 - beta2), State(table.numbers[2]), State(decay),
