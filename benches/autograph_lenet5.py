@@ -70,15 +70,15 @@ def captured(path: str, count: int, **settings: Any) -> Any:
     return lambda: step(*given)
 
 
-def fit(path: str, count: int, steps: int = 40, **settings: Any) -> Any:
-    """An epoch of `ag.fit`, whose batches are fetched from a data set and metered."""
+def fit(path: str, count: int, steps: int = 100, epochs: int = 5, **settings: Any) -> Any:
+    """`ag.fit`, whose batches are fetched from a data set and metered."""
     classifier = LeNet5Classifier(**settings)
     data = batch(path, count * steps)
 
     def run() -> None:
         for _ in ag.fit(
-            classifier.model, classifier.optimizer, data, epochs=1, batch_size=count
+            classifier.model, classifier.optimizer, data, epochs=epochs, batch_size=count
         ):
             pass
 
-    return run, steps
+    return run, steps * epochs

@@ -9,7 +9,6 @@ import numpy as np
 
 import autograph as ag
 from autograph import ops
-from autograph.backends.precision import precision
 from autograph.capturing import capture
 from autograph.layers import (
     BatchNorm2,
@@ -39,13 +38,24 @@ class MLP(Layer):
     dense3: Dense = Dense.builder(outputs=10, bias=True)
 
 
-def rectified(norm: BatchNorm2, x: ag.Tensor, plus: ag.Tensor | None = None) -> ag.Tensor:
-    """relu(norm(x) + plus) in one op."""
+def rectified(norm: BatchNorm2, x: ag.Tensor) -> ag.Tensor:
+    """relu(norm(x)) in one op."""
     y: ag.Tensor = ops.batch_norm_relu(
-        x, norm.weight, norm.bias, norm.running_mean, norm.running_variance, plus,
+        x, norm.weight, norm.bias, norm.running_mean, norm.running_variance,
         momentum=norm.momentum, epsilon=norm.epsilon,
     )  # fmt: skip
     return y
+
+
+def forked(
+    norm: BatchNorm2, x: ag.Tensor, plus: ag.Tensor | None = None
+) -> tuple[ag.Tensor, ag.Tensor]:
+    """relu(norm(x) + plus) in one op, for the next convolution and for its shortcut."""
+    found: tuple[ag.Tensor, ag.Tensor] = ops.batch_norm_relu_pair(
+        x, norm.weight, norm.bias, norm.running_mean, norm.running_variance, plus,
+        momentum=norm.momentum, epsilon=norm.epsilon,
+    )  # fmt: skip
+    return found
 
 
 def _block(inputs: int, outputs: int, stride: int) -> type[Layer]:
@@ -60,8 +70,9 @@ def _block(inputs: int, outputs: int, stride: int) -> type[Layer]:
         conv2: Conv2 = Conv2.builder(inputs=outputs, outputs=outputs, filter=3, padding=1)
         norm2: BatchNorm2 = BatchNorm2.builder(inputs=outputs)
 
-        def forward(self, x: ag.Tensor) -> ag.Tensor:
-            return rectified(self.norm2, self.conv2(rectified(self.norm1, self.conv1(x))), x)
+        def forward(self, x: ag.Tensor, beside: ag.Tensor) -> tuple[ag.Tensor, ag.Tensor]:
+            y = self.conv2(rectified(self.norm1, self.conv1(x)))
+            return forked(self.norm2, y, beside)
 
     @layer
     class Narrowing(Layer):
@@ -74,9 +85,9 @@ def _block(inputs: int, outputs: int, stride: int) -> type[Layer]:
         shortcut: Conv2 = Conv2.builder(inputs=inputs, outputs=outputs, filter=1, stride=stride)
         norm3: BatchNorm2 = BatchNorm2.builder(inputs=outputs)
 
-        def forward(self, x: ag.Tensor) -> ag.Tensor:
-            beside = self.norm3(self.shortcut(x))
-            return rectified(self.norm2, self.conv2(rectified(self.norm1, self.conv1(x))), beside)
+        def forward(self, x: ag.Tensor, beside: ag.Tensor) -> tuple[ag.Tensor, ag.Tensor]:
+            y = self.conv2(rectified(self.norm1, self.conv1(x)))
+            return forked(self.norm2, y, self.norm3(self.shortcut(beside)))
 
     return Block if stride == 1 and inputs == outputs else Narrowing
 
@@ -98,9 +109,9 @@ class ResNet18(Layer):
     dense: Dense = Dense.builder(inputs=512, outputs=10, bias=True)
 
     def forward(self, x: ag.Tensor) -> ag.Tensor:
-        x = rectified(self.norm, self.conv(x))
+        x, beside = forked(self.norm, self.conv(x))
         for i in range(1, 9):
-            x = getattr(self, f"block{i}")(x)
+            x, beside = getattr(self, f"block{i}")(x, beside)
         return self.dense(x.mean(axis=(2, 3)))
 
 
@@ -196,7 +207,7 @@ def run_of(
     device = ag.Device.cuda(0)
 
     def run() -> None:
-        with precision(name):
+        with ag.precision(name):
             for _ in range(STEPS):
                 once(*given)
         device.synchronize()

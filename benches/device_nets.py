@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .results import ROOT, Row, raced, save, shown
-from .timing import Contender
+from .results import ROOT, Row, row_of, save, shown
+from .timing import Contender, race
 
 FILE = ROOT / "benches" / "device.json"
 OURS, TORCH, JAX = (
@@ -21,47 +22,52 @@ OURS, TORCH, JAX = (
     "benches.device_torch:run_of",
     "benches.device_jax:run_of",
 )
-VARIANTS = {
-    "torch": "",
-    "torch compiled": "compiled",
-    "torch compiled, captured": "compiled captured",
+VARIANTS = {"torch": "", "torch compiled, captured": "compiled captured"}
+QUIET = {
+    "AUTOGRAPH_TUNE": "1",  # as torch.backends.cudnn.benchmark
+    "TORCHINDUCTOR_COMPILE_THREADS": "4",  # all contenders compile at once
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
 
-def _ours(net: str, batch: int, scalar_type: str, name: str = "strict") -> list[Contender]:
-    work: dict[str, Any] = {"net": net, "batch": batch, "scalar_type": scalar_type, "name": name}
+def _ours(
+    net: str, batch: int, scalar_type: str, precision: str = "strict", name: str = "autograph"
+) -> list[Contender]:
+    work = {"net": net, "batch": batch, "scalar_type": scalar_type, "name": precision}
     return [
-        Contender("autograph", OURS, work),
-        Contender("autograph, eager", OURS, {**work, "captured": False}),
+        Contender(name, OURS, work, QUIET),
+        Contender(f"{name}, eager", OURS, {**work, "captured": False}, QUIET),
     ]
 
 
-def _torch(net: str, batch: int, scalar_type: str, **settings: Any) -> list[Contender]:
+def _torch(
+    net: str, batch: int, scalar_type: str, about: str = "", **settings: Any
+) -> list[Contender]:
     work = {"net": net, "batch": batch, "scalar_type": scalar_type, **settings}
     return [
-        Contender(name, TORCH, {**work, "variant": variant}) for name, variant in VARIANTS.items()
+        Contender(f"{name}{about}", TORCH, {**work, "variant": variant}, QUIET)
+        for name, variant in VARIANTS.items()
     ]
 
 
 def _jax(scalar_type: str, precision: str) -> Contender:
-    work = {"scalar_type": scalar_type, "precision": precision}
-    return Contender("JAX jit", JAX, work, {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
+    return Contender("JAX jit", JAX, {"scalar_type": scalar_type, "precision": precision}, QUIET)
 
 
 def races() -> dict[str, list[Contender]]:
-    """The contenders of every table row, by its name."""
+    """The contenders of every row of the table, by its name."""
     mlp = ("MLP", 1024)
     found = {
         "MLP train f32 b1024": [
-            *_ours(*mlp, "f32"), *_torch(*mlp, "f32"), _jax("f32", "highest"),
+            *_ours(*mlp, "f32"), *_ours(*mlp, "f32", "high", "autograph high")[:1],
+            *_torch(*mlp, "f32"), _jax("f32", "highest"),
         ],
-        "MLP train f32 high b1024": [*_ours(*mlp, "f32", "high"), *_torch(*mlp, "f32")],
         "MLP train TF32 b1024": [
-            *_ours(*mlp, "f32", "tf32"), *_torch(*mlp, "f32", tf32=True),
-            _jax("f32", "default"),
+            *_ours(*mlp, "f32", "tf32"), *_torch(*mlp, "f32", tf32=True), _jax("f32", "default"),
         ],
         "MLP train bf16 b1024": [
-            *_ours(*mlp, "bf16"), *_torch(*mlp, "bf16"), _jax("bf16", "default"),
+            *_ours(*mlp, "bf16"), *_torch(*mlp, "bf16"),
+            *_torch(*mlp, "bf16", ", f32 masters", autocast=True)[1:], _jax("bf16", "default"),
         ],
     }  # fmt: skip
     for batch in (256, 128):
@@ -72,14 +78,23 @@ def races() -> dict[str, list[Contender]]:
     return found
 
 
-def measured(only: str = "", rounds: int = 5, seconds: float = 0.15) -> list[Row]:
-    """All rows."""
-    rows: list[Row] = []
-    for name, contenders in races().items():
-        if only in name:
-            rows += raced(name, contenders, rounds=rounds, seconds=seconds)
-            print(shown(rows[-len(contenders) :]), flush=True)
-    return rows
+def measured(only: str = "", rounds: int = 4, seconds: float = 0.1) -> list[Row]:
+    """All rows, of one race: its contenders get ready side by side, and run in turn."""
+    wanted = {
+        name: each
+        for name, each in races().items()
+        if any(part in name for part in only.split(","))
+    }
+    found = race(
+        [replace(each, name=f"{name}: {each.name}") for name, some in wanted.items()
+         for each in some],
+        rounds=rounds, seconds=seconds,
+    )  # fmt: skip
+    return [
+        row_of(name, each.name, found[f"{name}: {each.name}"][""])
+        for name, some in wanted.items()
+        for each in some
+    ]
 
 
 def device_name() -> str:
@@ -91,11 +106,13 @@ def device_name() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help='a part of a name such as "GPT"')
+    parser.add_argument("--only", default="", help='parts of names such as "GPT,b128"')
+    parser.add_argument("--table", default="device_nets", help="what the table is kept as")
     parser.add_argument("--file", default=str(Path(os.environ.get("OUT", FILE.parent)) / FILE.name))
     options = parser.parse_args()
     rows = measured(options.only)
-    save("device_nets", rows, Path(options.file), device=device_name())
+    print(shown(rows))
+    save(options.table, rows, Path(options.file), device=device_name())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """LeNet5: a training step of 100 images and inference of 1,000: `python -m benches.lenet5`.
 
-A step is what a user writes: forward, mean cross entropy, backward, update; captured, it is recorded
-once and replayed. `fit` captures, with batches fetched from a data set and metered. The peers are torch as it is and in its other variants,
-and JAX, compiled. `--quick` takes fewer rounds, `--only "train f32"` one of the tables.
+A step is what a user writes: forward, mean cross entropy, backward, update; captured, it is
+recorded once and replayed. `fit` captures, with batches fetched from a data set and metered. The
+peers are torch as it is and in its other variants, and JAX, compiled. `--quick` takes fewer rounds,
+`--only "train f32"` one of the tables.
 """
 
 from __future__ import annotations

@@ -47,8 +47,18 @@ def arrays(net: str) -> tuple[np.ndarray, np.ndarray]:
 def autograph_class(net: str) -> Any:
     """The declared layer."""
     from autograph.layers import (
-        Conv2, Dense, Flatten, Gelu, Layer, LayerNorm, MaxPool2, MeanPool2, MultiheadAttention,
-        Relu, layer, sequential,
+        Conv2,
+        Dense,
+        Flatten,
+        Gelu,
+        Layer,
+        LayerNorm,
+        MaxPool2,
+        MeanPool2,
+        MultiheadAttention,
+        Relu,
+        layer,
+        sequential,
     )  # fmt: skip
 
     @sequential(input=SHAPES["MLP"][1:])

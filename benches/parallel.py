@@ -1,8 +1,8 @@
 """What ranks cost and bring: start it with mpiexec.
 
-    mpiexec -n 2 python -m benches.parallel reduce              microseconds to average gradients
-    mpiexec -n 2 python -m benches.parallel train --net lenet5  samples a second of all ranks and of one
-    mpiexec -n 2 python -m benches.parallel memory              bytes a rank, with the state in parts
+    mpiexec -n 2 python -m benches.parallel reduce              microseconds of an average
+    mpiexec -n 2 python -m benches.parallel train --net lenet5  samples a second, of all and of one
+    mpiexec -n 2 python -m benches.parallel memory              bytes of a state in parts
     python -m benches.parallel place --devices cuda:0 cuda:1    one model on several devices
 
 It takes any number of ranks and devices; rank 0 prints, and writes $OUT/parallel.jsonl.
@@ -117,7 +117,8 @@ def reduce(world: World, options: argparse.Namespace) -> None:
             slowest = world.gather(np.array(times)).max(axis=0)
             told(
                 world, what="reduce", device=world.device.kind, numbers=size, wire=wire,
-                median_us=round(float(np.median(slowest)), 1), min_us=round(float(slowest.min()), 1),
+                median_us=round(float(np.median(slowest)), 1),
+                min_us=round(float(slowest.min()), 1),
             )  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def place(world: World, options: argparse.Namespace) -> None:
         if name == "placed":
             sizes = np.cumsum([model.named_layers()[path].parameter_count for path in held])
             where = [int((at - 1) * len(devices) // sizes[-1]) for at in sizes]
-            parallel.place(model, {p: devices[i] for p, i in zip(held, where, strict=True)})
+            model.place({p: devices[i] for p, i in zip(held, where, strict=True)})
         optimizer = SGD(learning_rate=1e-2, momentum=0.9)
         steps = Steps(model, loss, Alone(model, optimizer), count)
         batch = batch_of(shape, options.batch, devices[0], options.scalar_type)

@@ -14,6 +14,7 @@ from typing import Any
 
 from .results import FILE, ROOT, peers_of
 
+DEVICE = ROOT / "benches" / "device.json"  # brought from a machine with a device
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PEERS = ("torch", "torch, best variant", "JAX jit")
 
@@ -31,6 +32,7 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
             yield _line(bench, [row for row in table["rows"] if row["bench"] == bench])
         yield ""
         yield _place(table)
+    yield from _devices(results)
     if "overhead" in results:
         ratios = [
             row["ratio"] for row in results["overhead"]["rows"] if "backward" in row["bench"]
@@ -39,6 +41,34 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
         yield (
             f"An op on eight numbers, recorded and walked back, takes {min(ratios):.2f} to "
             f"{max(ratios):.2f} of torch's time."
+        )
+
+
+def _devices(results: dict[str, Any]) -> Iterator[str]:
+    """The tables of what ran on a device."""
+    for table in (results[name] for name in results if "device" in results[name]):
+        yield ""
+        names = ("autograph", "eager", "of torch eager", "of torch's best", "of JAX jit")
+        yield f"| {table['device']} | {' | '.join(names)} |"
+        yield "|---|---|---|---|---|---|"
+        for bench in dict.fromkeys(row["bench"] for row in table["rows"]):
+            rows = [row for row in table["rows"] if row["bench"] == bench]
+            times = {row["contender"]: row["median ms"] for row in rows if "median ms" in row}
+            for name in ("autograph", "autograph high"):
+                if name not in times:
+                    continue
+                eager = times.get(f"{name}, eager")
+                ratios = peers_of(rows, name)
+                cells = [f"{times[name] * 1e3:,.0f} us", f"{eager * 1e3:,.0f} us" if eager else ""]
+                cells += [f"{ratios[each]:.2f}" if each in ratios else "" for each in PEERS]
+                about = name.removeprefix("autograph")
+                yield f"| {bench}{about and f',{about}'} | {' | '.join(cells)} |"
+        yield ""
+        versions = ", ".join(f"{name} {value}" for name, value in table["versions"].items())
+        yield (
+            f"Medians of one run on one {table['device']} ({versions}), at commit "
+            f"{table['commit']}, {table['when'][:10]}. Steps are captured, as are those of torch's "
+            f"best, which is compiled as well; ratios are autograph's time over the other's."
         )
 
 
@@ -75,7 +105,10 @@ def main() -> None:
     if not FILE.exists():
         raise SystemExit(f"{FILE}: no results\n  run  python -m benches")
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else readme
-    file.write_text(written(file.read_text(), json.loads(FILE.read_text())))
+    results = json.loads(FILE.read_text())
+    if DEVICE.exists():
+        results |= json.loads(DEVICE.read_text())
+    file.write_text(written(file.read_text(), results))
 
 
 if __name__ == "__main__":

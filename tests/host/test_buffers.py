@@ -66,4 +66,5 @@ def test_threads_never_get_the_same_memory():
         worker.join()
 
     assert not wrong
-    assert buffers.shared.kept == sum(len(m) for each in buffers.shared.free.values() for m, _ in each)
+    free = buffers.shared.free
+    assert buffers.shared.kept == sum(len(m) for each in free.values() for m, _ in each)

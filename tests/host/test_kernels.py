@@ -27,7 +27,7 @@ from autograph.ops.loss.native_kernels import (
 from autograph.ops.matmul import matmul
 from autograph.ops.pool2 import max_pool2, max_pool2_dx, mean_pool2, mean_pool2_dx
 from autograph.ops.pool2.native_kernels import max_pool2_dx_native, max_pool2_native
-from autograph.ops.update.native_kernels import adam_update_native, sgd_update_native
+from autograph.ops.update import adam_update, sgd_update
 from autograph.ops.update.numpy_kernels import adam_update_arrays, sgd_update_arrays
 
 TYPES = {"f32": (np.float32, 3e-6), "bf16": (ml_dtypes.bfloat16, 1e-2)}
@@ -132,6 +132,21 @@ def test_products_of_many_matrices(name, left, right):
         y = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2) if b_turned else b
 
         close(native(matmul, x, y), expected, tolerance)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 84, 101), (40, 17, 900), (7, 70, 2)])
+def test_products_of_pairs_of_bfloat16(shape, monkeypatch):
+    """As processors with dot products of bfloat16 do them, with these made of two multiply-adds."""
+    from autograph.backends.host import product as module
+
+    monkeypatch.setattr(module, "DOT", "fma")
+    rng, (m, n, k) = np.random.default_rng(0), shape
+    a, b = (normal(rng, *each, dtype=ml_dtypes.bfloat16) for each in ((m, k), (k, n)))
+    for left_turned, right_turned in every((False, True), repeat=2):
+        x = np.ascontiguousarray(a.T).T if left_turned else a
+        y = np.ascontiguousarray(b.T).T if right_turned else b
+
+        close(product(x, y), np.matmul(*wide(a, b)), 1e-2)
 
 
 def test_relu_of_a_product_keeps_nan():
@@ -243,7 +258,8 @@ POOLED = [
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("case", POOLED, ids=str)
 @pytest.mark.parametrize("last", [False, True])
-def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last):
+@pytest.mark.parametrize("run", [native, numpy])
+def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last, run):
     dtype, tolerance = TYPES[name]
     shape, filter, stride, padding, dilation, window, pool_stride, pool_padding = case
     rng = np.random.default_rng(4)
@@ -252,7 +268,7 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
     conv = dict(stride=stride, padding=padding, dilation=dilation, groups=1)
     pooling = dict(filter=window, stride=pool_stride, padding=pool_padding)
     settings = dict(conv, filter=window, pool_stride=pool_stride, pool_padding=pool_padding)
-    y, index = native(conv2_relu_max_pool2, x, weight, bias, **settings)
+    y, index = run(conv2_relu_max_pool2, x, weight, bias, **settings)
 
     before = numpy(conv2, *wide(x, weight, bias), **conv)
     right, where = numpy(max_pool2, np.maximum(before, 0), **pooling)
@@ -262,7 +278,7 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
         assert ((index == where) | (right <= 0)).mean() > 0.999
         assert (index[right <= 0] == 255).all()
     dy = normal(rng, *right.shape, dtype=dtype)
-    dx, dweight, dbias = native(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)
+    dx, dweight, dbias = run(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)
 
     alive = np.where(index == 255, 0, dy.astype(np.float64))
     place = np.where(index == 255, 0, index).astype(np.uint8)
@@ -271,21 +287,39 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last)
     close(dweight, numpy(conv2_dweight, dbefore, *wide(x), filter=filter[2:], **conv), tolerance)
     close(dbias, dbefore.sum((0, 2, 3)), tolerance)
 
-    same = native(conv2_relu_max_pool2_dweight, dy, index, x, weight, **settings)
+    same = run(conv2_relu_max_pool2_dweight, dy, index, x, weight, **settings)
     np.testing.assert_array_equal(same[0], dweight)
 
 
-def test_nan_passes_through_the_fused_op():
+@pytest.mark.parametrize("run", [native, numpy])
+def test_nan_passes_through_the_fused_op(run):
     x = np.full((1, 1, 6, 6), -1.0, np.float32)
     x[0, 0, 2, 2] = np.nan
     settings = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
     weight = np.ones((2, 1, 1, 1), np.float32)
-    y, index = native(conv2_relu_max_pool2, x, weight, filter=(2, 2), **settings)
+    y, index = run(conv2_relu_max_pool2, x, weight, filter=(2, 2), **settings)
 
     assert np.isnan(y[0, :, 1, 1]).all()
     assert np.isnan(y).sum() == 2
     assert (index[0, :, 1, 1] == 0).all()
     assert (index == 255).sum() == 16
+
+
+def test_images_that_do_not_fit_at_once_go_through_numpy_in_parts(monkeypatch):
+    from autograph.ops.conv2 import numpy_pooled
+
+    rng = np.random.default_rng(4)
+    x, weight, bias = normal(rng, 7, 2, 9, 8), normal(rng, 5, 2, 3, 3), normal(rng, 5)
+    settings = dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1, filter=(2, 2))
+
+    def everything():
+        y, index = numpy(conv2_relu_max_pool2, x, weight, bias, **settings)
+        return y, index, *numpy(conv2_relu_max_pool2_back, y, index, x, weight, **settings)
+
+    whole = everything()
+    monkeypatch.setattr(numpy_pooled, "ROOM", 5000)
+    for part, right in zip(everything(), whole, strict=True):
+        close(part, right, 1e-6)
 
 
 # -- pooling, loss, updates ----------------------------------------------------------------
@@ -380,9 +414,10 @@ def test_sgd_follows_numpys(settings, size):
     steps, rate = [np.zeros((), np.int64), np.zeros((), np.int64)], np.array(0.1)
     for _ in range(3):
         dw = rng.standard_normal(size)
-        sgd_update_native(
-            states[0], dw.astype(np.float32), steps[0], rate, velocities[0], None, **settings
-        )
+        native(
+            sgd_update, states[0], dw.astype(np.float32), steps[0], rate, velocities[0], None,
+            **settings,
+        )  # fmt: skip
         sgd_update_arrays(states[1], dw, steps[1], rate, velocities[1], None, **settings)
 
     close(states[0], states[1], 1e-6)
@@ -403,9 +438,10 @@ def test_adam_follows_numpys(decoupled, size):
     steps, rate = [np.zeros((), np.int64), np.zeros((), np.int64)], np.array(0.01)
     for _ in range(4):
         dw = rng.standard_normal(size)
-        adam_update_native(
-            found[0], dw.astype(np.float32), steps[0], rate, *found[1:], None, **settings
-        )
+        native(
+            adam_update, found[0], dw.astype(np.float32), steps[0], rate, *found[1:], None,
+            **settings,
+        )  # fmt: skip
         adam_update_arrays(right[0], dw, steps[1], rate, *right[1:], None, **settings)
 
     close(found[0], right[0], 2e-6)
@@ -419,7 +455,7 @@ def test_bfloat16_parameters_are_rounded_from_their_float32_masters():
     dw = normal(rng, 100, dtype=ml_dtypes.bfloat16)
     settings = dict(momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, maximize=False)
     right = master - np.float32(0.1) * dw.astype(np.float32)
-    sgd_update_native(w, dw, np.zeros((), np.int64), np.array(0.1), None, master, **settings)
+    native(sgd_update, w, dw, np.zeros((), np.int64), np.array(0.1), None, master, **settings)
 
     close(master, right, 1e-6)
     np.testing.assert_array_equal(

@@ -6,11 +6,14 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
+from autograph import Tensor
 from autograph.backends.host.pointwise import fits, make, takes
+from autograph.device import HOST
 from autograph.expression import Program
 from autograph.op import REGISTRY, signature_of
 from autograph.ops.pointwise import Pointwise
-from autograph.scalar_type import ScalarType
+from autograph.outline import NUMBER, Outline
+from autograph.scalar_type import F32, ScalarType
 
 OPS = [op for op in REGISTRY.values() if isinstance(op, Pointwise) and takes(op.program)]
 EXTREMES = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-30]
@@ -52,15 +55,17 @@ def test_pointwise_programs_agree_with_numpy(op, dtype):
         )
 
 
-def test_numbers_are_passed_as_numbers():
+def test_numbers_are_passed_as_numbers_and_arrays_without_axes_read_when_it_runs():
     program = Program.of(("a", "x", "y"), "a * x + y", {})
     x, y = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32)
-    kernel = make(
-        program, [signature_of(np.zeros((), np.float32))] + [signature_of(x)] * 2, signature_of(x)
+    number, array = Outline((), F32, HOST, NUMBER), Outline((), F32)
+    by_number, by_array = (
+        make(program, [each, signature_of(x), signature_of(x)], signature_of(x))
+        for each in (number, array)
     )
 
-    np.testing.assert_array_equal(kernel(2.0, x, y), 2 * x + y)
-    np.testing.assert_array_equal(kernel(np.array(3.0, np.float32), x, y), 3 * x + y)
+    np.testing.assert_array_equal(by_number(2.0, x, y), 2 * x + y)
+    np.testing.assert_array_equal(by_array(np.array(3.0, np.float32), x, y), 3 * x + y)
 
 
 def test_operands_that_broadcast_or_lie_apart_are_left_to_others():
@@ -70,3 +75,17 @@ def test_operands_that_broadcast_or_lie_apart_are_left_to_others():
     assert not fits(x, signature_of(np.zeros(3, np.float32)))
     assert not fits(x, signature_of(np.zeros((2, 3), np.float64)))
     assert not fits(signature_of(np.zeros((3, 2), np.float32).T))
+
+
+def test_a_gradient_of_another_layout_than_the_output_is_right():
+    rng = np.random.default_rng(0)
+    for _ in range(3):  # what is bound at the first is used from then on
+        image = np.ascontiguousarray(rng.standard_normal((2, 5, 4, 3), np.float32))
+        x = Tensor.borrow(image.transpose(0, 3, 1, 2))
+        x.requires_grad = True
+        dy = rng.standard_normal((2, 3, 5, 4), np.float32)
+        y = x.relu()
+        y.backward(Tensor(dy))
+
+        assert y.outline.layout == "channels_last"
+        np.testing.assert_array_equal(x.grad.numpy(), np.where(x.numpy() > 0, dy, 0))

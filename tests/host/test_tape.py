@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autograph.errors import AutographError, CaptureError
-from autograph.op import Op, signature_of
+from autograph.op import signature_of
 from autograph.tape import HostTape
 from autograph.testing import all_ops, samples_of
 

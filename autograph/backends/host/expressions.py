@@ -140,18 +140,7 @@ class Expressions:
             code = (b.zext if old == I1 else b.sext)(value.code, new)
         else:
             code = b.trunc(value.code, new)
-        return Value(
-            boolean
-            if new == I1
-            else f64
-            if new == F64
-            else f32
-            if new == F32
-            else i32
-            if new == I32
-            else i64,
-            code,
-        )
+        return Value(next(each for each in NUMBERS if each.register == new), code)
 
     def together(self, a, b):
         """Two numbers as one type: float before integer, wide before narrow, Python's as the
@@ -210,12 +199,12 @@ class Expressions:
             else:
                 a, b = self.together(a, b)
                 sign = COMPARE[type(op)][0]
+                emit = self.builder.icmp_signed
                 if a.type.floating:  # != is true of NaN, the others are false
+                    unordered = sign == "!="
                     emit = (
-                        self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+                        self.builder.fcmp_unordered if unordered else self.builder.fcmp_ordered
                     )
-                else:
-                    emit = self.builder.icmp_signed
                 one = Value(boolean, emit(sign, a.code, b.code))
             result = (
                 one
@@ -286,6 +275,7 @@ class Expressions:
         return function or ir.Function(self.module, ir.FunctionType(result, arguments), name)
 
 
+NUMBERS = boolean, f64, f32, i32, i64  # what a number in a register may be
 PLAIN = {
     "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mult": lambda a, b: a * b,
     "Div": lambda a, b: a / b,

@@ -132,9 +132,9 @@ def listen(listener: Callable[..., None] | None) -> None:
 
 
 def replay(calls: np.ndarray) -> int:
-    """Run calls (N, 4) of i64 words, see `forkjoin.run_all`, while other threads of Python run on."""
-    start()
+    """Run calls (N, 4) of i64 words, as `forkjoin.run_all` does; other threads of Python run on."""
     global _replay
+    start()
     if _replay is None:
         kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
         _replay = kind(_functions[0]("run_all"))

@@ -1,9 +1,9 @@
 """The matrix product c = a @ b (+ bias, relu), blocked for caches and cut into tasks whose results
 do not depend on the cut.
 
-b is packed into panels of columns, [panel][k][PANEL], and a block of a into groups of rows,
-[group][k][ROWS], so that tiles read both in order. Operands may have any strides: a transposed one
-is only packed along the other way.
+b is packed into panels of columns and a block of a into groups of rows, so that tiles read both in
+order. Operands may have any strides: a transposed one is only packed along the other way. Where the
+processor multiplies pairs of bfloat16, these are packed as pairs, and a step of k is one of pairs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 
 from . import pool, tiles
 from .buffers import empty
-from .intrinsics import address, array, call
+from .intrinsics import address, array, as_pointer, call
 from .jit import kernel
-from .scalars import bf16, f32, i64
+from .packing import pack, pack_pairs, pack_row_pairs, pack_rows
+from .scalars import bf16, f32, i32, i64
 from .tiles import (
     A0,
     A1,
@@ -45,60 +46,7 @@ M_BLOCK = 144  # rows of a that stay in the second cache
 SMALL = 1 << 16  # multiply-adds that one thread does in about the time of waking another
 SHARES = 64
 DIRECT = 512  # k up to which rows of a, if contiguous, are read where they are
-
-
-@kernel
-def pack(
-    task, tasks: int, columns: int, width: int, n0: int, n1: int, n2: int, s0: int, s1: int,
-    s2: int, sj: int,
-    source: T, out: f32,
-):  # fmt: skip
-    """source[j, k] with strides for k's three loops -> out [panel][k][width], with zeros beyond the
-    last column."""
-    panels = (columns + width - 1) // width
-    for panel in range(task * panels // tasks, (task + 1) * panels // tasks):
-        left = columns - panel * width
-        pack_panel(
-            source + panel * width * sj,
-            left,
-            width,
-            n0,
-            n1,
-            n2,
-            s0,
-            s1,
-            s2,
-            sj,
-            out + panel * width * n0 * n1 * n2,
-        )
-
-
-def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
-    """One panel: k by k where columns lie side by side, else column by column."""
-    if (sj == 1) & (left >= PANEL) & (width == PANEL):
-        for i0 in range(n0):
-            for i1 in range(n1):
-                for i2 in range(n2):
-                    here, there = (
-                        source + (i0 * s0 + i1 * s1 + i2 * s2),
-                        out + ((i0 * n1 + i1) * n2 + i2) * PANEL,
-                    )
-                    for j in range(PANEL):
-                        there[j] = here[j]
-    else:
-        for j in range(width):
-            for i0 in range(n0):
-                for i1 in range(n1):
-                    here, there = (
-                        source + (j * sj + i0 * s0 + i1 * s1),
-                        out + ((i0 * n1 + i1) * n2 * width + j),
-                    )
-                    if j < left:
-                        for i2 in range(n2):
-                            there[i2 * width] = here[i2 * s2]
-                    else:
-                        for i2 in range(n2):
-                            there[i2 * width] = 0.0
+DOT = tiles.dot_product()  # how pairs of bfloat16 are multiplied; "" where they are widened
 
 
 @kernel
@@ -120,9 +68,12 @@ def multiply(
     k0 = 0
     while k0 < max(k, 1):
         depth = min(k_block, k - k0)
-        if packs:
-            pack_rows(a + (first * a_row + k0 * a_k), last - first, depth, a_row, a_k, room)
-        plan[N2] = depth
+        steps, here = (depth + PAIR - 1) // PAIR, a + (first * a_row + k0 * a_k)
+        if PAIR == 2:
+            pack_row_pairs(here, last - first, depth, a_row, a_k, as_pointer(i32, room))
+        elif packs:
+            pack_rows(here, last - first, depth, a_row, a_k, room)
+        plan[N2] = steps
         plan[FLAGS] = (ACCUMULATE if k0 > 0 else 0) + (
             RELU if (relu != 0) & (k0 + k_block >= k) else 0
         )
@@ -130,33 +81,21 @@ def multiply(
             width = min(PANEL, n - panel * PANEL)
             choice = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1)
             added = bias + 4 * panel * PANEL if (bias != 0) & (k0 == 0) else 0
-            columns = b + (panel * k + k0) * PANEL
+            columns = b + (panel * ((k + PAIR - 1) // PAIR) + k0 // PAIR) * PANEL
             row = first
             while row < last:
                 rows = min(ROWS, last - row)
                 there = c + (row * c_row + panel * PANEL)
                 if packs:
                     call(
-                        choice[rows - 1],
-                        plan,
-                        room + (row - first) * depth,
-                        columns,
-                        there,
-                        added,
-                        width,
-                        0,
-                    )
+                        choice[rows - 1], plan, room + (row - first) * steps, columns, there, added,
+                        width, 0,
+                    )  # fmt: skip
                 else:
                     call(
-                        choice[rows - 1],
-                        plan,
-                        a + (row * a_row + k0 * a_k),
-                        columns,
-                        there,
-                        added,
-                        width,
-                        0,
-                    )
+                        choice[rows - 1], plan, a + (row * a_row + k0 * a_k), columns, there, added,
+                        width, 0,
+                    )  # fmt: skip
                 row += rows
         k0 += k_block
 
@@ -179,28 +118,8 @@ def one_loop(plan, a_row, a_k, c_row, a_table, c_table):
     plan[C_TABLE] = address(c_table)
 
 
-def pack_rows(a, rows, depth, a_row, a_k, out):
-    """Rows of a -> out [group][k][ROWS]; what lies beyond the last row is never used."""
-    group = 0
-    while group * ROWS < rows:
-        here, there, count = (
-            a + group * ROWS * a_row,
-            out + group * ROWS * depth,
-            min(ROWS, rows - group * ROWS),
-        )
-        if a_row == 1:
-            for k in range(depth):
-                for i in range(count):
-                    there[k * ROWS + i] = here[k * a_k + i]
-        else:
-            for i in range(count):
-                for k in range(depth):
-                    there[k * ROWS + i] = here[i * a_row + k * a_k]
-        group += 1
-
-
 @kernel
-def convert(task, tasks: int, size: int, x: "T", out: "U"):
+def convert(task, tasks: int, size: int, x: T, out: U):
     """Numbers of one type as those of another, rounded once."""
     for i in range(task * size // tasks, (task + 1) * size // tasks):
         out[i] = x[i]
@@ -231,36 +150,32 @@ def scalar_of(array: Any) -> Any:
 
 
 def pack_columns(b: Any, k: int, n: int, b_k: int, b_j: int) -> Any:
-    """b (K, N) in panels."""
-    panels = -(-n // PANEL)
-    columns = empty((panels * k * PANEL,), np.float32)
+    """b (K, N) in panels, of pairs where those are multiplied."""
+    panels, scalar = -(-n // PANEL), scalar_of(b)
     tasks = shares(panels, k * n)
-    pack.of(T=scalar_of(b))(tasks, tasks, n, PANEL, 1, 1, k, 0, 0, b_k, b_j, b, columns)
+    if DOT and scalar is bf16:
+        columns = empty((panels * -(-k // 2) * PANEL,), np.float32)
+        pack_pairs.of(T=scalar)(tasks, tasks, n, k, b_k, b_j, b, columns)
+    else:
+        columns = empty((panels * k * PANEL,), np.float32)
+        pack.of(T=scalar)(tasks, tasks, n, PANEL, 1, 1, k, 0, 0, b_k, b_j, b, columns)
     return columns
 
 
 def multiply_packed(
-    a: Any,
-    columns: Any,
-    out: Any,
-    m: int,
-    n: int,
-    k: int,
-    a_row: int,
-    a_k: int,
-    bias: Any,
+    a: Any, columns: Any, out: Any, m: int, n: int, k: int, a_row: int, a_k: int, bias: Any,
     relu: bool,
-) -> None:
+) -> None:  # fmt: skip
     """`a` times packed columns into `out`."""
     scalar, output = scalar_of(a), scalar_of(out)
+    dot = DOT if scalar is bf16 else ""
     m_blocks, n_blocks, k_block, packs, room = _blocks(
         m, n, k, a_k, scalar is f32, pool.get_num_threads()
     )
     scratch = empty((room,), np.float32) if packs else None
-    multiply.of(T=scalar, U=output)(
+    multiply.of(T=scalar, U=output, PAIR=2 if dot else 1)(
         m_blocks * n_blocks, m_blocks, n_blocks, m, n, k, k_block, packs, a, a_row, a_k, columns,
-        bias, int(relu), out, n,
-        tiles.addresses(output.name), scratch,
+        bias, int(relu), out, n, tiles.addresses(output.name, dot=dot), scratch,
     )  # fmt: skip
 
 
@@ -272,18 +187,13 @@ def _blocks(
     that."""
     groups, panels = -(-m // ROWS), -(-n // PANEL)
     packs = int(k > 0 and (not direct or k > DIRECT or (a_k != 1 and panels > 4)))
-    k_block = -(-k // -(-k // K_BLOCK)) if packs else max(k, 1)
+    k_block = -(-k // -(-k // K_BLOCK) // 2) * 2 if packs else max(k, 1)  # of whole pairs
     m_blocks = n_blocks = 1
     if m * n * k >= SMALL:
         m_blocks = min(groups, -(-groups * ROWS // M_BLOCK // threads) * threads)
         n_blocks = min(panels, -(-threads // m_blocks))
-    return (
-        m_blocks,
-        n_blocks,
-        k_block,
-        packs,
-        m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block,
-    )
+    room = m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block
+    return m_blocks, n_blocks, k_block, packs, room
 
 
 def shares(parts: int, work: int) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 from . import pool
 from .intrinsics import array, call
 from .jit import kernel
-from .product import DIRECT, SMALL, one_loop, pack_panel
+from .packing import pack_panel
+from .product import DIRECT, SMALL, one_loop
 from .scalars import f32, i64
 from .tiles import A2, FLAGS, LANES, N2, PANEL, PLAN, RELU, ROWS
 
@@ -58,8 +59,8 @@ def steps_of(array: np.ndarray) -> tuple[int, ...]:
 
 @kernel
 def multiply_small(
-    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, a: "T", a_row: int, a_k: int,
-    b: "T", b_k: int, b_j: int, bias: int, relu: int, c: "T", tile: i64, scratch: f32, room: int,
+    task, m_blocks: int, n_blocks: int, m: int, n: int, k: int, a: T, a_row: int, a_k: int,
+    b: T, b_k: int, b_j: int, bias: int, relu: int, c: T, tile: i64, scratch: f32, room: int,
 ):  # fmt: skip
     """c = a @ b (+ bias, relu), a block of rows times a block of columns; each task widens its rows
     if they are WIDE."""
@@ -89,8 +90,8 @@ def multiply_small(
 
 @kernel
 def multiply_each(
-    task, tasks: int, count: int, places: i64, m: int, n: int, k: int, a: "T", a_row: int,
-    a_k: int, b: "T", b_k: int, b_j: int, c: "T", tile: i64, scratch: f32,
+    task, tasks: int, count: int, places: i64, m: int, n: int, k: int, a: T, a_row: int,
+    a_k: int, b: T, b_k: int, b_j: int, c: T, tile: i64, scratch: f32,
 ):  # fmt: skip
     """c[i] = a[i] @ b[i] of many matrices, which begin where `places` says."""
     panels = (n + PANEL - 1) // PANEL
@@ -113,8 +114,8 @@ def multiply_each(
 
 @kernel
 def back_of_linear_relu(
-    task, weight_tasks: int, x_tasks: int, rows: int, inputs: int, outputs: int, dy: "T", y: "T",
-    x: "T", weight: "T", dx: "T", dweight: "T", dbias: "T", tile: i64, scratch: f32,
+    task, weight_tasks: int, x_tasks: int, rows: int, inputs: int, outputs: int, dy: T, y: T,
+    x: T, weight: T, dx: T, dweight: T, dbias: T, tile: i64, scratch: f32,
 ):  # fmt: skip
     """Of y = relu(x @ weight + bias): some tasks for dweight and dbias, the others for dx, each
     with what of dy relu let through."""
@@ -149,7 +150,9 @@ def back_of_linear_relu(
                 dbias[first + j] = total[j]
             slope = dweight + first
             if WIDE:
-                times_panel(tile, turned, 1, inputs, here, slope, outputs, inputs, width, rows, 0, 0)
+                times_panel(
+                    tile, turned, 1, inputs, here, slope, outputs, inputs, width, rows, 0, 0
+                )
             else:
                 times_panel(tile, x, 1, inputs, here, slope, outputs, inputs, width, rows, 0, 0)
     else:

@@ -9,11 +9,13 @@ broadcasting A and loading vectors of B. Rows of A and of C begin where a table 
 side by side, a matrix apart, or windows of an image with any stride, dilation and width. Sizes and
 strides come in a plan of words, so a tile is compiled once for a processor. An empty `asm` ends
 each step of k: without it LLVM loads ahead and spills the sums.
+
+Where the processor has dot products of bfloat16, an element of A and B may be a pair of those.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 
 import numpy as np
@@ -41,14 +43,21 @@ def shape() -> tuple[int, int, int]:
     return 4, 6, 2
 
 
+def dot_product() -> str:
+    """The instruction that multiplies pairs of bfloat16 here, or ""."""
+    if jit.has("avx512bf16"):
+        return "dpbf16ps"
+    return "bfdot" if jit.has("bf16") and shape()[0] == 4 else ""
+
+
 @cache
-def addresses(output: str = "f32", lanes: int = 0) -> np.ndarray:
+def addresses(output: str = "f32", lanes: int = 0, dot: str = "") -> np.ndarray:
     """Addresses of the tiles that store float32 or bfloat16: [vectors - 1, rows - 1], one of 2 *
     ROWS rows last."""
     found, rows, vectors = shape()
     lanes = lanes or found
-    name = f"tiles_{output}_{lanes}x{rows}x{vectors}"
-    functions = jit.load(name, [__file__], lambda: module(output, lanes, rows, vectors))
+    name = f"tiles_{output}_{lanes}x{rows}x{vectors}{dot}"
+    functions = jit.load(name, [__file__], lambda: module(output, lanes, rows, vectors, dot))
     table = [
         [functions(f"tile_{r}x{v}") for r in heights(rows, v, vectors)]
         for v in range(1, vectors + 1)
@@ -56,12 +65,12 @@ def addresses(output: str = "f32", lanes: int = 0) -> np.ndarray:
     return np.array(table, np.int64)
 
 
-def module(output: str, lanes: int, rows: int, vectors: int) -> ir.Module:
+def module(output: str, lanes: int, rows: int, vectors: int, dot: str = "") -> ir.Module:
     """A module with every tile up to rows x vectors."""
     made = ir.Module(f"tiles_{output}")
     for v in range(1, vectors + 1):
         for r in sorted(set(heights(rows, v, vectors))):
-            Tile(made, f"tile_{r}x{v}", lanes, r, v, output).emit()
+            Tile(made, f"tile_{r}x{v}", lanes, r, v, output, dot).emit()
     return made
 
 
@@ -75,18 +84,14 @@ class Tile(Vectors):
     rows' tables begin."""
 
     def __init__(
-        self,
-        made: ir.Module,
-        name: str,
-        lanes: int,
-        rows: int,
-        vectors: int,
-        output: str = "f32",
-    ) -> None:
+        self, made: ir.Module, name: str, lanes: int, rows: int, vectors: int, output: str = "f32",
+        dot: str = "",
+    ) -> None:  # fmt: skip
         function = ir.Function(made, ir.FunctionType(VOID, [I64] * 7), name)
         super().__init__(made, ir.IRBuilder(function.append_basic_block()), lanes)
         self.arguments, self.rows, self.vectors = function.args, rows, vectors
         self.output, self.memory = output, F32 if output == "f32" else I16
+        self.multiply_add = partial(self.dot, dot) if dot else self.fma
 
     def emit(self) -> None:
         b = self.builder
@@ -102,10 +107,8 @@ class Tile(Vectors):
         for place in chain(*sums):
             b.store(self.zero, place)
         counts = [self.word(n) for n in (N0, N1, N2)]
-        a_steps, b_steps = (
-            [self.word(n) for n in (A0, A1, A2)],
-            [self.word(n) for n in (B0, B1, B2)],
-        )
+        a_steps = [self.word(n) for n in (A0, A1, A2)]
+        b_steps = [self.word(n) for n in (B0, B1, B2)]
 
         def step(a_at, b_at):
             loaded = [
@@ -115,7 +118,8 @@ class Tile(Vectors):
             for i in range(self.rows):
                 value = self.splat(b.load(b.gep(starts[i], [a_at])))
                 for j in range(self.vectors):
-                    b.store(self.fma(value, loaded[j], b.load(sums[i][j])), sums[i][j])
+                    total = self.multiply_add(value, loaded[j], b.load(sums[i][j]))
+                    b.store(total, sums[i][j])
             self.barrier()
 
         self.nest(counts, a_steps, b_steps, I64(0), I64(0), step)
@@ -188,10 +192,8 @@ class Tile(Vectors):
                 ends = [b.gep(row, [I64(last * self.lanes)]) for row in rows]
                 self.store_lanes([b.load(row[last]) for row in sums], ends, left)
 
-        with b.if_else(b.icmp_signed(">=", width, I64(self.vectors * self.lanes))) as (
-            then,
-            otherwise,
-        ):
+        is_whole = b.icmp_signed(">=", width, I64(self.vectors * self.lanes))
+        with b.if_else(is_whole) as (then, otherwise):
             with then:
                 each(True)
             with otherwise:
@@ -245,12 +247,10 @@ class Tile(Vectors):
             with b.if_then(b.icmp_signed("!=", b.and_(count, I32(part)), I32(0))):
                 for place, start in zip(rest, places, strict=True):
                     value = b.load(place)
-                    self.store(
-                        self.shuffle(value, value, everything[:part]), b.gep(start, [b.load(at)])
-                    )
-                    b.store(
-                        self.shuffle(value, value, everything[part:] + everything[:part]), place
-                    )
+                    half = self.shuffle(value, value, everything[:part])
+                    self.store(half, b.gep(start, [b.load(at)]))
+                    rest_of = self.shuffle(value, value, everything[part:] + everything[:part])
+                    b.store(rest_of, place)
                 b.store(b.add(b.load(at), I64(part)), at)
             part //= 2
 
@@ -292,14 +292,8 @@ def multiply_rows(tile, plan, a, columns, c, size, bias, rows, count, n, depth):
             left = count - done
             step = highest if left >= highest else min(ROWS, left)
             call(
-                choice[ROWS if left >= highest else step - 1],
-                plan,
-                a,
-                here,
-                there,
-                added,
-                width,
+                choice[ROWS if left >= highest else step - 1], plan, a, here, there, added, width,
                 rows + done,
-            )
+            )  # fmt: skip
             done += step
         panel += 1

@@ -35,6 +35,24 @@ class Vectors:
         function = self.external(f"llvm.fma.v{self.lanes}f32", kind, [kind] * 3)
         return self.builder.call(function, [x, y, z])
 
+    def dot(self, instruction: str, x: Any, y: Any, z: Any) -> Any:
+        """x[0] * y[0] + x[1] * y[1] + z of pairs of bfloat16, by an instruction or, if it is "fma",
+        of the widened numbers."""
+        b, kind, whole = self.builder, self.vector, ir.VectorType(I32, self.lanes)
+        if instruction == "fma":
+            x, y = b.bitcast(x, whole), b.bitcast(y, whole)
+            half, high = ([n] * self.lanes for n in (16, 0xFFFF0000))
+            low = [b.bitcast(b.shl(each, ir.Constant(whole, half)), kind) for each in (x, y)]
+            rest = [b.bitcast(b.and_(each, ir.Constant(whole, high)), kind) for each in (x, y)]
+            return self.fma(*rest, self.fma(*low, z))
+        pairs = ir.VectorType(_BFloat(), 2 * self.lanes)
+        name = {
+            "dpbf16ps": f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}",
+            "bfdot": f"llvm.aarch64.neon.bfdot.v{self.lanes}f32.v{2 * self.lanes}bf16",
+        }[instruction]
+        function = self.external(name, kind, [kind, pairs, pairs])
+        return b.call(function, [z, b.bitcast(x, pairs), b.bitcast(y, pairs)])
+
     def external(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> Any:
         """A function of LLVM, declared once."""
         found = self.module.globals.get(name)
@@ -85,6 +103,19 @@ class Vectors:
                     )
             size //= 2
         return rows
+
+
+class _BFloat(ir.Type):
+    """LLVM's own bfloat16, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
 
 
 def size_of(kind: ir.Type) -> int:
