@@ -86,7 +86,9 @@ def told(name: str, value: Any) -> tuple[str, str]:
             call = f"{name}{inspect.signature(value)}"
     except (TypeError, ValueError):
         call = name
-    call = call.replace("(self, ", "(").replace("(self)", "()").replace(" -> None", "").replace("*, ", "").replace("'", "")
+    for word, instead in (("(self, ", "("), ("(self)", "()"), (" -> None", ""), ("*, ", "")):
+        call = call.replace(word, instead)
+    call = call.replace("'", "")
     if len(call) > 120:
         call = f"{name}(...)"
     text = inspect.getdoc(value) or ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 import autograph as ag
 from autograph import Tensor, ops
 
@@ -33,7 +35,7 @@ def main() -> dict[str, tuple[float, list[float]]]:
     assert scores.grad is not None
     found["cross entropy"] = value.item(), scores.grad.tolist()
     for name, (number, gradient) in found.items():
-        print(f"{name:<20} {number:8.4f}  gradient {gradient}")
+        print(f"{name:<20} {number:8.4f}  gradient {np.round(gradient, 4).tolist()}")
     return found
 
 

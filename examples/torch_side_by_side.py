@@ -5,7 +5,7 @@ python -m examples.torch_side_by_side [STEPS]; it needs torch.
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -76,4 +76,6 @@ def main(steps: int = 100) -> tuple[Losses, Losses]:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    parser = argparse.ArgumentParser(prog="python -m examples.torch_side_by_side")
+    parser.add_argument("steps", type=int, nargs="?", default=100, help="100 unless said")
+    main(parser.parse_args().steps)

@@ -7,12 +7,15 @@ others wrote are told by their tensors alone.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from .. import layers
 from ..errors import CheckpointError
 from ..files import File
 from ..header import NAMES
+from ..settings import Described
 from . import print_json, table
 
 
@@ -95,5 +98,28 @@ def _layer(part: Any) -> str:
     if isinstance(part.get("fields"), dict):
         inner = ", ".join(f"{name}: {_layer(each)}" for name, each in part["fields"].items())
         return f"{part.get('name', 'Sequential')}({inner})"
-    settings = [f"{k}={v}" for k, v in part.items() if k != "kind" and v not in (None, False)]
-    return f"{part.get('kind', '')}({', '.join(settings)})"
+    kind = str(part.get("kind", ""))
+    usual = _defaults(kind)
+    settings = [
+        f"{name}={_short(value)}"
+        for name, value in part.items()
+        if name != "kind" and value not in (None, False) and _short(value) != usual.get(name)
+    ]
+    return f"{kind}({', '.join(settings)})"
+
+
+def _defaults(kind: str) -> dict[str, Any]:
+    """The settings that a layer has unless somebody says others."""
+    if kind not in layers.KINDS:
+        return {}
+    told = {each.name: each.default for each in fields(getattr(layers, f"{kind}Builder"))}
+    return {
+        name: value.describe() if isinstance(value, Described) else _short(value)
+        for name, value in told.items()
+    }
+
+
+def _short(value: Any) -> Any:
+    """Sizes that are all the same as one."""
+    same = isinstance(value, list | tuple) and len(set(map(repr, value))) == 1
+    return value[0] if same else value

@@ -5,14 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..backends import limit, using
-from ..device import Device
+from ..device import HOST, Device
 from ..errors import DataError
 from .dataset import Batch, Dataset
 
@@ -75,21 +75,35 @@ class _Failed:
 
 @dataclass(frozen=True, eq=False)
 class Prefetched(Dataset):
-    """A data set whose batches are gathered from its arrays in the background, and never moved to
-    a device as a whole. Its arrays may be memory maps, of files larger than memory."""
+    """A data set whose batches another one makes in the background, from arrays that are never
+    moved to a device as a whole. They may be memory maps, of files larger than memory."""
 
+    source: Dataset = field(kw_only=True)
     count: int = 2
 
+    def order(self, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.source.order(seed, epoch)
+
     def batches(self, size: int, **settings: Any) -> Iterator[Batch]:
-        return ahead(super().batches(size, **settings), self.count)
+        self.source._placed[Device(settings.get("device", HOST))] = None  # it is not to live there
+        return ahead(self.source.batches(size, **settings), self.count)
+
+    def hash(self) -> str:
+        return self.source.hash()
 
     def _on(self, device: Device) -> Any:
         return None
 
 
 def prefetched(data: Dataset, count: int = 2) -> Prefetched:
-    """A data set whose batches are made in the background, up to `count` ahead."""
-    return Prefetched(data.inputs, data.targets, data.scale, count=count)
+    """A data set whose batches are made in the background, up to `count` ahead, transforms and all.
+
+    >>> data = Dataset(np.zeros((5, 3), np.float32), np.arange(5))
+    >>> [len(batch.targets) for batch in prefetched(data).batches(2)]
+    [2, 2, 1]
+    """
+    source = data.source if isinstance(data, Prefetched) else replace(data)
+    return Prefetched(data.inputs, data.targets, data.scale, source=source, count=count)
 
 
 def mapped(inputs: str | Path, targets: str | Path, scale: float | None = None) -> Prefetched:
@@ -100,4 +114,4 @@ def mapped(inputs: str | Path, targets: str | Path, scale: float | None = None) 
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except ValueError as error:
             raise DataError(f"mapped: {path} is no .npy file ({error})") from None
-    return Prefetched(arrays[0], arrays[1], scale)
+    return prefetched(Dataset(arrays[0], arrays[1], scale))

@@ -193,7 +193,7 @@ def _attention(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) ->
 
 def _positions(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     length, size = xs[0].shape[-2:]
-    table = encoding(np, np.dtype(np.float32), length, size, settings["base"])
+    table = encoding(np, None, np.dtype(np.float32), length, size, settings["base"])
     name = g.constant(f"places {length} {size} {settings['base']}", table)
     return str(g.node("Add", names[0], name))
 

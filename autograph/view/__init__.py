@@ -66,8 +66,8 @@ def watch_training(training: Any) -> int:
     return 0
 
 
-def as_text(scene: Scene, width: int = 100) -> Any:
-    """The whole scene, one part below the other, as rich draws it."""
+def as_text(scene: Scene, width: int = 100, *, colours: bool = True) -> Any:
+    """The whole scene, one part below the other, as rich draws it; without colours no pictures."""
     from rich.console import Group
     from rich.text import Text
 
@@ -80,10 +80,11 @@ def as_text(scene: Scene, width: int = 100) -> Any:
     shown.append(parts.curves(scene, width, 24))
     if scene.confusion is not None:
         shown += [Text(), parts.confusion(scene)]
-    if scene.pictures:
+    if scene.pictures and colours:
         shown += [Text(), parts.pictures(scene, width, 18)]
     if scene.regions is not None:
-        shown += [Text(), parts.regions(scene, width)]
+        draw = parts.regions if colours else parts.regions_in_letters
+        shown += [Text(), draw(scene, width)]
     if scene.weight_norms:
         shown += [Text(), parts.layers(scene)]
     return Group(*shown)
@@ -94,4 +95,5 @@ def print_scene(scene: Scene) -> None:
     from rich.console import Console
 
     console = Console(file=sys.stdout)
-    console.print(as_text(scene, min(console.width, 120)))
+    colours = console.color_system is not None
+    console.print(as_text(scene, min(console.width, 120), colours=colours))

@@ -17,6 +17,7 @@ PALETTE = (
     "#e6cf5a", "#5fd0c8", "#e67fb8", "#9aa5b1", "#a07855",
 )  # fmt: skip
 HALF = "▀"  # the upper pixel in front, the lower behind
+SHADES = " ░▒▓"  # of regions where there are no colours
 GAUGE = " ▏▎▍▌▋▊▉█"
 
 
@@ -216,6 +217,25 @@ def _measured(line: RunLine, kind: str) -> Points:
     """A curve of a run, of the test data where it has some."""
     curves = line.curves
     return curves.get(f"test_{kind}") or curves.get(f"train_{kind}") or []
+
+
+def regions_in_letters(scene: Scene, width: int) -> Text:
+    """The plane without colours: shaded by class, the points by the numbers of theirs."""
+    plain = regions(scene, width)
+    if scene.regions is None:
+        return plain
+    lines = plain.plain.splitlines()
+    height, width = len(lines), len(lines[0])
+    rows = np.linspace(0, scene.regions.shape[0] - 1, height).round().astype(int)
+    columns = np.linspace(0, scene.regions.shape[1] - 1, width).round().astype(int)
+    found = scene.regions[np.ix_(rows, columns)].argmax(axis=-1)
+    cells = [[SHADES[each % len(SHADES)] for each in row] for row in found]
+    if scene.points is not None and scene.targets is not None:
+        share = (scene.points / scene.extent + 1) / 2
+        for (x, y), target in zip(share, scene.targets, strict=True):
+            if 0 <= x < 1 and 0 <= y < 1:
+                cells[int((1 - y) * height)][int(x * width)] = str(int(target) % 10)
+    return Text("\n".join("".join(row) for row in cells))
 
 
 def layers(scene: Scene) -> Table | Text:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import autograph as ag
+from autograph import parallel
 from autograph.data import fashion_mnist, mnist
 from autograph.optim import SGD, Adam, AdamW, Cosine, Optimizer, Schedule, Step
-from autograph.progress import progress_bar
+from autograph.progress import Plain, progress_bar
 from autograph.train import Progress
 
 from .lenet5 import LeNet5
@@ -34,7 +36,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--scalar-type", default="f32", choices=("f32", "bf16"))
     add("--epochs", type=positive, default=10, help="the horizon of the schedule")
     add("--stop-after", type=positive, metavar="K", help="end after epoch K of the horizon")
-    add("--train-batch-size", type=positive, default=100)
+    add("--train-batch-size", type=positive, default=100, help="of each rank")
     add("--test-batch-size", type=positive, default=1000)
     add("--optimizer", default="adam", choices=RATES)
     add("--learning-rate", type=float, help=f"by default {RATES}")
@@ -44,6 +46,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--checkpoint", type=Path, default=Path("lenet5.safetensors"), help="saved each epoch")
     add("--resume", action="store_true", help="go on from the checkpoint, bit for bit")
     add("--run", type=Path, metavar="FOLDER", help="keep checkpoints and logs there, and go on")
+    add("--parallel", action="store_true", help="as one of the ranks that mpiexec has started")
     options = parser.parse_args(arguments)
     options.given = {
         name
@@ -108,6 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = options_of(arguments)
     if options.run is not None and options.resume:
         raise ag.errors.SettingsError("a run goes on by itself: leave out --resume, or --run")
+    world = parallel.init(options.device) if options.parallel else None
+    ranks, is_first = (1, True) if world is None else (world.size, world.is_first)
+    options.device = options.device if world is None else world.device
+    options.train_batch_size *= ranks
     data = DATASETS[options.dataset](options.data)
     if options.resume:
         model, optimizer, progress = resumed(options)
@@ -117,14 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         optimizer = optimizer_of(options)
         progress = Progress(options.epochs, options.train_batch_size, options.seed)
-    print(model)
-    info = model.device.info()
-    print(f"  {model.device}: {', '.join(f'{name} {value}' for name, value in info.items())}")
+    if is_first:
+        print(model)
+        info = model.device.info()
+        told = ", ".join(f"{name} {value}" for name, value in info.items())
+        print(f"  {model.device}: {told}" + (f", {ranks} ranks" if world is not None else ""))
     kept: dict[str, Any] = {"progress": progress}
     if options.run is not None:
         kept = {"run": options.run, "epochs": progress.epochs, "seed": progress.seed}
-        kept["batch_size"] = progress.batch_size
-    with progress_bar() as bar:
+        kept["batch_size"] = progress.batch_size // ranks
+    with progress_bar() if is_first else nullcontext(Plain()) as bar:
         for report in ag.fit(
             model,
             optimizer,
@@ -132,13 +141,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data.test,
             test_batch_size=options.test_batch_size,
             watch=bar.watch,
+            parallel=world,
             **kept,
         ):
-            bar.print(str(report))
-            ag.save(options.checkpoint, model, optimizer, report.progress.describe())
+            if is_first:
+                bar.print(str(report))
+                ag.save(options.checkpoint, model, optimizer, report.progress.describe())
             if report.epoch == options.stop_after:
                 break
-    print(f"saved {options.checkpoint}")
+    if is_first:
+        print(f"saved {options.checkpoint}")
     return 0
 
 

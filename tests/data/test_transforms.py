@@ -12,7 +12,7 @@ import autograph as ag
 from autograph.data import Dataset
 from autograph.data.dataset import Batch
 from autograph.data.prefetch import Prefetched, ahead, mapped, prefetched
-from autograph.data.transformed import Transformed, transformed
+from autograph.data.through import Transformed, transformed
 from autograph.data.transforms import (
     QUANTILES,
     Cutout,
@@ -227,6 +227,21 @@ def test_batches_made_ahead_are_the_same() -> None:
     for a, b in zip(found, DATA.batches(5, order=order, start=1), strict=True):
         np.testing.assert_array_equal(a.inputs, b.inputs)
         np.testing.assert_array_equal(a.targets, b.targets)
+
+
+def test_transforms_run_in_the_background_in_whatever_order_both_are_asked_for() -> None:
+    flipped = transformed(DATA, RandomFlip(), seed=3)
+    both = transformed(flipped, Pad(padding=1))
+    order = both.order(0, 2)
+    expected = [batch.inputs.numpy() for batch in both.batches(7, order=order)]
+
+    for made in (prefetched(both), transformed(prefetched(flipped), Pad(padding=1))):
+        assert isinstance(made, Prefetched)
+        assert both.hash() == made.hash()
+        np.testing.assert_array_equal(order, made.order(0, 2))
+        found = [batch.inputs.numpy() for batch in made.batches(7, order=order)]
+        assert all(map(np.array_equal, expected, found))
+    assert DATA.lives_on(ag.Device("host"))
 
 
 def test_files_are_read_as_they_are_needed(tmp_path: Path) -> None:

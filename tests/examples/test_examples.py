@@ -54,7 +54,7 @@ def test_the_playground_learns_and_shows_regions(capsys: pytest.CaptureFixture[s
     assert 0 == playground(options)
 
     shown = capsys.readouterr().out
-    assert "●" in shown
+    assert "░" in shown
     assert "recall" in shown
 
 

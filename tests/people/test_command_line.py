@@ -169,7 +169,7 @@ def test_a_run_is_viewed_as_text(points: str, capsys: pytest.CaptureFixture[str]
     assert 0 == main(["view", "run", "--once"])
 
     seen = told(capsys)
-    for part in ("ended  epoch 2 of 2", "loss  ━ train  ━ test", "recall", "●", "dense1.weight"):
+    for part in ("ended  epoch 2 of 2", "loss  ━ train  ━ test", "recall", "░", "dense1.weight"):
         assert part in seen
 
 

@@ -15,6 +15,7 @@ from ..philox import stream
 from ..scalar_type import ScalarType
 from ..tensor import Tensor, no_grad
 from .dataset import Batch, Dataset
+from .prefetch import Prefetched, prefetched
 from .transforms import Transform, apply_all
 
 
@@ -72,12 +73,18 @@ class Transformed(Dataset):
                 self._thrown[device] = words
 
 
-def transformed(data: Dataset, *transforms: Transform, seed: int = 0) -> Transformed:
-    """A data set seen through transforms, applied one after the other.
+def transformed(data: Dataset, *transforms: Transform, seed: int | None = None) -> Dataset:
+    """A data set seen through transforms, applied one after the other, behind those that it has;
+    in the background, if it is prefetched. The seed is 0 unless said.
 
     >>> from autograph.data.transforms import Pad
     >>> data = Dataset(np.zeros((5, 1, 4, 4), np.float32), np.arange(5))
     >>> next(transformed(data, Pad(padding=1)).batches(2)).inputs.shape
     (2, 1, 6, 6)
     """
-    return Transformed(data.inputs, data.targets, data.scale, transforms=transforms, seed=seed)
+    if isinstance(data, Prefetched):
+        return prefetched(transformed(data.source, *transforms, seed=seed), data.count)
+    if isinstance(data, Transformed):
+        transforms = (*data.transforms, *transforms)
+        seed = data.seed if seed is None else seed
+    return Transformed(data.inputs, data.targets, data.scale, transforms=transforms, seed=seed or 0)

@@ -1,0 +1,82 @@
+"""What people from elsewhere write is answered with what is written here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autograph as ag
+from autograph import words
+from autograph.errors import DeclarationError, SettingsError
+from autograph.layers import Dense, Embedding, Flatten, Layer, sequential
+from autograph.optim import SGD
+
+
+def model() -> Any:
+    return Dense.builder(inputs=3, outputs=2).build()
+
+
+@pytest.mark.parametrize(
+    ("thing", "name", "says"),
+    [
+        (ag, "nn", "autograph has no nn\n  write  autograph.layers"),
+        (ag, "randn", "write  ag.random_normal"),
+        (ag.ones(2), "view", r"Tensor has no view\n  write  x.reshape\(shape\)"),
+        (ag.ones(2), "nothing", "^Tensor has no nothing$"),
+        (model(), "eval", r"Dense has no eval\n  write  with ag.no_grad\(\)"),
+        (SGD(learning_rate=0.1), "step", r"SGD has no step\n  write  model.update\(optimizer\)"),
+    ],
+)
+def test_a_word_of_another_library_is_translated(thing: Any, name: str, says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        getattr(thing, name)
+
+
+def test_no_word_is_one_that_is_known_here() -> None:
+    for thing, table in (
+        (ag, words.PACKAGE),
+        (ag.ones(2), words.TENSOR),
+        (model(), words.LAYER),
+        (SGD(learning_rate=0.1), words.OPTIMIZER),
+    ):
+        assert [] == [name for name in table if hasattr(thing, name)]
+
+
+def test_layers_are_not_made_by_their_sizes() -> None:
+    with pytest.raises(SettingsError, match=r"holds a Parameter\n  write  Dense.builder"):
+        Dense(3, 2)  # type: ignore[arg-type]
+
+
+def test_a_parameter_stays_one() -> None:
+    dense = model()
+
+    with pytest.raises(SettingsError, match=r"stays one\n  write  model.weight\[...\] = x"):
+        dense.weight = ag.ones((3, 2))
+
+    dense.weight = ag.Parameter(np.ones((3, 2), np.float32))
+    assert ["weight"] == list(dense.named_parameters())
+
+
+def test_a_field_without_an_annotation_is_refused() -> None:
+    with pytest.raises(DeclarationError, match=r"M.a: a field is annotated\n  write  a: Dense = "):
+
+        @sequential(input=(3,))
+        class M(Layer):
+            a = Dense.builder(outputs=4)
+
+
+def test_a_model_may_begin_with_an_embedding_and_say_one_size_as_a_number() -> None:
+    @sequential(input=8)  # type: ignore[call-overload, untyped-decorator]
+    class Words(Layer):
+        """Indices (N, 8) -> scores (N, 2)."""
+
+        embedding: Embedding = Embedding.builder(rows=10, outputs=4)
+        flatten: Flatten
+        dense: Dense = Dense.builder(outputs=2)
+
+    made = Words.build()
+
+    assert (32, 2) == made.dense.weight.shape
+    assert (5, 2) == made(ag.Tensor(np.zeros((5, 8), np.int64))).shape
