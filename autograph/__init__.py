@@ -11,8 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import errors, ops
+from . import errors, ops, words
 from .backends import CUDA, CUDNN, CUPY, NATIVE, NUMPY, Backend, using
+from .backends.precision import precision
 from .device import Device
 from .op import Op
 from .ops.pointwise import pointwise
@@ -39,12 +40,13 @@ from .tensor import (
 )
 
 if TYPE_CHECKING:
-    from . import data, layers, metrics, namespace, optim, testing
+    from . import data, layers, metrics, namespace, optim, parallel, testing
     from .anomalies import anomaly
     from .backends.host.pool import get_num_threads, set_num_threads
     from .capturing import capture
     from .checkpoint import Checkpoint, load, save
     from .differentiate import hessian, jacobian, jvp, vjp
+    from .layers.fusion import why_not_fused
     from .profiler import profile
     from .recomputing import recompute
     from .runs import Run
@@ -70,8 +72,9 @@ _LATER = {
     "save": "checkpoint",
     "set_num_threads": "backends.host.pool",
     "vjp": "differentiate",
+    "why_not_fused": "layers.fusion",
 }
-_ROOMS = ("data", "layers", "metrics", "namespace", "optim", "testing")
+_ROOMS = ("data", "layers", "metrics", "namespace", "optim", "parallel", "testing")
 
 __all__ = [
     "CUDA",
@@ -115,7 +118,9 @@ __all__ = [
     "ones",
     "ops",
     "optim",
+    "parallel",
     "pointwise",
+    "precision",
     "profile",
     "random_normal",
     "random_uniform",
@@ -126,6 +131,7 @@ __all__ = [
     "training",
     "using",
     "vjp",
+    "why_not_fused",
     "zeros",
 ]
 
@@ -141,7 +147,7 @@ def __getattr__(name: str) -> Any:
         for room in import_module(".namespace", __name__), ops:
             if name in room.__all__:
                 return getattr(room, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise words.unknown(__name__, name, words.PACKAGE, import_module(__name__))
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ from importlib import import_module
 from .commands import COMMANDS, in_one_line
 from .errors import AutographError
 
-EXIT_CODES = "exit codes: 0 done, 1 it or a check failed, 2 no such command or flag, 130 interrupted"
+EXIT_CODES = "exit codes: 0 done, 1 it or a check failed, 2 no such command or flag, 130 Ctrl+C"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

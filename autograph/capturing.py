@@ -20,9 +20,11 @@ from .device import Device
 from .errors import CaptureError, MemoryLimitError
 from .layers.hooks import hung
 from .optim import Optimizer
+from .optim import optimizer as optimizer_module
 from .recording import Recording, Trial, copies, outlined, reason, replaced, same_bits
 from .tape import Tape, tape_of
 from .tensor import Tensor
+from .tensor.deferred import settle
 from .tensor.staircase import apply
 from .tensor.state import state
 from .watching import Watch, watching
@@ -31,6 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RECORDINGS = 8  # kept at a time, one for each kind of inputs; the oldest goes first
+_watching = threading.RLock()
 ATTEMPTS = 8  # recordings that may turn out stale before the step stays eager
 
 
@@ -80,11 +83,16 @@ class Captured(Generic[P, T]):
                 why = "tensors that it reads are replaced again and again"
                 return self._give_up(why, args, kwargs)
             entry = self._entries[key] = entry.tape.device
-        if isinstance(entry, Trial):
-            return self._record(key, entry, inputs, args, kwargs)
-        if entry is None:
-            return self._first(key, args, kwargs)
-        return self._try(key, entry, inputs, args, kwargs)
+        if not _watching.acquire(blocking=False):  # another thread is at it: they do not mix
+            return self.step(*args, **kwargs)
+        try:
+            if isinstance(entry, Trial):
+                return self._record(key, entry, inputs, args, kwargs)
+            if entry is None:
+                return self._first(key, args, kwargs)
+            return self._try(key, entry, inputs, args, kwargs)
+        finally:
+            _watching.release()
 
     def __repr__(self) -> str:
         kept = sum(isinstance(each, Recording) for each in self._entries.values())
@@ -152,7 +160,7 @@ class Captured(Generic[P, T]):
                 return done[0]
             trial = tried
         optimizer, tape = self.optimizer, tape_of(trial.device)
-        count = 0 if optimizer is None else optimizer.count
+        count, taken = 0 if optimizer is None else optimizer.count, optimizer_module.taken
         watch = Watch({}, np.copy) if tape.runs else Watch()
         try:
             if optimizer is not None:
@@ -160,9 +168,13 @@ class Captured(Generic[P, T]):
             with tape.memory():
                 buffers = [Tensor.borrow(array) for array in copies(inputs)]
                 given_args, given_kwargs = replaced((args, kwargs), iter(buffers))
-                with self._undone(watch, trial if done else None, tape):
-                    with watching(watch), tape.writing():
-                        results = self.step(*given_args, **given_kwargs)
+                undone = self._undone(watch, trial if done else None, tape)
+                with undone, watching(watch), tape.writing():
+                    results = self.step(*given_args, **given_kwargs)
+            if optimizer is None and optimizer_module.taken != taken:
+                raise CaptureError(
+                    "it updates an optimizer: write capture(step, optimizer=optimizer)"
+                )
             outputs: list[Tensor] = []
             outlined(results, outputs)
             del given_args, given_kwargs
@@ -216,8 +228,6 @@ class Captured(Generic[P, T]):
             raise CaptureError("it leaves gradients behind, which no update has taken")
         if any(each.node is not None and each.node.edges is not None for each in outputs):
             raise CaptureError("it returns a tensor with a graph: return y.detach()")
-        if self.optimizer is None and "tick" in watch.names:
-            raise CaptureError("it updates an optimizer: write capture(step, optimizer=optimizer)")
         arrays = {id(array) for _, array in found.written}
         if any(id(each._array) in arrays for each in found.buffers):
             raise CaptureError("it writes an argument: write a tensor that it holds on to")
@@ -243,6 +253,7 @@ class Captured(Generic[P, T]):
     # -- replaying ---------------------------------------------------------------------------
 
     def _replayed(self, found: Recording, inputs: list[Tensor]) -> T:
+        settle()  # what is pending may read what is written now
         with self._turn:
             found.fill(inputs)
             results: T = found.run()

@@ -14,9 +14,11 @@ import numpy as np
 
 from . import backends
 from .backends import Backend
+from .backends.precision import current_precision
 from .device import Device
 
 PACKAGES = ("numpy", "ml_dtypes", "llvmlite")
+VECTORS = ("asimd", "sve", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
 DEVICE_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend")
 
 
@@ -30,7 +32,11 @@ def fingerprint(device: Device) -> dict[str, Any]:
         each.name for each in known if each.kind == device.kind and backends.enabled(each)
     )
     found["backends"] = " ".join(kinds)
-    return found if device.is_host else found | _of_device(device)
+    if device.is_host:
+        return found
+    if current_precision() != "strict":
+        found["precision"] = current_precision()
+    return found | _of_device(device)
 
 
 def compared(here: dict[str, Any], there: dict[str, Any]) -> str:
@@ -46,13 +52,16 @@ def compared(here: dict[str, Any], there: dict[str, Any]) -> str:
 
 @cache
 def _of_process() -> dict[str, str]:
+    from . import __version__
+
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
+        "autograph": __version__,
         "python": platform.python_version(),
         "system": platform.system(),
         "processor": _processor(),
         "blas": f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
-        **_versions(("autograph-nn", *PACKAGES)),
+        **_versions(PACKAGES),
     }
 
 
@@ -72,10 +81,13 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The model, where the system tells it: BLAS chooses its kernels by it."""
+    """The model and its vectors, where the system tells them: kernels are chosen by them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    told = {
+        name.strip(): value.strip() for name, _, value in (each.partition(":") for each in lines)
+    }
+    has = told.get("flags", told.get("Features", "")).split()
+    return " ".join([told.get("model name", platform.machine()), *(f for f in VECTORS if f in has)])

@@ -46,9 +46,9 @@ def layer_html(model: Layer) -> str:
     for path, each in model.named_layers().items():
         if isinstance(each._builder, Declared):
             continue
-        told = {k: v for k, v in each._builder.describe().items() if k != "kind"}
-        settings = ", ".join(f"{k}={v}" for k, v in told.items() if v not in (None, False))
-        rows.append([path, each._builder.kind, settings, f"{each.parameter_count:,}"])
+        declared = str(each).splitlines()[0].partition(" on ")[0]  # Conv2(outputs=6, filter=5)
+        kind, _, settings = declared.partition("(")
+        rows.append([path, kind, settings.removesuffix(")"), f"{each.parameter_count:,}"])
     rows.append(["", "", "", f"{model.parameter_count:,}"])
     return head + _table(["layer", "kind", "settings", "parameters"], rows)
 

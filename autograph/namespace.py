@@ -3,14 +3,17 @@
 `x.__array_namespace__()` is this module, so that code which is written for the standard takes
 tensors. Scalar types are NumPy's dtypes; there are no complex numbers, hence no `fft`. What comes
 out is recorded like everything else. See https://data-apis.org/array-api/2024.12.
+
+A function of the standard is a line of the table: its signature there, and what it is of the ops.
 """
 
 from __future__ import annotations
 
 import builtins
+from collections import namedtuple
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -33,41 +36,134 @@ int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64))
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 
-# Ops that have the standard's names and arguments already.
-_SAME = (
-    "abs", "acos", "acosh", "add", "all", "any", "argmax", "argmin", "asin", "asinh", "atan",
-    "atan2", "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "ceil", "cos", "cosh", "count_nonzero", "divide",
-    "equal", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot",
-    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "log10",
-    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nonzero",
-    "not_equal", "reciprocal", "remainder", "round", "sign", "sin", "sinh", "sqrt", "square",
-    "std", "subtract", "tan", "tanh", "tensordot", "trunc", "var", "vecdot", "where",
-)  # fmt: skip
-
-Axis = int | tuple[int, ...] | None
 Where = Device | str | None
 
+_ONE = """
+    abs acos acosh asin asinh atan atanh bitwise_invert ceil cos cosh exp expm1 floor isfinite isinf
+    isnan log log10 log1p log2 logical_not negative reciprocal round sign sin sinh sqrt square tan
+    tanh trunc
+"""
+_TWO = """
+    add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign
+    divide equal floor_divide greater greater_equal hypot less less_equal logaddexp logical_and logical_or
+    logical_xor maximum minimum multiply not_equal remainder subtract
+"""
+_TABLE = """
+    clip(x, /, min=None, max=None): ops.clip(x, min, max)
+    positive(x, /): x.copy()
+    pow(x1, x2, /): ops.power(x1, x2)
+    where(condition, x1, x2, /): ops.where(condition, x1, x2)
 
-def __getattr__(name: str) -> Any:
-    if name in _SAME:
-        return getattr(ops, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    all(x, /, *, axis=None, keepdims=False): ops.all(x, axis=axis, keepdims=keepdims)
+    any(x, /, *, axis=None, keepdims=False): ops.any(x, axis=axis, keepdims=keepdims)
+    argmax(x, /, *, axis=None, keepdims=False): ops.argmax(x, axis=axis, keepdims=keepdims)
+    argmin(x, /, *, axis=None, keepdims=False): ops.argmin(x, axis=axis, keepdims=keepdims)
+    count_nonzero(x, /, *, axis=None, keepdims=False):\
+ ops.count_nonzero(x, axis=axis, keepdims=keepdims)
+    max(x, /, *, axis=None, keepdims=False): ops.max(x, axis=axis, keepdims=keepdims)
+    mean(x, /, *, axis=None, keepdims=False): ops.mean(x, axis=axis, keepdims=keepdims)
+    min(x, /, *, axis=None, keepdims=False): ops.min(x, axis=axis, keepdims=keepdims)
+    prod(x, /, *, axis=None, dtype=None, keepdims=False):\
+ _typed(ops.prod, x, dtype, axis=axis, keepdims=keepdims)
+    std(x, /, *, axis=None, correction=0.0, keepdims=False):\
+ ops.std(x, axis=axis, correction=correction, keepdims=keepdims)
+    sum(x, /, *, axis=None, dtype=None, keepdims=False):\
+ _typed(ops.sum, x, dtype, axis=axis, keepdims=keepdims)
+    var(x, /, *, axis=None, correction=0.0, keepdims=False):\
+ ops.var(x, axis=axis, correction=correction, keepdims=keepdims)
+    cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):\
+ _cumulative(ops.cumprod, x, axis, dtype, include_initial, 1)
+    cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):\
+ _cumulative(ops.cumsum, x, axis, dtype, include_initial, 0)
+
+    broadcast_to(x, /, shape): ops.broadcast_to(x, shape=shape)
+    expand_dims(x, /, axis=0): ops.expand_dims(x, axis=axis)
+    flip(x, /, *, axis=None): ops.flip(x, axis=axis)
+    matrix_transpose(x, /): ops.swapaxes(x, -1, -2)
+    meshgrid(*arrays, indexing="xy"): list(ops.meshgrid(*arrays, indexing=indexing))
+    moveaxis(x, source, destination, /): ops.moveaxis(x, source, destination)
+    permute_dims(x, /, axes): ops.permute_dims(x, axes=axes)
+    repeat(x, repeats, /, *, axis=None): ops.repeat(x, _plain(repeats), axis=axis)
+    reshape(x, /, shape, *, copy=None): ops.reshape(x.copy() if copy else x, shape=shape)
+    roll(x, /, shift, *, axis=None): ops.roll(x, shift, axis=axis)
+    squeeze(x, /, axis): ops.squeeze(x, axis=axis)
+    stack(arrays, /, *, axis=0): ops.stack(arrays, axis=axis)
+    tile(x, repetitions, /): ops.tile(x, repetitions)
+    tril(x, /, *, k=0): ops.tril(x, k=k)
+    triu(x, /, *, k=0): ops.triu(x, k=k)
+    unstack(x, /, *, axis=0): ops.unbind(x, axis=axis)
+
+    argsort(x, /, *, axis=-1, descending=False, stable=True):\
+ ops.argsort(x, axis=axis, descending=descending)
+    nonzero(x, /): ops.nonzero(x)
+    searchsorted(x1, x2, /, *, side="left", sorter=None):\
+ ops.searchsorted(x1 if sorter is None else ops.take(x1, sorter), x2, side=side)
+    sort(x, /, *, axis=-1, descending=False, stable=True):\
+ ops.sort(x, axis=axis, descending=descending)
+    take(x, indices, /, *, axis=None): ops.take(x, indices, axis=_only(x) if axis is None else axis)
+    take_along_axis(x, indices, /, *, axis=-1): ops.take_along_axis(x, indices, axis=axis)
+    unique_values(x, /): ops.unique_all(x)[0]
+
+    empty(shape, *, dtype=None, device=None): zeros(shape, dtype=dtype, device=device)
+    eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):\
+ _creation.eye(n_rows, n_cols, k, **_at(device, dtype or F32))
+    arange(start, /, stop=None, step=1, *, dtype=None, device=None):\
+ _creation.arange(start, stop, step, **_at(device, dtype))
+    full(shape, fill_value, *, dtype=None, device=None):\
+ _creation.full(shape, fill_value, **_at(device, dtype))
+    linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):\
+ Tensor(np.linspace(start, stop, num, endpoint=endpoint), **_at(device, dtype or F32))
+    ones(shape, *, dtype=None, device=None): _creation.ones(shape, **_at(device, dtype or F32))
+    zeros(shape, *, dtype=None, device=None): _creation.zeros(shape, **_at(device, dtype or F32))
+    empty_like(x, /, *, dtype=None, device=None): full_like(x, 0, dtype=dtype, device=device)
+    full_like(x, /, fill_value, *, dtype=None, device=None):\
+ full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+    ones_like(x, /, *, dtype=None, device=None): full_like(x, 1, dtype=dtype, device=device)
+    zeros_like(x, /, *, dtype=None, device=None): full_like(x, 0, dtype=dtype, device=device)
+
+    matmul(x1, x2, /): ops.matmul(x1, x2)
+    tensordot(x1, x2, /, *, axes=2): ops.tensordot(x1, x2, axes=axes)
+    vecdot(x1, x2, /, *, axis=-1): ops.vecdot(x1, x2, axis=axis)
+"""
+_LINALG = """
+    cholesky(x, /, *, upper=False): ops.cholesky(x, upper=upper)
+    cross(x1, x2, /, *, axis=-1): ops.cross(x1, x2, axis=axis)
+    det(x, /): ops.det(x)
+    diagonal(x, /, *, offset=0): ops.diagonal(x, offset=offset, axis1=-2, axis2=-1)
+    eigh(x, /): Eigh(*ops.eigh(x))
+    eigvalsh(x, /): ops.eigh(x)[0]
+    inv(x, /): ops.inv(x)
+    matmul(x1, x2, /): ops.matmul(x1, x2)
+    matrix_norm(x, /, *, keepdims=False, ord="fro"):\
+ ops.matrix_norm(x, ord=ord, keepdims=keepdims)
+    matrix_power(x, n, /): ops.matrix_power(x, n)
+    matrix_rank(x, /, *, rtol=None): ops.matrix_rank(x, rtol=rtol)
+    matrix_transpose(x, /): ops.swapaxes(x, -1, -2)
+    outer(x1, x2, /): ops.outer(x1, x2)
+    pinv(x, /, *, rtol=None): ops.pinv(x, rtol=rtol)
+    qr(x, /, *, mode="reduced"): QR(*ops.qr(x, mode=mode))
+    slogdet(x, /): Slogdet(*ops.slogdet(x))
+    solve(x1, x2, /): ops.solve(x1, x2)
+    svd(x, /, *, full_matrices=True): SVD(*ops.svd(x, full=full_matrices))
+    svdvals(x, /): ops.svdvals(x)
+    tensordot(x1, x2, /, *, axes=2): ops.tensordot(x1, x2, axes=axes)
+    trace(x, /, *, offset=0, dtype=None):\
+ _typed(ops.trace, x, dtype, offset=offset, axis1=-2, axis2=-1)
+    vecdot(x1, x2, /, *, axis=-1): ops.vecdot(x1, x2, axis=axis)
+    vector_norm(x, /, *, axis=None, keepdims=False, ord=2):\
+ ops.norm(x, ord=ord, axis=axis, keepdims=keepdims)
+"""
 
 
-def __dir__() -> list[str]:
-    return __all__
-
-
-# -- creation ----------------------------------------------------------------------------
+# -- creation and types ------------------------------------------------------------------------
 
 
 def asarray(
-    x: Any, /, *, dtype: Any = None, device: Where = None, copy: builtins.bool | None = None
+    obj: Any, /, *, dtype: Any = None, device: Where = None, copy: builtins.bool | None = None
 ) -> Tensor:
     """A tensor of numbers, nested lists, an array or a tensor; itself where nothing changes."""
-    if isinstance(x, Tensor):
+    if isinstance(obj, Tensor):
+        x = obj
         wanted = x.scalar_type if dtype is None else ScalarType(dtype)
         target = x.device if device is None else Device(device)
         same = wanted is x.scalar_type and target is x.device
@@ -78,92 +174,7 @@ def asarray(
         return y.copy() if copy and same else y
     if copy is False:
         raise SettingsError("asarray: copy=False is for tensors\n  write  from_dlpack(x)")
-    return Tensor(x, device=device or HOST, scalar_type=dtype)
-
-
-def arange(
-    start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None,
-    device: Where = None,
-) -> Tensor:  # fmt: skip
-    """start, start + step, ... up to and without stop."""
-    return _creation.arange(start, stop, step, device=device or HOST, scalar_type=dtype)
-
-
-def linspace(
-    start: float, stop: float, /, num: int, *, dtype: Any = None, device: Where = None,
-    endpoint: builtins.bool = True,
-) -> Tensor:  # fmt: skip
-    """num values at equal distances."""
-    values = np.linspace(start, stop, num, endpoint=endpoint)
-    return Tensor(values, device=device or HOST, scalar_type=dtype or F32)
-
-
-def empty(shape: Any, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """A tensor whose values nobody has asked for: zeros."""
-    return zeros(shape, dtype=dtype, device=device)
-
-
-def zeros(shape: Any, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """A tensor of zeros."""
-    return _creation.zeros(shape, device=device or HOST, scalar_type=dtype or F32)
-
-
-def ones(shape: Any, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """A tensor of ones."""
-    return _creation.ones(shape, device=device or HOST, scalar_type=dtype or F32)
-
-
-def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """A tensor of one value."""
-    return _creation.full(shape, fill_value, device=device or HOST, scalar_type=dtype)
-
-
-def eye(
-    n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,
-    device: Where = None,
-) -> Tensor:  # fmt: skip
-    """Ones on the k-th diagonal, zeros elsewhere."""
-    return _creation.eye(n_rows, n_cols, k, device=device or HOST, scalar_type=dtype or F32)
-
-
-def full_like(
-    x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Where = None
-) -> Tensor:
-    """A tensor of one value, of the shape of x, and its dtype and device unless said."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
-
-
-def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """Zeros like x."""
-    return full_like(x, 0, dtype=dtype, device=device)
-
-
-def ones_like(x: Tensor, /, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """Ones like x."""
-    return full_like(x, 1, dtype=dtype, device=device)
-
-
-def empty_like(x: Tensor, /, *, dtype: Any = None, device: Where = None) -> Tensor:
-    """Zeros like x."""
-    return full_like(x, 0, dtype=dtype, device=device)
-
-
-def meshgrid(*arrays: Tensor, indexing: str = "xy") -> list[Tensor]:
-    """The coordinates of a grid, a tensor for each axis."""
-    return list(ops.meshgrid(*arrays, indexing=indexing))
-
-
-def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
-    """With zeros above the k-th diagonal."""
-    return ops.tril(x, k=k)
-
-
-def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
-    """With zeros below the k-th diagonal."""
-    return ops.triu(x, k=k)
-
-
-# -- scalar types ------------------------------------------------------------------------
+    return Tensor(obj, device=device or HOST, scalar_type=dtype)
 
 
 def astype(
@@ -231,39 +242,7 @@ def iinfo(type: Any, /) -> Any:
     )
 
 
-# -- element by element, by other names ----------------------------------------------------
-
-
-def pow(x1: Any, x2: Any, /) -> Tensor:
-    """x1 to the power of x2."""
-    return ops.power(x1, x2)
-
-
-def positive(x: Tensor, /) -> Tensor:
-    """x itself, in memory of its own."""
-    return x.copy()
-
-
-def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
-    """x within bounds, each a number, a tensor or absent."""
-    return ops.clip(x, min, max)
-
-
-def copysign(x1: Any, x2: Any, /) -> Tensor:
-    """The size of x1 with the sign of x2, also of -0."""
-    size = ops.abs(x1)
-    return ops.where(signbit(x2), ops.negative(size), size)
-
-
-def signbit(x: Tensor, /) -> Tensor:
-    """Whether x is below 0, or -0."""
-    below = ops.less(x, 0)
-    if not x.scalar_type.is_float:
-        return below
-    return ops.logical_or(below, ops.less(ops.divide(1.0, x), 0))
-
-
-# -- shape ---------------------------------------------------------------------------------
+# -- shapes ------------------------------------------------------------------------------------
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -281,11 +260,6 @@ def broadcast_arrays(*arrays: Tensor) -> list[Tensor]:
     return [ops.broadcast_to(each, shape=shape) for each in arrays]
 
 
-def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
-    """x repeated along new and stretched axes, without a copy."""
-    return ops.broadcast_to(x, shape=shape)
-
-
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     """Arrays one after the other along an axis; with None as one row."""
     if axis is None:
@@ -293,101 +267,19 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     return ops.concat(*arrays, axis=axis)
 
 
-def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
-    """Arrays of one shape along a new axis."""
-    return ops.stack(arrays, axis=axis)
+# -- elements ----------------------------------------------------------------------------------
 
 
-def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
-    """The views at each index of an axis."""
-    return ops.unbind(x, axis=axis)
-
-
-def expand_dims(x: Tensor, /, *, axis: int | tuple[int, ...] = 0) -> Tensor:
-    """With an axis of size 1 at a place of the result."""
-    return ops.expand_dims(x, axis=axis)
-
-
-def squeeze(x: Tensor, /, axis: int | tuple[int, ...]) -> Tensor:
-    """Without axes of size 1."""
-    return ops.squeeze(x, axis=axis)
-
-
-def flip(x: Tensor, /, *, axis: Axis = None) -> Tensor:
-    """Backwards along axes, all by default."""
-    return ops.flip(x, axis=axis)
-
-
-def permute_dims(x: Tensor, /, axes: tuple[int, ...]) -> Tensor:
-    """The axes in another order."""
-    return ops.permute_dims(x, axes=axes)
-
-
-def matrix_transpose(x: Tensor, /) -> Tensor:
-    """The last two axes exchanged."""
-    return ops.swapaxes(x, -1, -2)
-
-
-def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: builtins.bool | None = None) -> Tensor:
-    """The same elements in another shape."""
-    y = ops.reshape(x, shape=shape)
-    return y.copy() if copy else y
-
-
-def roll(x: Tensor, /, shift: Any, *, axis: Any = None) -> Tensor:
-    """Elements moved along axes, round the end."""
-    return ops.roll(x, shift, axis=axis)
-
-
-def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
-    """Each element repeated in its place."""
-    return ops.repeat(x, repeats.tolist() if isinstance(repeats, Tensor) else repeats, axis=axis)
-
-
-def tile(x: Tensor, repetitions: tuple[int, ...], /) -> Tensor:
-    """The whole repeated along each axis."""
-    return ops.tile(x, repetitions)
-
-
-# -- choosing, ordering, counting ------------------------------------------------------------
-
-
-def take(x: Tensor, indices: Tensor, /, *, axis: int = 0) -> Tensor:
-    """Slices by index along an axis."""
-    return ops.take(x, indices, axis=axis)
-
-
-def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
-    """Elements by index along an axis."""
-    return ops.take_along_axis(x, indices, axis=axis)
-
-
-def argsort(
-    x: Tensor, /, *, axis: int = -1, descending: builtins.bool = False,
-    stable: builtins.bool = True,
-) -> Tensor:  # fmt: skip
-    """The indices that sort along an axis; equal elements always keep their order."""
-    return ops.argsort(x, axis=axis, descending=descending)
-
-
-def sort(
-    x: Tensor, /, *, axis: int = -1, descending: builtins.bool = False,
-    stable: builtins.bool = True,
-) -> Tensor:  # fmt: skip
-    """In order along an axis; equal elements always keep theirs."""
-    return ops.sort(x, axis=axis, descending=descending)
-
-
-def searchsorted(
-    x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None
-) -> Tensor:
-    """Where values belong in a row that is in order, or that `sorter` puts in order."""
-    ordered = x1 if sorter is None else ops.take(x1, sorter)
-    return ops.searchsorted(ordered, x2, side=side)
+def signbit(x: Tensor, /) -> Tensor:
+    """Whether x is below 0, or -0."""
+    below = ops.less(x, 0)
+    if not x.scalar_type.is_float:
+        return below
+    return ops.logical_or(below, ops.less(ops.divide(1.0, x), 0))
 
 
 def isin(
-    x1: Any, x2: Any, /, *, assume_unique: builtins.bool = False, invert: builtins.bool = False
+    x1: Any, x2: Any, /, *, invert: builtins.bool = False
 ) -> Tensor:
     """Whether each element of x1 is among those of x2."""
     x1, x2 = (each if isinstance(each, Tensor) else Tensor(each) for each in (x1, x2))
@@ -396,27 +288,32 @@ def isin(
     return ops.logical_not(found) if invert else found
 
 
-class Unique(NamedTuple):
-    """What `unique_all` answers."""
+def diff(
+    x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
+) -> Tensor:
+    """The differences of neighbours along an axis, n times."""
+    parts = [each for each in (prepend, x, append) if each is not None]
+    y = ops.concat(*parts, axis=axis) if len(parts) > 1 else x
+    for _ in range(n):
+        size = y.shape[axis]
+        later, earlier = (
+            ops.moveaxis(ops.moveaxis(y, axis, 0)[part], 0, axis)
+            for part in (slice(1, None), slice(0, builtins.max(size - 1, 0)))
+        )
+        y = ops.not_equal(later, earlier) if y.dtype == bool else ops.subtract(later, earlier)
+    return y
 
-    values: Tensor
-    indices: Tensor
-    inverse_indices: Tensor
-    counts: Tensor
+
+# -- what answers several ------------------------------------------------------------------
 
 
-class UniqueCounts(NamedTuple):
-    """What `unique_counts` answers."""
-
-    values: Tensor
-    counts: Tensor
-
-
-class UniqueInverse(NamedTuple):
-    """What `unique_inverse` answers."""
-
-    values: Tensor
-    inverse_indices: Tensor
+Unique = namedtuple("Unique", "values indices inverse_indices counts")
+UniqueCounts = namedtuple("UniqueCounts", "values counts")
+UniqueInverse = namedtuple("UniqueInverse", "values inverse_indices")
+Eigh = namedtuple("Eigh", "eigenvalues eigenvectors")
+QR = namedtuple("QR", "Q R")
+Slogdet = namedtuple("Slogdet", "sign logabsdet")
+SVD = namedtuple("SVD", "U S Vh")
 
 
 def unique_all(x: Tensor, /) -> Unique:
@@ -439,101 +336,39 @@ def unique_inverse(x: Tensor, /) -> UniqueInverse:
     return UniqueInverse(values, ops.reshape(inverse, shape=x.shape))
 
 
-def unique_values(x: Tensor, /) -> Tensor:
-    """The values in order."""
-    found: Tensor = ops.unique_all(x)[0]
-    return found
+# -- what the table needs ------------------------------------------------------------------
 
 
-# -- sums ------------------------------------------------------------------------------------
+def _at(device: Where, dtype: Any) -> dict[str, Any]:
+    return {"device": device or HOST, "scalar_type": dtype}
 
 
-def sum(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: Any = False) -> Tensor:
-    """The sum over axes; of integers in 64 bits."""
-    y = ops.sum(x if dtype is None else x.cast(dtype), axis=axis, keepdims=keepdims)
-    return y if dtype is None else y.cast(dtype)
+def _plain(x: Any) -> Any:
+    return x.tolist() if isinstance(x, Tensor) else x
 
 
-def prod(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: Any = False) -> Tensor:
-    """The product over axes; of integers in 64 bits."""
-    y = ops.prod(x if dtype is None else x.cast(dtype), axis=axis, keepdims=keepdims)
+def _only(x: Tensor) -> int:
+    """The one axis of x, where none is said."""
+    if x.ndim != 1:
+        raise SettingsError(f"namespace: x has {x.ndim} axes\n  write  axis=...")
+    return 0
+
+
+def _typed(op: Any, x: Tensor, dtype: Any, **settings: Any) -> Tensor:
+    """The op computed in a dtype."""
+    y = op(x if dtype is None else x.cast(dtype), **settings)
     return y if dtype is None else y.cast(dtype)
 
 
 def _cumulative(op: Any, x: Tensor, axis: int | None, dtype: Any, first: Any, start: int) -> Tensor:
-    axis = 0 if axis is None and x.ndim == 1 else axis
-    if axis is None:
-        raise SettingsError("cumulative: x has several axes\n  write  axis=...")
-    y = op(x if dtype is None else x.cast(dtype), axis=axis)
-    y = y if dtype is None else y.cast(dtype)
+    axis = _only(x) if axis is None else axis
+    y = _typed(op, x, dtype, axis=axis)
     if not first:
         return y
     shape = [*y.shape]
     shape[axis] = 1
-    return ops.concat(full(tuple(shape), start, dtype=y.dtype, device=y.device), y, axis=axis)
-
-
-def cumulative_sum(
-    x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: Any = False
-) -> Tensor:
-    """The running sum along an axis."""
-    return _cumulative(ops.cumsum, x, axis, dtype, include_initial, 0)
-
-
-def cumulative_prod(
-    x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: Any = False
-) -> Tensor:
-    """The running product along an axis."""
-    return _cumulative(ops.cumprod, x, axis, dtype, include_initial, 1)
-
-
-def diff(
-    x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
-) -> Tensor:
-    """The differences of neighbours along an axis, n times."""
-    parts = [each for each in (prepend, x, append) if each is not None]
-    y = ops.concat(*parts, axis=axis) if len(parts) > 1 else x
-    for _ in range(n):
-        size = y.shape[axis]
-        later, earlier = (
-            ops.moveaxis(ops.moveaxis(y, axis, 0)[part], 0, axis)
-            for part in (slice(1, None), slice(0, builtins.max(size - 1, 0)))
-        )
-        y = ops.not_equal(later, earlier) if y.dtype == bool else ops.subtract(later, earlier)
-    return y
-
-
-# -- linear algebra ----------------------------------------------------------------------------
-
-
-def _vector_norm(
-    x: Tensor, /, *, axis: Axis = None, keepdims: Any = False, ord: float = 2
-) -> Tensor:
-    return ops.norm(x, ord=ord, axis=axis, keepdims=keepdims)
-
-
-def _matrix_norm(x: Tensor, /, *, keepdims: Any = False, ord: Any = "fro") -> Tensor:
-    return ops.matrix_norm(x, ord=ord, keepdims=keepdims)
-
-
-def _diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
-    return ops.diagonal(x, offset=offset, axis1=-2, axis2=-1)
-
-
-def _trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
-    y = ops.trace(x, offset=offset, axis1=-2, axis2=-1)
-    return y if dtype is None else y.cast(dtype)
-
-
-linalg = SimpleNamespace(
-    cholesky=ops.cholesky, det=ops.det, diagonal=_diagonal, inv=ops.inv, matmul=ops.matmul,
-    matrix_norm=_matrix_norm, matrix_transpose=matrix_transpose, outer=ops.outer,
-    solve=ops.solve, svdvals=ops.svdvals, tensordot=ops.tensordot, trace=_trace, vecdot=ops.vecdot,
-    vector_norm=_vector_norm,
-)  # fmt: skip
-
-
-# -- what there is -------------------------------------------------------------------------------
+    first = _creation.full(tuple(shape), start, **_at(y.device, y.dtype))
+    return ops.concat(first, y, axis=axis)
 
 
 class Info:
@@ -565,18 +400,47 @@ class Info:
         return {n: each for n, each in found.items() if kind is None or isdtype(each, kind)}
 
 
+# -- the table made functions ---------------------------------------------------------------
+
+
+def _defined(table: str) -> dict[str, Any]:
+    """The functions of a table."""
+    found: dict[str, Any] = {}
+    for line in filter(None, map(str.strip, table.splitlines())):
+        signature, expression = line.split(": ", 1)
+        exec(f"def {signature}:\n    return {expression.strip()}", globals(), found)
+        function = found[signature.partition("(")[0]]
+        function.__doc__ = f"As the array API standard says: {expression.strip()}."
+        function.__module__ = __name__
+    return found
+
+
+_ELEMENTS = [f"{name}(x, /): ops.{name}(x)" for name in _ONE.split()]
+_ELEMENTS += [f"{name}(x1, x2, /): ops.{name}(x1, x2)" for name in _TWO.split()]
+globals().update(_defined("\n".join(_ELEMENTS)) | _defined(_TABLE))
+linalg = SimpleNamespace(**_defined(_LINALG))
+
+
+def __getattr__(name: str) -> Any:  # for type checkers, which do not see the table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __array_namespace_info__() -> Info:
     """What this namespace offers."""
     return Info()
 
 
 _OURS = (
-    "Any", "Axis", "Device", "F32", "HOST", "I64", "Info", "NamedTuple", "ScalarType",
-    "ScalarTypeError", "Sequence", "SettingsError", "ShapeError", "SimpleNamespace", "Tensor",
-    "Unique", "UniqueCounts", "UniqueInverse", "VERSIONS", "Where", "annotations", "builtins",
-    "np", "ops", "promote_operands",
+    "Any", "Device", "Eigh", "F32", "HOST", "I64", "Info", "QR", "SVD", "ScalarType",
+    "ScalarTypeError", "Sequence", "SettingsError", "ShapeError", "SimpleNamespace", "Slogdet",
+    "Tensor", "Unique", "UniqueCounts", "UniqueInverse", "VERSIONS", "Where", "annotations",
+    "builtins", "namedtuple", "np", "ops", "promote_operands",
 )  # fmt: skip
 
 __all__ = sorted(  # pyright: ignore[reportUnsupportedDunderAll]
-    {*_SAME, *[name for name in globals() if not name.startswith("_") and name not in _OURS]}
+    {name for name in globals() if not name.startswith("_") and name not in _OURS}
 )

@@ -25,8 +25,8 @@ PLANS = 512  # plans kept of each op; beyond it the table starts anew
 
 class Rule(NamedTuple):
     """A gradient rule for some inputs, by position (None: all of a variable number). A function
-    with an attribute `bound` says by it, from the outlines of inputs and outputs, what the rule is
-    for a signature."""
+    with an attribute `bound` says by it, from the outlines of inputs and outputs as they lie, what
+    the rule is for a signature."""
 
     positions: tuple[int, ...] | None
     function: Callable[..., Any]
@@ -203,7 +203,7 @@ class Op:
         for each, kind in zip(inputs, kinds, strict=True):
             outline = None
             if kind is ndarray:
-                outline = known.get((each.shape, each.dtype, each.strides))
+                outline = OF_HOST.get((each.shape, each.dtype, each.strides))
             given.append(outline or signature_of(each))
         plan = self.plan(given, settings)
         try:
@@ -231,7 +231,8 @@ class Op:
     def _planned(self, key: Any, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """A plan that is not kept yet; written down where a tape is on."""
         if lookups.tape is not None:
-            return lookups.tape.plan(self, given, settings)  # type: ignore[no-any-return]
+            found: Plan = lookups.tape.plan(self, given, settings)
+            return found
         absent = 0 if self.variable else len(self.inputs) - len(given)
         if absent > 0 and len(given) >= self.required:
             plan = self.plan([*given, *[None] * absent], settings)
@@ -245,22 +246,26 @@ class Op:
     def bound(self, given: Sequence[Outline]) -> Callable[..., Any]:
         """The op for arrays of these outlines, whose kernel is found once. Of the first array,
         which may turn out to be otherwise, this is checked."""
-        key, first, kernels = lookups.limit, given[0], []
+        key, first = lookups.limit, given[0]
+        plans: list[Plan] = []
         shape, dtype = first.shape, first.scalar_type.dtype
 
         def run(array: Any, *others: Any) -> Any:
-            if (
+            if not (
                 type(array) is ndarray
                 and array.shape == shape
                 and array.dtype is dtype
                 and array.flags.c_contiguous
                 and lookups.key is key
             ):
-                if not kernels:
-                    plan = self.plan(given, {})
-                    kernels.append(self if plan.direct != len(given) else plan.kernel)
-                return kernels[0](array, *others)
-            return self(array, *others)
+                return self(array, *others)
+            if not plans:
+                plans.append(self.plan(given, {}))
+            (plan,) = plans
+            try:
+                return plan.kernel(array, *others) if plan.direct >= 0 else self(array, *others)
+            except MemoryError as error:
+                raise no_memory(self, plan, error) from None
 
         return run if first.is_contiguous else self
 
@@ -381,7 +386,6 @@ def _apply_scalars(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -
 
 
 outline_of, ndarray = Outline.of, np.ndarray  # looked up once: these are asked of every array
-known = OF_HOST
 
 
 def signature_of(value: Any) -> Signature:

@@ -321,6 +321,7 @@ def _install(timer: _Timer) -> Callable[[], None]:
             return found
         if id(found) not in twins:
             twin = copy.copy(found)
+            twin.recipes = {}  # those that were made before hold kernels that are not timed
             twin.kernel = timer.timed(op.name, found.kernel, [*found.inputs, *found.outputs])
             twins[id(found)] = found, twin
         return twins[id(found)][1]

@@ -120,7 +120,7 @@ class HostTape:
             return numpy(tensor)
 
         lookups.key = lookups.tape = self
-        Tensor.numpy = read  # type: ignore[method-assign]
+        Tensor.numpy = read  # type: ignore[method-assign, assignment]
         try:
             with self._listening():
                 yield

@@ -22,6 +22,7 @@ from .parallel.shares import Part, Shares, cut
 from .parallel.steps import Alone, Steps
 from .parallel.world import World
 from .runs import Folder, Guard, Keeper, NanPolicy, Progress, Rewound, Run
+from .runs.together import SharedKeeper, with_batch_of_run
 from .tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -112,24 +113,17 @@ def fit(
             f"  micro_batches    {micro_batches}"
         )
     guard = Guard(model, optimizer, Meter(model.device), nan_policy)
-    keeper: Keeper
-    if parallel is None or ranks == 1:
-        keeper = Keeper(guard, None if run is None else Folder(run), control)
-    else:
-        from .runs.together import SharedKeeper
-
-        keeper = SharedKeeper(parallel, guard, run, control)
-        now = keeper.with_batch_of_run(now)
-        watch = watch if parallel.is_first else None
-    steps = -(-len(train) // now.batch_size)
-    if isinstance(optimizer.learning_rate, Schedule):
-        optimizer.learning_rate = optimizer.learning_rate.over(now.epochs * steps)
-    return _epochs(keeper, run, train, test, test_batch_size, loss, now, watch, micro_batches)
+    world = None if ranks == 1 else parallel
+    return _epochs(
+        guard, world, run, control, train, test, test_batch_size, loss, now, watch, micro_batches
+    )
 
 
 def _epochs(
-    keeper: Keeper,
+    guard: Guard,
+    world: World | None,
     run: Run | None,
+    control: Control | None,
     train: Dataset,
     test: Dataset | None,
     test_batch_size: int,
@@ -138,10 +132,20 @@ def _epochs(
     watch: Watch | None,
     micro_batches: int,
 ) -> Iterator[Report]:
+    keeper: Keeper
+    if world is None:
+        keeper = Keeper(guard, None if run is None else Folder(run), control)
+    else:
+        keeper = SharedKeeper(world, guard, run, control)
+        watch = watch if world.is_first else None
+    now = with_batch_of_run(now, keeper.folder, world)
     guard, replica = keeper.guard, keeper.replica
     model, optimizer, meter = guard.model, guard.optimizer, guard.meter
+    count = -(-len(train) // now.batch_size)
+    if isinstance(optimizer.learning_rate, Schedule):
+        optimizer.learning_rate = optimizer.learning_rate.over(now.epochs * count)
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
-    rank, ranks = (0, 1) if replica is None else (replica.world.rank, replica.world.size)
+    rank, ranks = (0, 1) if world is None else (world.rank, world.size)
     shares = Shares(rank, ranks, len(train), now.batch_size)
     steps = Steps(model, loss, replica or Alone(model, optimizer), micro_batches)
 
@@ -158,8 +162,13 @@ def _epochs(
         with no_grad():
             meter.add(*steps.forward(batch))
 
+    def size_of(batch: int) -> int:
+        if world is not None:
+            world.enter("a step")  # also of one that is replayed
+        return shares.size(batch)
+
     part = train if ranks == 1 else Part(train, shares)
-    train_pass = _pass_of("train", part, shares.room, train_step, place, optimizer, shares.size)
+    train_pass = _pass_of("train", part, shares.room, train_step, place, optimizer, size_of)
     test_pass, tested_order = None, None
     if test is not None:
         mine = test
@@ -196,10 +205,10 @@ def _epochs(
         if watch is not None:
             watch(name, done, count)
 
-    count = -(-len(train) // now.batch_size)
     try:
         if run is not None or replica is not None:
-            now = keeper.resume(now, _config(guard, train, test, test_batch_size, loss, now))
+            asked = _config(guard, train, test, test_batch_size, loss, now)
+            now = keeper.resume(now, {**asked, "ranks": ranks})
         while now.epoch < now.epochs:
             start, samples = perf_counter(), len(train) - now.batch * now.batch_size
             with keeper.heeding():

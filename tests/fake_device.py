@@ -15,7 +15,9 @@ import numpy as np
 
 from autograph.backends import NUMPY, Backend
 from autograph.backends.arrays import adapt_arrays
+from autograph.device import HOST
 from autograph.op import Op
+from autograph.outline import Outline
 from autograph.plan import FoundKernel
 from autograph.platforms import PLATFORMS, register_platform
 
@@ -124,6 +126,20 @@ def borrow(kernel: Any, inputs: Any, outputs: Any, halves: bool) -> Any:
     return on_device
 
 
+def at_home(maker: Any) -> Any:
+    """A maker of kernels, which is told of arrays of the host, as the kernel gets them."""
+
+    def inner(outline: Any) -> Any:
+        if not isinstance(outline, Outline):
+            return outline
+        return Outline(outline.shape, outline.scalar_type, HOST, outline.layout)
+
+    def made(inputs: Any, outputs: Any, **settings: Any) -> Any:
+        return maker(list(map(inner, inputs)), list(map(inner, outputs)), **settings)
+
+    return made
+
+
 PLATFORM = FakePlatform()  # one for all: a device keeps the platform that it was made with
 FAKE = Backend("fake", kind="fake", rank=0, module="numpy", adapt=borrow)
 
@@ -137,7 +153,15 @@ def fake_devices() -> Iterator[FakePlatform]:
         if kind != "fake":
             return candidates(self, kind)
         return [
-            FoundKernel(FAKE, each.function, each.when, each.strided, each.halves, False, each.made)
+            FoundKernel(
+                FAKE,
+                at_home(each.function) if each.made else each.function,
+                each.when,
+                each.strided,
+                each.halves,
+                False,
+                each.made,
+            )
             for each in candidates(self, "host")
             if each.backend is NUMPY and not each.out
         ]

@@ -246,9 +246,8 @@ def test_threads_replay_in_turn():
 
     def work(i: int) -> None:
         with ag.no_grad():
-            for _ in range(50):
-                if not (infer(batch(i)[0]).numpy() == expected[i]).all():
-                    wrong.append(i)
+            found = [infer(batch(i)[0]).numpy() for _ in range(50)]
+        wrong.extend(i for each in found if not (each == expected[i]).all())
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     for each in threads:
@@ -285,3 +284,33 @@ def test_fit_gives_the_bits_of_eager_steps_and_resumes():
             model(each.inputs).cross_entropy_loss(each.targets).backward()
             model.update(optimizer)
     assert digests[0][1] == [each.numpy().tobytes() for each in model.parameters()]
+
+
+def test_threads_that_record_at_the_same_time_do_not_mix():
+    models = [Small.build(seed=i) for i in range(4)]
+    optimizers = [SGD(learning_rate=0.1) for _ in models]
+    plain = [Small.build(seed=i) for i in range(4)]
+
+    def stepping(model, optimizer):
+        def step(x, t):
+            model(x).cross_entropy_loss(t).backward()
+            model.update(optimizer)
+
+        return step
+
+    def work(i: int) -> None:
+        step = capture(stepping(models[i], optimizers[i]), optimizer=optimizers[i])
+        for k in range(30):
+            step(*batch(k))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    for i, model in enumerate(plain):
+        step = stepping(model, SGD(learning_rate=0.1))
+        for k in range(30):
+            step(*batch(k))
+        for a, b in zip(model.parameters(), models[i].parameters(), strict=True):
+            assert a.numpy().tobytes() == b.numpy().tobytes()

@@ -46,6 +46,7 @@ NO_GRADIENT = {
     "packed_attention_back": PARTS,
     "prod_dx": PARTS,
     "softmax_dx": PARTS,
+    "standardise_plus_back": PARTS,
     "unique_all": STEPS,
 }
 

@@ -24,6 +24,7 @@ PACKAGE = ROOT / "autograph"
 # Each room may import those above it in this list: lower in the house.
 ROOMS = [
     "errors",
+    "words",
     "settings",
     "scalar_type",
     "platforms",
@@ -83,7 +84,9 @@ UPWARD: dict[tuple[str, str], str] = {
     ("__main__", "__init__"): "the version, which is said once",
     ("commands.doctor", "__init__"): "the version, which is said once",
     ("files", "__init__"): "the version, which is said once",
+    ("fingerprint", "__init__"): "the version, which is said once",
     ("layers.base", "html"): "notebooks ask for it",
+    ("layers.base", "parallel.placing"): "a model is asked to spread over devices",
     ("layers.summarize", "html"): "notebooks ask for it",
     ("tensor.tensor", "html"): "notebooks ask for it",
 }

@@ -71,7 +71,7 @@ def goes_on(
         save(folder / "whole", model, used)
         found.append([*outputs, (folder / "half").read_bytes(), (folder / "whole").read_bytes()])
         checkpoint = Checkpoint.open(folder / "half")
-        rebuilt, other = checkpoint.build(), (build(2), optimizer())
+        rebuilt, other = checkpoint.build(device=inputs[0].device), (build(2), optimizer())
         checkpoint.restore(*other)
         for again in ((rebuilt, checkpoint.build_optimizer(rebuilt)), other):
             trained = run(*again, inputs, captured)

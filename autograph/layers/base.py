@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ..device import HOST, Device
-from ..errors import AutographError, GraphError
+from ..errors import AutographError, GraphError, SettingsError
 from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor
 from ..tensor.staircase import version_of
+from ..words import LAYER, unknown
 from .builders import Builder, FieldsBuilder
 
 if TYPE_CHECKING:
@@ -68,10 +69,33 @@ class Layer:
                 error.add_note(f"  in {site.name}")
             raise
 
+    def __post_init__(self) -> None:
+        """Refuse numbers where parameters belong: Dense(3, 2) is written Dense.builder(...)."""
+        for each in fields(cast(Any, self)):
+            value = self.__dict__.get(each.name)
+            if isinstance(value, int) and str(each.type).startswith("Parameter"):
+                name = type(self).__name__
+                raise SettingsError(
+                    f"{name}: {each.name} is the number {value}, and it holds a Parameter\n"
+                    f"  write  {name}.builder(...).build()"
+                )
+
     def __setattr__(self, name: str, value: Any) -> None:
         global _structure
+        held = isinstance(self.__dict__.get(name), Parameter)
+        if held and isinstance(value, Tensor) and not isinstance(value, Parameter):
+            raise SettingsError(
+                f"{type(self).__name__}.{name} is a Parameter, and stays one\n"
+                f"  write  model.{name}[...] = x  to change its values\n"
+                f"  or     model.{name} = Parameter(x)  for another"
+            )
         _structure += 1
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise unknown(type(self).__name__, name, LAYER, self)
 
     # -- parameters ---------------------------------------------------------------------
 
@@ -130,6 +154,14 @@ class Layer:
                 _replace(each, target.put(each.array))
         return self
 
+    def place(self, places: Mapping[str, Device | str]) -> Self:
+        """Move layers to several devices, by path; activations follow. All parameters have to be
+        in one of the layers named: `model.place({"body": "cuda:0", "head": "cuda:1"})`."""
+        from ..parallel.placing import place
+
+        place(self, places)
+        return self
+
     def cast(self, scalar_type: ScalarType | str) -> Self:
         """Cast parameters and float buffers, in place."""
         target = ScalarType(scalar_type)
@@ -156,8 +188,7 @@ class Layer:
         """Have `hook(path, y)` called with what each layer answers whose path fits a pattern
         (this layer's own is ""); what it answers takes the place of y, unless it is None.
 
-        The layers run by themselves then, not fused with others. A captured step calls hooks
-        while it is recorded, and not when it is replayed.
+        The layers run by themselves then, not fused with others, and captured steps run eagerly.
 
         >>> model = Dense.builder(inputs=3, outputs=2).build()
         >>> with model.on_forward("", lambda path, y: print(y.shape)):

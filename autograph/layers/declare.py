@@ -93,6 +93,12 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
             f"{cls.__name__}: @layer wants a forward\n"
             f"  write  def forward(self, x): ...   or declare it with @sequential"
         )
+    for name, value in vars(cls).items():
+        if isinstance(value, Builder) and name not in inspect.get_annotations(cls):
+            raise DeclarationError(
+                f"{cls.__name__}.{name}: a field is annotated\n"
+                f"  write  {name}: {value.kind} = {value.kind}.builder(...)"
+            )
     own = {name: _declared(cls, name) for name in inspect.get_annotations(cls)}
     for name in own:
         if hasattr(Layer, name) or name.startswith("_"):
@@ -104,6 +110,7 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
     above: Mapping[str, Any] = getattr(cls, "__fields_declared__", {})
     cls.__fields_declared__ = {**above, **own}
     cls.__kind__ = kind
+    input = (input,) if isinstance(input, int) else input
     cls.__input__ = getattr(cls, "__input__", None) if input is None else tuple(input)
     cls.__tie__ = {**getattr(cls, "__tie__", {}), **(tie or {})}
     if kind == "Sequential":
@@ -136,7 +143,7 @@ def runs_of(layer: Any) -> Sequence[Callable[[Any], Any]]:
         return fields
     known = layer.__dict__.get("_runs")
     fresh = known is not None and known[2] == hooks.watched
-    if fresh and all(a is b for a, b in zip(known[0], fields, strict=False)):
+    if fresh and known[0] == fields:  # layers are equal where they are the same
         return cast(Sequence[Callable[[Any], Any]], known[1])
     if not all(isinstance(each, Layer) for each in fields):
         return fields  # sizes are being inferred

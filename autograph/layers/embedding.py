@@ -8,7 +8,10 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError
+from ..outline import Outline
+from ..scalar_type import F32
 from ..tensor import Parameter, Tensor
+from ..tensor.blank import blank
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .initialise import Initialise, Normal
@@ -23,6 +26,11 @@ class EmbeddingBuilder(Builder["Embedding"]):
     outputs: PositiveInt
     padding: NonNegativeInt | None = None
     initialise: Initialise = Normal(deviation=1.0)
+
+    def infer(self, x: Tensor) -> tuple[EmbeddingBuilder, Tensor]:
+        """Of indices, which `input=` has as a shape alone."""
+        shape = (*x.shape, self.outputs)
+        return self, blank(Outline(shape, F32, x.device))
 
     def build_at(self, site: Site) -> Embedding:
         if self.padding is not None and self.padding >= self.rows:

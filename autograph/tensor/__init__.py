@@ -1,6 +1,6 @@
 """Tensors: device-tagged arrays that record how they were made."""
 
-from . import deferred  # noqa: F401  it says which ops may wait
+from . import deferred
 from .creation import arange, eye, full, ones, random_normal, random_uniform, zeros
 from .exchange import from_dlpack
 from .state import enable_grad, higher_order, is_recording, is_training, no_grad, training

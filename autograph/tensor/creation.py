@@ -32,7 +32,8 @@ def full(
     """A tensor of one value; f32, i64 or bool by the value unless said."""
     natural = {bool: "bool", int: "i64", float: "f32"}[type(value)]
     dtype = ScalarType(scalar_type or natural).dtype
-    array = np.full(_shape(shape), value, dtype)
+    array = HOST.empty(_shape(shape), dtype)  # which says what was asked for where it cannot
+    array[...] = value
     return _make(Device(device).put(array))
 
 

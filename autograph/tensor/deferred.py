@@ -35,8 +35,8 @@ from ..ops.chain import (
 )
 from ..ops.update.together import adam_updates, parts_of, sgd_updates
 from ..outline import Outline
-from ..plan import Plan
-from .staircase import apply, live, version_of
+from ..plan import Plan, no_memory
+from .staircase import _written, apply, live, version_of
 from .state import no_grad, state
 from .tensor import Tensor, _make
 from .walk import _gather, _walk
@@ -68,7 +68,7 @@ class Pending(Tensor):
         deferred = _value.__get__(self)
         if deferred.recorded:
             deferred.compute()
-        return _node.__get__(self)  # type: ignore[no-any-return]
+        return _node.__get__(self)
 
     @node.setter
     def node(self, node: Node | None) -> None:
@@ -102,10 +102,11 @@ class Deferred:
 
     recorded = True  # whether they will have nodes
 
-    def __init__(self, inputs: Sequence[Tensor], reads: Sequence[Tensor]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], reads: int) -> None:
+        """It works on `inputs`, of which somebody may write the first `reads`."""
         self.inputs = inputs
         self.then = [(each._array, each.node, version_of(each).count) for each in inputs]
-        self.versions = {each.version for each in reads}
+        self.versions = {each.version for each in inputs[:reads]}
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
         if len(live) > LIVE:
@@ -123,10 +124,12 @@ class Deferred:
 
     def is_current(self) -> bool:
         """Whether the inputs are what they were."""
-        return all(
-            each._array is array and each.node is node and version_of(each).count == count
-            for each, (array, node, count) in zip(self.inputs, self.then, strict=True)
-        )
+        for each, (array, node, count) in zip(self.inputs, self.then, strict=True):
+            version = each.version
+            same = each._array is array and each.node is node
+            if not same or version is None or version.count != count:
+                return False
+        return True
 
     def inputs_then(self) -> list[Tensor]:
         """The inputs as they were when this was asked for."""
@@ -162,7 +165,7 @@ def fill(tensor: Tensor | None, value: Tensor) -> None:
         return
     _value.__set__(tensor, value._array)
     _node.__set__(tensor, value.node)
-    tensor.__class__ = Tensor
+    tensor.__class__ = Tensor  # type: ignore[assignment]
     tensor.outline = value.outline
     if tensor.version is None:
         tensor.version = value.version
@@ -172,7 +175,7 @@ class Forward(Deferred):
     """y = chain(x, *parameters)."""
 
     def __init__(self, inputs: Sequence[Tensor], settings: Mapping[str, Any]) -> None:
-        super().__init__(inputs, inputs)
+        super().__init__(inputs, len(inputs))
         self.settings = settings
         self.y: Tensor | None = None
 
@@ -197,7 +200,7 @@ class Loss(Deferred):
     """loss = cross_entropy_loss(y, target), of a y that is pending."""
 
     def __init__(self, y: Tensor, forward: Forward, target: Tensor) -> None:
-        super().__init__([target], [target])
+        super().__init__([target], 1)
         self.forward, self.y = forward, ref(y)
         self.done = False
 
@@ -224,7 +227,7 @@ class Loss(Deferred):
             return False
         settings = {**forward.settings, "has_dx": x.node is not None}
         with no_grad():
-            y, left, *dx = chain_step(x, target, *parameters, **settings)
+            y, left, *dx = _run(chain_step, (x, target, *parameters), settings)
             upstream: dict[Any, Any] = {}
             if x.node is not None:
                 upstream = _walk([(x.node, dx[0]._array)], retain_graph=False)
@@ -233,7 +236,10 @@ class Loss(Deferred):
             for leaf, value in upstream.items():
                 _gather(leaf, value, set())
             for w, gradient in zip(parameters, gradients, strict=True):
-                _gather(w.node, gradient, set())  # type: ignore[arg-type]
+                if w.grad is None:
+                    w.node.grad = gradient  # type: ignore[union-attr]
+                else:
+                    _gather(w.node, gradient, set())  # type: ignore[arg-type]
         y.node = Node(chain.name, ())
         y.node.edges = None  # used up
         forward.y, self.done = y, True
@@ -251,13 +257,15 @@ class Walk(Deferred):
         self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor],
         settings: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        super().__init__([x, left], [x])
+        super().__init__([x, left], 1)
         self.parameters, self.settings = parameters, settings
         self.pending.append(ref(loss))
         _value.__set__(loss, self)
 
     def gradients(self) -> Sequence[Tensor]:
         """The pending gradients, made by an op, so that those who watch ops know them."""
+        if Tensor.__apply__ is apply:  # nobody does
+            return [self.pend(each.outline) for each in self.parameters]
         state.walk = self
         try:
             made: Sequence[Tensor] = chain_gradients(
@@ -290,12 +298,36 @@ class Walk(Deferred):
         if len(by_parameter) != len(self.parameters):
             return False
         x, left = self.inputs_then()
+        live[:] = [weak for weak in live if weak() is not self]  # it need not see this write
         try:
-            loss = op(x, left, rate, *moving, **self.settings, **settings)
+            loss = _run(op, (x, left, rate, *moving), {**self.settings, **settings})
         except NoKernelError:
             return False
+        finally:
+            live.append(ref(self))
         fill(self.pending[0](), loss)
         return True
+
+
+def _run(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """`op` run on plain tensors under no_grad, the short way where nobody watches ops."""
+    if Tensor.__apply__ is not apply:
+        return op(*inputs, **settings)
+    arrays, outlines = [], []
+    for each in inputs:
+        arrays.append(None if each is None else each._array)
+        outlines.append(None if each is None else each.outline)
+    plan = op.plan(outlines, settings)
+    if op.writes:
+        before_writing(op, inputs)
+    try:
+        _, results = op.run(plan, arrays)
+    except MemoryError as error:
+        raise no_memory(op, plan, error) from None
+    if op.writes:
+        _written(op, inputs)
+        return _make(results)
+    return [_make(each) for each in results]
 
 
 # -- which ops defer, and which join what is deferred ----------------------------------------
@@ -369,17 +401,19 @@ JOINS: dict[Op, Callable[..., Any]] = {
 
 def before_writing(op: Op, inputs: Sequence[Any]) -> None:
     """Compute what is pending and depends on what `op` is about to write."""
+    waiting = [deferred for weak in live if (deferred := weak()) is not None]
+    live[:] = map(ref, waiting)
+    if not waiting:
+        return
     names = op.inputs * len(inputs) if op.variable else op.inputs
     written = {
         each.version
         for name, each in zip(names, inputs, strict=False)
         if name in op.writes and isinstance(each, Tensor)
     }
-    for weak in list(live):
-        deferred = weak()
-        if deferred is not None and not deferred.versions.isdisjoint(written):
+    for deferred in waiting:
+        if not deferred.versions.isdisjoint(written):
             deferred.compute()
-    live[:] = [weak for weak in live if weak() is not None]
 
 
 def settle() -> None:

@@ -196,8 +196,8 @@ def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
         elif positions is None and len(places) == 1:
             finish = _alone
         bound = getattr(rule, "bound", None)
-        if bound is not None:
-            rule = bound(plan.inputs, plan.outputs)
+        if bound is not None and plan.direct >= 0 and plan.results is not None:
+            rule = bound(plan.inputs, plan.results)  # how arrays lie is known
         elif settings:
             rule = partial(rule, **settings)
         made.append(Recipe(places, rule, finish, into))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
 from ..scalar_type import ScalarType
+from ..words import TENSOR, unknown
 from .exchange import Exchange
 from .methods import Methods
 from .staircase import apply, install, version_of
@@ -68,6 +69,11 @@ class Tensor(Methods, Exchange):
         self.node = self.version = None
         if requires_grad:
             self.requires_grad = True
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise unknown("Tensor", name, TENSOR, self)
 
     @classmethod
     def borrow(cls, array: Array) -> Tensor:

@@ -172,6 +172,7 @@ row("abs", torch.abs, one(), types=NUMBERS)
 row("sign", torch.sign, one(), types=NUMBERS)
 row("square", torch.square, one(), types=NUMBERS)
 row("reciprocal", torch.reciprocal, one(0.3, 4.0))
+row("copysign", torch.copysign, two(0.3, 4.0, numbers=False))
 row("hypot", torch.hypot, two(numbers=False))
 row("lerp", torch.lerp, lambda rng: ([*two(numbers=False)(rng)[0], float(rng.uniform(-1, 2))], {}))
 row("clip_both", torch.clamp, _bounded)
@@ -552,6 +553,13 @@ def _square(rng: Rng, positive: bool = False) -> np.ndarray[Any, Any]:
     return x @ x.swapaxes(-1, -2) + 2 * np.eye(n) if positive else x + 3 * np.eye(n)
 
 
+def _matrix(rng: Rng) -> np.ndarray[Any, Any]:
+    """Of any sides, and far from losing a rank."""
+    n, m = (int(i) for i in rng.integers(1, 5, size=2))
+    x = rng.normal(size=(*[(), (2,)][rng.integers(0, 2)], n, m))
+    return np.asarray(x + 3 * np.eye(n, m))
+
+
 def _einsum(rng: Rng) -> Any:
     sizes = {letter: int(rng.integers(1, 5)) for letter in "abcdij"}
     equation = str(
@@ -614,6 +622,30 @@ row(
     lambda x, upper: torch.linalg.cholesky(x, upper=upper),
     lambda rng: ([_square(rng, positive=True)], {"upper": bool(rng.random() < 0.5)}),
     types=WIDE,
+)
+row(
+    "eigh",
+    torch.linalg.eigvalsh,
+    lambda rng: ([_square(rng, positive=True)], {}),
+    ours=lambda x: ops.eigh(x)[0],
+    types=WIDE,
+)  # vectors are defined up to their sign
+row("qr", lambda x: shown(torch.linalg.qr(x)), lambda rng: ([_matrix(rng)], {}), types=WIDE)
+row("slogdet", lambda x: shown(torch.linalg.slogdet(x)), lambda rng: ([_square(rng)], {}),
+    types=WIDE)  # fmt: skip
+row("pinv", torch.linalg.pinv, lambda rng: ([_matrix(rng)], {}), types=WIDE)
+row("matrix_rank", torch.linalg.matrix_rank, lambda rng: ([_matrix(rng)], {}), types=WIDE,
+    values=True)  # fmt: skip
+row(
+    "matrix_power",
+    torch.linalg.matrix_power,
+    lambda rng: ([_square(rng)], {"n": int(rng.integers(-2, 5))}),
+    types=WIDE,
+)
+row(
+    "cross",
+    lambda a, b: torch.linalg.cross(a, b),
+    lambda rng: ([normal(rng, (2, 3)), normal(rng, (2, 3))], {}),
 )
 row("svdvals", torch.linalg.svdvals, lambda rng: ([normal(rng, (2, 3, 4))], {}), types=WIDE)
 row(

@@ -33,8 +33,8 @@ def test_op_agrees_with_torch(name: str, torch_samples: int, torch_seed: int) ->
 
 def test_every_op_of_these_files_is_compared_or_says_why() -> None:
     files = """
-        arrange broadcast cast comparison counting elementwise index linalg matmul pad products
-        reduce reduce.product rounding scan scatter shape softmax sort statistics svd take
+        arrange broadcast cast comparison counting decompose elementwise index linalg matmul pad
+        products reduce reduce.product rounding scan scatter shape softmax sort statistics svd take
         transcendental transfer triangle
     """
     modules = {f"autograph.ops.{name}" for name in files.split()}
