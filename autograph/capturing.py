@@ -16,6 +16,7 @@ import numpy as np
 
 from . import ops
 from .backends import limit
+from .backends.precision import current_precision
 from .device import Device
 from .errors import CaptureError, MemoryLimitError
 from .layers.hooks import hung
@@ -276,4 +277,4 @@ class Captured(Generic[P, T]):
 
 
 def _mode() -> tuple[Any, ...]:
-    return state.recording, state.training, state.higher_order, limit()
+    return state.recording, state.training, state.higher_order, limit(), current_precision()

@@ -75,6 +75,10 @@ def save(
 
     The file that was there stays until the new one is whole and on the disk.
     """
+    if not isinstance(model, Layer):
+        raise SettingsError(
+            f"save: a {type(model).__name__} is no model\n  write  save(path, model, optimizer)"
+        )
     write(path, training_arrays(model, optimizer), training_document(model, optimizer, progress))
 
 

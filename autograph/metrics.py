@@ -45,12 +45,14 @@ class Meter:
 
     def add(self, loss: Tensor, scores: Tensor, targets: Tensor) -> None:
         """Add a batch: its mean loss, and what of its scores is right."""
+        home = self.sums.device  # a model on several devices answers on another one
         with no_grad():
+            loss, scores, targets = loss.detach().to(home), scores.detach().to(home), targets.to(home)
             if scores.ndim == 2 and targets.ndim == 1 and not targets.scalar_type.is_float:
-                ops.tally(self.sums, loss.detach(), scores.detach(), targets)
+                ops.tally(self.sums, loss, scores, targets)
             else:
                 self.counts_classes = False
-                ops.tally_loss(self.sums, loss.detach(), rows=scores.shape[0])
+                ops.tally_loss(self.sums, loss, rows=scores.shape[0])
 
     def read(self) -> Stats:
         """The sums so far: waits for the device."""

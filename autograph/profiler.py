@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from .device import Device
 from .errors import SettingsError
-from .layers import Layer
+from .layers import Layer, hooks
 from .op import REGISTRY, Op
 from .outline import Outline
 from .plan import Plan
@@ -163,8 +163,11 @@ class Profile:
 
 
 @contextmanager
-def profile() -> Iterator[Profile]:
+def profile(*, apart: bool = False) -> Iterator[Profile]:
     """Within the block, every kernel that runs is timed, on every thread.
+
+    Layers that run together as one op are told as one; `apart`, each runs by itself, which takes
+    longer and tells more.
 
     On a device nothing is waited for: its times come from marks in its stream, and are there when
     the block has ended. Steps that a recording replays are not seen, since their ops are not
@@ -179,10 +182,12 @@ def profile() -> Iterator[Profile]:
     found, begin = Profile(), perf_counter()
     streams = _Streams(begin)
     restore = _install(_Timer(found, begin, streams))
+    together, hooks.apart.wanted = hooks.apart.wanted, apart or hooks.apart.wanted
     try:
         yield found
     finally:
         restore()
+        hooks.apart.wanted = together
         found.seconds = perf_counter() - begin
         streams.settle(found)
         _running.release()

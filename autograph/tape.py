@@ -112,21 +112,13 @@ class HostTape:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        before, numpy = lookups.key, Tensor.numpy
-
-        def read(tensor: Tensor) -> Any:
-            if threading.get_ident() == self._thread and lookups.key is self:
-                raise CaptureError("it reads the values of a tensor")
-            return numpy(tensor)
-
+        before = lookups.key
         lookups.key = lookups.tape = self
-        Tensor.numpy = read  # type: ignore[method-assign, assignment]
         try:
-            with self._listening():
+            with _refusing_to_read(), self._listening():
                 yield
         finally:
             lookups.key, lookups.tape = before, None
-            Tensor.numpy = numpy  # type: ignore[method-assign]
         self._end_stretch()
 
     @contextmanager
@@ -221,6 +213,33 @@ class HostTape:
 
     def copy(self, to: Any, array: Any) -> None:
         np.copyto(to, array)
+
+
+_installing = threading.Lock()
+_within = 0  # tapes that are written, by all threads
+_numpy = Tensor.numpy
+
+
+@contextmanager
+def _refusing_to_read() -> Iterator[None]:
+    """Within the block a thread that writes a tape reads no values."""
+    global _within
+    with _installing:
+        _within += 1
+        Tensor.numpy = _read  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        with _installing:
+            _within -= 1
+            if not _within:
+                Tensor.numpy = _numpy  # type: ignore[method-assign]
+
+
+def _read(tensor: Tensor) -> Any:
+    if isinstance(lookups.key, HostTape):
+        raise CaptureError("it reads the values of a tensor")
+    return _numpy(tensor)
 
 
 class Launch:

@@ -14,7 +14,7 @@ from .device import Device
 from .graph import Leaf
 from .op import Op
 from .tensor import Tensor
-from .tensor.staircase import apply, version_of
+from .tensor.staircase import version_of
 
 
 class Written(NamedTuple):
@@ -96,25 +96,46 @@ class Watch:
         return [(each, array) for each, array in self._written.values() if each() is not None]
 
 
+class _Here(threading.local):
+    watch: Watch | None = None
+
+
+_here = _Here()
+_installing = threading.Lock()
+_within = 0  # blocks that are open, of all threads
+_below = Tensor.__apply__  # what applied ops before the first of them
+
+
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """Within the block, `watch` sees every op that this thread runs on tensors."""
-    thread = threading.get_ident()
-
-    def applied(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-        if threading.get_ident() != thread:
-            return apply(op, inputs, settings)
-        watch.enter(op, inputs)
-        results = apply(op, inputs, settings)
-        watch.leave(results)
-        return results
-
-    applied.defers = True  # type: ignore[attr-defined]  # what is deferred is seen when asked for
-    before = Tensor.__apply__
-    Tensor.__apply__ = staticmethod(applied)
-    op_module._APPLIERS.clear()
+    global _within, _below
+    with _installing:
+        if not _within:
+            _below = Tensor.__apply__
+            Tensor.__apply__ = staticmethod(_watched)
+            op_module._APPLIERS.clear()
+        _within += 1
+    before, _here.watch = _here.watch, watch
     try:
         yield
     finally:
-        Tensor.__apply__ = staticmethod(before)
-        op_module._APPLIERS.clear()
+        _here.watch = before
+        with _installing:
+            _within -= 1
+            if not _within:
+                Tensor.__apply__ = staticmethod(_below)
+                op_module._APPLIERS.clear()
+
+
+def _watched(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    watch = _here.watch
+    if watch is None:
+        return _below(op, inputs, settings)
+    watch.enter(op, inputs)
+    results = _below(op, inputs, settings)
+    watch.leave(results)
+    return results
+
+
+_watched.defers = True  # type: ignore[attr-defined]  # what is deferred is seen when asked for

@@ -52,6 +52,7 @@ def mlp() -> tuple[Any, tuple[int, ...]]:
     return MLP, (784,)
 
 
+ROUNDS = 6
 NETS = {"lenet5": lenet5, "resnet18": resnet18, "mlp": mlp}
 
 
@@ -66,28 +67,34 @@ def loss(scores: ag.Tensor, targets: ag.Tensor) -> ag.Tensor:
     return scores.cross_entropy_loss(targets)
 
 
-def timed(run: Callable[[], Any], device: Device, seconds: float, world: World) -> float:
-    """Seconds of a run among many that the device is not waited for in between: the median of
-    blocks, each as long on every rank."""
-    for _ in range(5):
-        run()
-    device.synchronize()
-    start = time.perf_counter()
-    for _ in range(5):
-        run()
-    device.synchronize()
-    each = (time.perf_counter() - start) / 5
-    each = float(world.gather(np.array([each])).max())
-    count = max(5, int(seconds / 8 / each))
-    blocks = []
-    for _ in range(8):
-        world.barrier()
-        start = time.perf_counter()
-        for _ in range(count):
-            run()
-        device.synchronize()
-        blocks.append((time.perf_counter() - start) / count)
-    return statistics.median(blocks)
+def timed(
+    runs: dict[str, Callable[[], Any]], device: Device, world: World, seconds: float = 0.25
+) -> dict[str, list[float]]:
+    """Seconds of each run among many that the device is not waited for in between: the median of
+    blocks, which take turns, so that a device that warms up does so for all. Of each rank."""
+    count = {}
+    for name, run in runs.items():
+        for repeats in (5, 5):
+            device.synchronize()
+            start = time.perf_counter()
+            for _ in range(repeats):
+                run()
+            device.synchronize()
+        each = float(world.gather(np.array([(time.perf_counter() - start) / 5])).max())
+        count[name] = max(5, int(seconds / each))
+    blocks: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            world.barrier()
+            start = time.perf_counter()
+            for _ in range(count[name]):
+                run()
+            device.synchronize()
+            blocks[name].append((time.perf_counter() - start) / count[name])
+    return {
+        name: world.gather(np.array([statistics.median(each)]))[:, 0].tolist()
+        for name, each in blocks.items()
+    }
 
 
 def told(world: World, **values: Any) -> None:
@@ -123,49 +130,43 @@ def reduce(world: World, options: argparse.Namespace) -> None:
 
 
 def train(world: World, options: argparse.Namespace) -> None:
-    """Samples a second of one rank, and of all, in one run."""
+    """Samples a second of one rank by itself, and of all together, in one run."""
     kind, shape = NETS[options.net]()
     device, size = world.device, options.batch
     batch = batch_of(shape, size, device, options.scalar_type)
 
-    def step_of(mover: Any, model: Any, optimizer: Any) -> Callable[[], Any]:
+    def captured(mover_of: Callable[[Any, Any], Any]) -> tuple[Callable[[], Any], Any]:
+        model = kind.build(device=device, scalar_type=options.scalar_type, seed=0)
+        optimizer = SGD(learning_rate=1e-3, momentum=0.9)
+        mover = mover_of(model, optimizer)
         steps = Steps(model, loss, mover)
 
         def step(x: ag.Tensor, t: ag.Tensor) -> None:
             steps.train(Batch(x, t))
 
-        captured = capture(step, optimizer=optimizer)
-        return lambda: captured(*batch)
+        fast = capture(step, optimizer=optimizer)
+        return lambda: fast(*batch), mover
 
-    def made() -> tuple[Any, Any]:
-        model = kind.build(device=device, scalar_type=options.scalar_type, seed=0)
-        return model, SGD(learning_rate=1e-3, momentum=0.9)
-
-    model, optimizer = made()
-    one = World(device=device)
-    alone = 0.0
-    if world.is_first:
-        alone = timed(step_of(Alone(model, optimizer), model, optimizer), device, 2.0, one)
-    world.barrier()
-    alone = float(world.tell(alone))
-    together_alone = timed(step_of(Alone(model, optimizer), model, optimizer), device, 2.0, world)
+    runs = {"alone": captured(Alone)[0]}
+    replicas = {}
     for wire in options.gradients:
         for nbytes in options.buckets:
             world.options = replace(world.options, gradients=wire, bucket_bytes=nbytes)
-            model, optimizer = made()
-            replica = world.replica(model, optimizer)
-            took = timed(step_of(replica, model, optimizer), device, 2.0, world)
-            replica.check()
-            replica.close()
-            told(
-                world, what="train", net=options.net, device=device.kind, batch=size,
-                scalar_type=options.scalar_type, gradients=wire, bucket_bytes=nbytes,
-                megabytes=round(replica.nbytes / 1e6, 2), alone_ms=round(alone * 1e3, 4),
-                beside_each_other_ms=round(together_alone * 1e3, 4),
-                together_ms=round(took * 1e3, 4),
-                samples_a_second=round(world.size * size / took),
-                speedup=round(world.size * alone / took, 3),
-            )  # fmt: skip
+            name = f"{wire} gradients, buckets of {nbytes / 1e6:.1f} MB"
+            runs[name], replicas[name] = captured(world.replica)
+    times = timed(runs, device, world)
+    alone = min(times["alone"])  # of the fastest rank
+    for name, replica in replicas.items():
+        replica.check()
+        replica.close()
+        took = max(times[name])
+        told(
+            world, what="train", net=options.net, device=device.kind, batch=size,
+            scalar_type=options.scalar_type, how=name, megabytes=round(replica.nbytes / 1e6, 2),
+            alone_us=[round(each * 1e6, 1) for each in times["alone"]],
+            together_us=round(took * 1e6, 1), samples_a_second=round(world.size * size / took),
+            speedup=round(world.size * alone / took, 3),
+        )  # fmt: skip
 
 
 def memory(world: World, options: argparse.Namespace) -> None:
@@ -215,7 +216,7 @@ def place(world: World, options: argparse.Namespace) -> None:
             for each in devices:
                 each.synchronize()
 
-        took = timed(run, devices[0], 2.0, world)
+        took = timed({"it": run}, devices[0], world)["it"][0]
         found[f"{name}, {count} parts"] = losses
         told(
             world, what="place", net=options.net, how=name, parts=count, ms=round(took * 1e3, 3),
@@ -240,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=100, help="of a rank")
     parser.add_argument("--scalar-type", default="f32", choices=("f32", "bf16"))
     parser.add_argument("--gradients", nargs="+", default=["f32"], choices=("f32", "bf16"))
-    parser.add_argument("--buckets", nargs="+", type=int, default=[8 << 20])
+    parser.add_argument("--buckets", nargs="+", type=int, default=[64 << 20])
     options = parser.parse_args(arguments)
     world = parallel.init(options.device)
     world.print(world)

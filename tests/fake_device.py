@@ -16,6 +16,7 @@ import numpy as np
 from autograph.backends import NUMPY, Backend
 from autograph.backends.arrays import adapt_arrays
 from autograph.device import HOST
+from autograph.layers.fusion import Chain
 from autograph.op import Op
 from autograph.outline import Outline
 from autograph.plan import FoundKernel
@@ -37,6 +38,8 @@ class FakeArray:
     nbytes = property(lambda self: self.inner.nbytes)
     strides = property(lambda self: self.inner.strides)
     flags = property(lambda self: self.inner.flags)
+    T = property(lambda self: FakeArray(self.inner.T, self.index, self))
+    T = property(lambda self: self.transpose())
 
     def transpose(self, *axes: int) -> FakeArray:
         return FakeArray(self.inner.transpose(*axes), self.index, self)
@@ -147,7 +150,7 @@ FAKE = Backend("fake", kind="fake", rank=0, module="numpy", adapt=borrow)
 @contextmanager
 def fake_devices() -> Iterator[FakePlatform]:
     """Within the block there are `fake:0` and `fake:1`, on which every op runs."""
-    candidates = Op.candidates
+    candidates, reason = Op.candidates, Chain.reason
 
     def borrowed(self: Op, kind: str) -> list[FoundKernel]:
         if kind != "fake":
@@ -166,11 +169,14 @@ def fake_devices() -> Iterator[FakePlatform]:
             if each.backend is NUMPY and not each.out
         ]
 
+    def apart(self: Chain, x: Outline, *given: Any) -> str:
+        return "chains are kernels of CUDA" if x.device.kind == "fake" else reason(self, x, *given)
+
     PLATFORM.read = 0
     register_platform(PLATFORM)
-    Op.candidates = borrowed
+    Op.candidates, Chain.reason = borrowed, apart
     try:
         yield PLATFORM
     finally:
-        Op.candidates = candidates
+        Op.candidates, Chain.reason = candidates, reason
         del PLATFORMS["fake"]

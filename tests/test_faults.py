@@ -21,7 +21,9 @@ from autograph.checkpoint import Snapshot
 from autograph.layers import BatchNorm2, Conv2, Dense, Flatten, Layer, MaxPool2, Relu, sequential
 from autograph.optim import AdamW, Cosine
 from autograph.runs import Run
+from autograph.tape import HostTape
 from autograph.train import fit
+from autograph.watching import Watch, watching
 
 rng = np.random.default_rng(0)
 DATA = (rng.normal(size=(64, 1, 8, 8)).astype(np.float32), rng.integers(0, 4, 64))
@@ -90,6 +92,35 @@ def test_trainings_on_several_threads_give_the_bits_of_serial_ones() -> None:
         each.join()
 
     assert expected == found
+
+
+def test_threads_that_are_watched_at_once_leave_nothing_behind() -> None:
+    both, first_is_out = threading.Barrier(2), threading.Event()
+    seen: dict[str, set[str]] = {}
+
+    def run(name: str, op: Callable[[ag.Tensor], ag.Tensor]) -> None:
+        x = ag.ones((2,))
+        with watching(watch := Watch()), HostTape().writing():
+            both.wait(30)
+            op(x)
+            if name == "second":
+                assert first_is_out.wait(30)
+                op(x)
+        seen[name] = watch.names
+        first_is_out.set()
+
+    before = ag.Tensor.__apply__, ag.Tensor.numpy
+    threads = [
+        threading.Thread(target=run, args=("first", lambda x: x.exp())),
+        threading.Thread(target=run, args=("second", lambda x: x.log())),
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert {"first": {"exp"}, "second": {"log"}} == seen
+    assert before == (ag.Tensor.__apply__, ag.Tensor.numpy)
 
 
 def test_a_thread_that_fails_leaves_the_others_recording() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from .. import ops
 from ..errors import ShapeError
@@ -31,6 +31,11 @@ def part_of(value: Any) -> Builder[Any]:
 
         return from_description(value)
     raise ValueError("write a builder: Dense.builder(outputs=64)")
+
+
+def listed(value: Any) -> Any:
+    """A list as a tuple: either is written."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 if TYPE_CHECKING:
@@ -145,7 +150,7 @@ def _sum(kind: str, values: list[Tensor]) -> Tensor:
 class ParallelBuilder(Combination["Parallel"]):
     """Settings of `Parallel`: its branches, and how their outputs are joined."""
 
-    branches: Parts
+    branches: Annotated[Parts, BeforeValidator(listed)]
     join: Literal["concat", "sum"] = "concat"
     axis: int = 1
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = scaling.add_argument
     add("--compute-ms", type=float, required=True, help="a step of one rank alone")
     add("--megabytes", type=float, required=True, help="of gradients, as they are sent")
-    add("--bucket-megabytes", type=float, default=8.0)
+    add("--bucket-megabytes", type=float, default=67.0)
     add("--overhead-us", type=float, default=0.0, help="of a step, beside the averages")
     add("--near-latency-us", type=float, default=3.0, help="of a message within a machine")
     add("--near-gigabytes", type=float, default=300.0, help="a second and rank, within a machine")

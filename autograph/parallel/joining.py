@@ -23,7 +23,7 @@ def init(
     *,
     timeout: float = 300.0,
     gradients: Wire = "f32",
-    bucket_bytes: int = 8 << 20,
+    bucket_bytes: int = 64 << 20,
     sync_batch_norm: bool = False,
     shard_optimizer: bool = False,
 ) -> World:

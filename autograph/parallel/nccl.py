@@ -8,6 +8,7 @@ runs have equal bits, and so have all ranks. The library is the one of the wheel
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TYPES = {F16: 6, F32: 7, F64: 8, BF16: 9}  # ncclDataType_t
 BYTES = 1
 SUM, AVERAGE = 0, 4  # ncclRedOp_t
+FIRST = -5  # the highest priority of a stream
 
 
 class _Id(ctypes.Structure):
@@ -36,6 +38,8 @@ class _Id(ctypes.Structure):
 @cache
 def library() -> Any:
     """libnccl, with the types of what is called."""
+    # Recorded sums and others follow each other on one stream: NCCL need not see to that itself.
+    os.environ.setdefault("NCCL_GRAPH_MIXING_SUPPORT", "0")
     spec = find_spec("nvidia.nccl") if find_spec("nvidia") is not None else None
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     names = [str(Path(each) / "lib" / "libnccl.so.2") for each in folders] + ["libnccl.so.2"]
@@ -80,7 +84,8 @@ class Communicator:
         comm.Bcast(np.frombuffer(memoryview(identity), np.uint8))
         self.device, self._handle = device, ctypes.c_void_p()
         with CudaDevice(device.index):
-            self.stream = Stream(non_blocking=True)
+            # first in line: a sum that waits for room on the device holds up the other ranks
+            self.stream = Stream(non_blocking=True, priority=FIRST)
             _checked(
                 library().ncclCommInitRank(
                     ctypes.byref(self._handle), comm.size, identity, comm.rank

@@ -37,7 +37,7 @@ class Job:
     near: Link  # between ranks of a machine
     far: Link  # between machines
     ranks_a_machine: int = 8
-    bucket_bytes: float = 8 << 20
+    bucket_bytes: float = 64 << 20
     overhead: float = 0.0  # seconds that a step of several ranks takes beside: packing, launches
     backward: float = 2 / 3  # the part of the step in which gradients come
 

@@ -23,7 +23,7 @@ from .. import ops
 from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
-from ..graph import Leaf, Node, spent
+from ..graph import Leaf, Node, Version, spent
 from ..op import Op
 from ..ops.chain import (
     UPDATES,
@@ -37,7 +37,7 @@ from ..ops.update.together import adam_updates, parts_of, sgd_updates
 from ..outline import Outline
 from ..plan import Plan, no_memory
 from .staircase import _written, apply, live, version_of
-from .state import no_grad, state
+from .state import state
 from .tensor import Tensor, _make
 from .walk import _gather, _walk
 
@@ -104,9 +104,13 @@ class Deferred:
 
     def __init__(self, inputs: Sequence[Tensor], reads: int) -> None:
         """It works on `inputs`, of which somebody may write the first `reads`."""
-        self.inputs = inputs
-        self.then = [(each._array, each.node, version_of(each).count) for each in inputs]
-        self.versions = {each.version for each in inputs[:reads]}
+        self.inputs, self.then = inputs, []
+        self.versions: set[Version | None] = set()
+        for i, each in enumerate(inputs):
+            version = each.version or version_of(each)
+            self.then.append((each._array, each.node, version.count))
+            if i < reads:
+                self.versions.add(version)
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
         if len(live) > LIVE:
@@ -226,7 +230,8 @@ class Loss(Deferred):
         ):
             return False
         settings = {**forward.settings, "has_dx": x.node is not None}
-        with no_grad():
+        before, state.recording = state.recording, False
+        try:
             y, left, *dx = _run(chain_step, (x, target, *parameters), settings)
             upstream: dict[Any, Any] = {}
             if x.node is not None:
@@ -236,10 +241,14 @@ class Loss(Deferred):
             for leaf, value in upstream.items():
                 _gather(leaf, value, set())
             for w, gradient in zip(parameters, gradients, strict=True):
-                if w.grad is None:
-                    w.node.grad = gradient  # type: ignore[union-attr]
+                leaf = w.node
+                assert isinstance(leaf, Leaf)
+                if leaf.grad is None:
+                    leaf.grad = gradient
                 else:
-                    _gather(w.node, gradient, set())  # type: ignore[arg-type]
+                    _gather(leaf, gradient, set())
+        finally:
+            state.recording = before
         y.node = Node(chain.name, ())
         y.node.edges = None  # used up
         forward.y, self.done = y, True
@@ -313,11 +322,8 @@ def _run(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     """`op` run on plain tensors under no_grad, the short way where nobody watches ops."""
     if Tensor.__apply__ is not apply:
         return op(*inputs, **settings)
-    arrays, outlines = [], []
-    for each in inputs:
-        arrays.append(None if each is None else each._array)
-        outlines.append(None if each is None else each.outline)
-    plan = op.plan(outlines, settings)
+    arrays = [None if each is None else each._array for each in inputs]
+    plan = op.plan([None if each is None else each.outline for each in inputs], settings)
     if op.writes:
         before_writing(op, inputs)
     try:

@@ -219,14 +219,14 @@ def _record(
         if each is not None and each.edges is None:
             raise spent(each)
     if len(nodes) < len(arrays):
-        nodes = nodes + [None] * (len(arrays) - len(nodes))
+        nodes += [None] * (len(arrays) - len(nodes))
     recorded = tuple([each is not None for each in nodes])
     recipes, keeps = plan.recipes.get(recorded) or (_recipes(op, plan, recorded), None)
     if not recipes:
         return
     edges: list[Edge] = []
     for places, rule, finish, into in recipes:
-        closure = rule(own, *arrays, **saved)
+        closure = rule(own, *arrays, **saved) if saved else rule(own, *arrays)
         if finish is not None:
             closure = finish(closure)
         targets = [nodes[at] for at in places] if len(places) > 1 else (nodes[places[0]],)
@@ -242,10 +242,7 @@ def _record(
         if version is None:
             version = value.version = Version()
         kept.append((name, version, version.count))
-    if len(tensors) == 1:
-        tensors[0].node = Node(op.name, edges, kept)
-    else:
-        _attach(op, edges, kept, tensors)
+    _attach(op, edges, kept, tensors)
 
 
 def _alone(closure: Callable[..., Any]) -> Callable[..., Any]:

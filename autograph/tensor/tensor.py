@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..device import HOST, Device
-from ..errors import GraphError, ShapeError
+from ..errors import GraphError, ScalarTypeError, ShapeError
 from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
@@ -340,7 +340,12 @@ def _array_of(data: Any) -> Array:
     if type(data).__module__.startswith("cupy"):
         return data.copy()
     if hasattr(data, "__array__"):
-        return np.array(data, order="C")
+        return np.asarray(data).copy(order="C")
+    if data is None or isinstance(data, str | bytes | dict | set):
+        raise ScalarTypeError(
+            f"Tensor: a {type(data).__name__} is no array\n"
+            f"  write numbers, nested lists of them, or an array"
+        )
     return ops.copy(data) if Device.of(data) is not HOST else np.array(data)
 
 

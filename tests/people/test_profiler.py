@@ -13,7 +13,7 @@ import pytest
 import autograph as ag
 from autograph.data import synthetic
 from autograph.errors import SettingsError
-from autograph.layers import Dense, Layer, Tanh, sequential
+from autograph.layers import Dense, Layer, Relu, Tanh, sequential
 from autograph.op import Op
 from autograph.profiler import MARKS, Profile, profile
 from autograph.tensor import staircase
@@ -28,6 +28,14 @@ class Points(Layer):
     dense1: Dense = Dense.builder(outputs=8, bias=True)
     tanh: Tanh
     dense2: Dense = Dense.builder(outputs=2, bias=True)
+
+
+@sequential(input=(2,))
+class Wide(Layer):
+    """Two layers that run as one op: (N, 2) -> (N, 8)."""
+
+    dense: Dense = Dense.builder(outputs=8)
+    relu: Relu
 
 
 @pytest.fixture
@@ -54,6 +62,20 @@ def test_layers_are_told_on_both_ways(profiled: Profile) -> None:
 
     assert {"dense1", "tanh", "dense2", "backward of dense1", "backward of tanh"} <= set(by_layer)
     assert "dense2" in profiled.table()
+
+
+def test_layers_that_run_as_one_are_told_apart_where_it_is_asked() -> None:
+    model, x = Wide.build(), ag.ones((3, 2))
+    with ag.no_grad():
+        model(x)
+        with profile() as together:
+            model(x)
+        with profile(apart=True) as apart:
+            model(x)
+
+    assert {"linear_relu"} == set(together.by_op())
+    assert ["linear", "relu"] == [each.op for each in apart.events]
+    assert ["dense", "relu"] == [each.path for each in apart.events]
 
 
 def test_a_trace_is_what_chrome_reads(profiled: Profile, tmp_path: Path) -> None:

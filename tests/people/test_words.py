@@ -9,8 +9,8 @@ import pytest
 
 import autograph as ag
 from autograph import words
-from autograph.errors import DeclarationError, SettingsError
-from autograph.layers import Dense, Embedding, Flatten, Layer, sequential
+from autograph.errors import DeclarationError, ScalarTypeError, SettingsError
+from autograph.layers import Dense, Embedding, Flatten, Layer, Parallel, Relu, sequential
 from autograph.optim import SGD
 
 
@@ -80,3 +80,20 @@ def test_a_model_may_begin_with_an_embedding_and_say_one_size_as_a_number() -> N
 
     assert (32, 2) == made.dense.weight.shape
     assert (5, 2) == made(ag.Tensor(np.zeros((5, 8), np.int64))).shape
+
+
+def test_a_model_where_the_path_belongs_is_told() -> None:
+    with pytest.raises(SettingsError, match=r"a str is no model\n  write  save\(path, model"):
+        ag.save(model(), "model.safetensors")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("thing", ["abc", None, {"a": 1}])
+def test_what_is_no_array_is_told(thing: Any) -> None:
+    with pytest.raises(ScalarTypeError, match="is no array"):
+        ag.Tensor(thing)
+
+
+def test_branches_are_written_as_a_list_too() -> None:
+    branches = [Dense.builder(inputs=3, outputs=3), Relu.builder()]
+
+    assert (1, 6) == Parallel.builder(branches=branches).build()(ag.ones((1, 3))).shape  # type: ignore[arg-type]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -108,6 +109,14 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     lease = np.ndarray.__new__(_Lease, rounded - 64, np.uint8, memory, start)
     lease.start, lease.store = start, store
     return np.ndarray(shape, dtype, lease)
+
+
+def allocator(shape: tuple[int, ...], dtype: Any) -> Callable[[], np.ndarray]:
+    """`empty` for arrays of one kind, which asks once whether they are small."""
+    if prod(shape) * np.dtype(dtype).itemsize >= SMALL:
+        return partial(empty, shape, dtype)
+    plain = np.empty
+    return lambda: empty(shape, dtype) if _private else plain(shape, dtype)
 
 
 def clear() -> None:

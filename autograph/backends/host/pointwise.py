@@ -15,7 +15,7 @@ from ...outline import CHANNELS_LAST, CONTIGUOUS, NUMBER, Outline
 from ...scalar_type import BF16, BOOL, F32
 from ..backend import NATIVE
 from . import functions, intrinsics, language
-from .buffers import empty
+from .buffers import allocator
 from .jit import Kernel, launcher
 from .product import SHARES, shares
 
@@ -205,10 +205,10 @@ def _run(
     found: Kernel, words: tuple[int, ...], shape: tuple[int, ...], dtype: Any
 ) -> Callable[..., Any]:
     """The function that launches a kernel on operands and a new array, after these words."""
-    launch, address = launcher(), found.compile()
+    launch, address, new = launcher(), found.compile(), allocator(shape, dtype)
 
     def run(*operands: Any) -> Any:
-        y = empty(shape, dtype)
+        y = new()
         launch(address, *words, *operands, y)
         return y
 

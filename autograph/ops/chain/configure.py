@@ -40,7 +40,7 @@ def first_for(
         raise DoesNotFit("the batch is empty")
     if len(parameters) > PARAMETERS:
         raise DoesNotFit(f"it has {len(parameters)} parameters, and takes {PARAMETERS}")
-    architecture = 90 if x.device.is_host else device_architecture(x.device.index)
+    architecture = device_architecture(x.device.index) if x.device.kind == "cuda" else 90
     shapes = tuple(each.shape for each in parameters)
     size = x.scalar_type.dtype.itemsize
     return _first_of(layers, x.shape, shapes, head, has_dx, size, architecture)
@@ -74,20 +74,22 @@ def _first_of(
     if samples <= WAVE:
         return one
     if all(stage.kind != "conv2" for stage in stages):
-        return _first_that_fits(made, (Block(4, 512 if samples <= 512 else 256), Block(1, 512)))
+        each = 4 if samples <= 4 * WAVE else 8
+        return _first_that_fits(made, (Block(each, 512), Block(4, 256), Block(1, 512)), False)
     if head == "scores":
         each = min(8, ceil(samples / WAVE))
-        blocks = [Block(n, 512) for n in range(each, 0, -1)]
-        return _first_that_fits(made, blocks)
+        return _first_that_fits(made, [Block(n, 512) for n in range(each, 0, -1)], True)
     if one.shared > 110 * 1024:
         return one
-    return _first_that_fits(made, (Block(2 if samples > 512 else 1, 256), Block(1, 512)))
+    return _first_that_fits(made, (Block(2 if samples > 512 else 1, 256), Block(1, 512)), False)
 
 
-def _first_that_fits(made: Callable[[Block, bool], First], blocks: Sequence[Block]) -> First:
+def _first_that_fits(
+    made: Callable[[Block, bool], First], blocks: Sequence[Block], resident: bool
+) -> First:
     for block in blocks[:-1]:
         try:
-            return made(block, False)
+            return made(block, resident)
         except DoesNotFit:
             continue
     return made(blocks[-1], False)

@@ -242,11 +242,9 @@ def _updates(op):
 
         def run(x, left, rate, *moving):
             loss, pointers = empty((), dtype), []
+            given = [0 if each is None else each.data.ptr for each in moving[: count * width]]
             for at in range(0, count * width, width):
-                w, step, *state, master = (
-                    0 if each is None else each.data.ptr for each in moving[at : at + width]
-                )
-                pointers += [0, w, step, *state, *gap, master]
+                pointers += [0, *given[at : at + width - 1], *gap, given[at + width - 1]]
             second(x, left, loss, rate.data.ptr, pointers)
             return loss
 

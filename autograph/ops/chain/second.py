@@ -54,7 +54,7 @@ class Second:
         last = "    if (table.losses) mean_loss(table);\n" if self.has_loss else ""
         self._text = (
             f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(256, "
-            "Spec::moves ? 1 : 2)\n"
+            "Spec::moves > 0 ? 1 : 2)\n"
             "second(const __grid_constant__ Table<Spec> table) {\n"
             "    __shared__ float4 memory[2816];\n    __shared__ double powers[2][2];\n"
             "    float* const shared = (float*)memory;\n"

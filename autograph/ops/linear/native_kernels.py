@@ -8,7 +8,7 @@ from ...backends import NATIVE
 from ...backends.host import pool
 from ...backends.host.buffers import empty
 from ...backends.host.intrinsics import array, bits, from_bits
-from ...backends.host.jit import kernel
+from ...backends.host.jit import kernel, launcher
 from ...backends.host.product import SMALL, product, scalar_of, shares
 from ...backends.host.scalars import bf16, f32, i32
 from ...backends.host.small_product import (
@@ -63,15 +63,16 @@ def _small(scalar_type, m, n, k):
     """The kernel of small products of these shapes: from both operands with their strides, the
     bias and whether relu follows, to a new array."""
     scalar, dtype, is_wide = KINDS[scalar_type], scalar_type.dtype, scalar_type is BF16
-    launch = multiply_small.of(T=scalar, WIDE=is_wide)
+    launch, address = launcher(), multiply_small.of(T=scalar, WIDE=is_wide).compile()
+    tiles = addresses(scalar.name)
 
     def run(a, a_row, a_k, b, b_k, b_j, bias, relu, shape):
         m_blocks, n_blocks, tasks, room = room_of(m, n, k)
         rows = (m // (m_blocks * ROWS) + 2) * ROWS * k * is_wide
         y = empty(shape, dtype)
         launch(
-            tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y,
-            addresses(scalar.name), empty((room + tasks * rows,), np.float32), rows,
+            address, tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y,
+            tiles, empty((room + tasks * rows,), np.float32), rows,
         )  # fmt: skip
         return y
 
@@ -114,7 +115,7 @@ def matmul_native(inputs, outputs):
     (*batch, m, n), k, scalar_type = outputs[0].shape, inputs[0].shape[-1], inputs[0].scalar_type
     small = is_small(m, n, k) and m * n > 0
     if not batch:
-        return _matrices(_small(scalar_type, m, n, k)) if small else product
+        return _matrices(_small(scalar_type, m, n, k), *inputs) if small else product
     batch, scalar, one = tuple(batch), KINDS[scalar_type], inputs[1].ndim == 2
     is_wide, count = scalar_type is BF16, prod(batch)
     launch = multiply_each.of(T=scalar, WIDE=is_wide)
@@ -141,8 +142,11 @@ def matmul_native(inputs, outputs):
     return run
 
 
-def _matrices(small):
-    """A small product of two matrices of any strides."""
+def _matrices(small, a, b):
+    """A small product of two matrices of these outlines."""
+    (m, k), n = a.shape, b.shape[1]
+    if a.is_contiguous and b.is_contiguous:
+        return lambda a, b: small(a, k, 1, b, n, 1, None, 0, (m, n))
     return lambda a, b: small(
         a, *steps_of(a), b, *steps_of(b), None, 0, (a.shape[0], b.shape[1])
     )
