@@ -47,7 +47,8 @@ class Meter:
         """Add a batch: its mean loss, and what of its scores is right."""
         home = self.sums.device  # a model on several devices answers on another one
         with no_grad():
-            loss, scores, targets = loss.detach().to(home), scores.detach().to(home), targets.to(home)
+            loss, scores = loss.detach().to(home), scores.detach().to(home)
+            targets = targets.to(home)
             if scores.ndim == 2 and targets.ndim == 1 and not targets.scalar_type.is_float:
                 ops.tally(self.sums, loss, scores, targets)
             else:

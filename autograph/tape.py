@@ -26,6 +26,8 @@ from .tensor import Tensor
 
 Call = Callable[[], None]
 
+_writing = threading.RLock()  # one thread at a time: who launches tells one listener
+
 
 class Tape(Protocol):
     """What can be written once and replayed."""
@@ -112,13 +114,14 @@ class HostTape:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        before = lookups.key
-        lookups.key = lookups.tape = self
-        try:
-            with _refusing_to_read(), self._listening():
-                yield
-        finally:
-            lookups.key, lookups.tape = before, None
+        with _writing, _refusing_to_read():
+            before = lookups.key
+            lookups.key = lookups.tape = self
+            try:
+                with self._listening():
+                    yield
+            finally:
+                lookups.key, lookups.tape = before, None
         self._end_stretch()
 
     @contextmanager
@@ -215,31 +218,21 @@ class HostTape:
         np.copyto(to, array)
 
 
-_installing = threading.Lock()
-_within = 0  # tapes that are written, by all threads
-_numpy = Tensor.numpy
-
-
 @contextmanager
 def _refusing_to_read() -> Iterator[None]:
-    """Within the block a thread that writes a tape reads no values."""
-    global _within
-    with _installing:
-        _within += 1
-        Tensor.numpy = _read  # type: ignore[method-assign, assignment]
+    """Within the block the thread that writes a tape reads no values."""
+    numpy = Tensor.numpy
+
+    def read(tensor: Tensor) -> Any:
+        if isinstance(lookups.key, HostTape):
+            raise CaptureError("it reads the values of a tensor")
+        return numpy(tensor)
+
+    Tensor.numpy = read  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        with _installing:
-            _within -= 1
-            if not _within:
-                Tensor.numpy = _numpy  # type: ignore[method-assign]
-
-
-def _read(tensor: Tensor) -> Any:
-    if isinstance(lookups.key, HostTape):
-        raise CaptureError("it reads the values of a tensor")
-    return _numpy(tensor)
+        Tensor.numpy = numpy  # type: ignore[method-assign]
 
 
 class Launch:

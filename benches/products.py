@@ -1,6 +1,7 @@
-"""Dense products against OpenBLAS and torch, in GFLOP/s: `python -m benches.products [--quick]`.
+"""Dense products against OpenBLAS and torch: `python -m benches.products [--only f32]`.
 
-a (M, K) @ b (K, N), with b or a transposed in memory as the gradients of a dense layer have them.
+GFLOP/s of the best tenth of runs of a (M, K) @ b (K, N), with b or a transposed in memory as
+the gradients of a dense layer have them.
 """
 
 from __future__ import annotations
@@ -57,10 +58,12 @@ def _product(peer: str, scalar_type: str, a: np.ndarray, b: np.ndarray) -> Calla
     return partial(matmul, *(each.astype(kind, order="K") for each in (a, b)))
 
 
-def measured(rounds: int) -> list[dict[str, Any]]:
+def measured(rounds: int, only: str = "") -> list[dict[str, Any]]:
     """A row for each product."""
     rows = []
     for scalar_type, peers in PEERS.items():
+        if only not in scalar_type:
+            continue
         contenders = [
             Contender(peer, "benches.products:runs", {"peer": peer, "scalar_type": scalar_type})
             for peer in peers
@@ -71,7 +74,7 @@ def measured(rounds: int) -> list[dict[str, Any]]:
             for form in FORMS:
                 name, operations = f"{form} {'x'.join(map(str, size))}", 2e-9 * np.prod(size)
                 rates = {
-                    peer: operations / times[peer][name].median
+                    peer: operations / times[peer][name].p10
                     for peer in peers if name in times[peer]
                 }  # fmt: skip
                 rows.append({"bench": f"{scalar_type} {name}", "floor": limit, **rates})
@@ -81,15 +84,16 @@ def measured(rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="f32 or bf16")
     options = parser.parse_args()
-    rows = measured(2 if options.quick else 8)
+    rows = measured(2 if options.quick else 8, options.only)
     print(f"{'GFLOP/s':32} autograph   numpy   torch  of numpy  of torch")
     for row in rows:
         rates = [row.get(peer) for peer in PEERS["f32"]]
         shown = [f"{rate:8.0f}" if rate else " " * 8 for rate in rates]
         ratios = [f"{rates[0] / rate:10.2f}" if rate else " " * 10 for rate in rates[1:]]
         print(f"{row['bench']:32}  {''.join(shown)}{''.join(ratios)}")
-    if not options.quick:
+    if not options.only and not options.quick:
         save("products", rows)
 
 

@@ -34,7 +34,7 @@ class ListedNames(Directive):
         group += body
         for _, call, what in rows:
             row = nodes.row()
-            for content in (nodes.literal(text=call), nodes.inline(text=what)):
+            for content in (nodes.literal(text=call), marked(what)):
                 entry = nodes.entry()
                 paragraph = nodes.paragraph()
                 paragraph += content
@@ -77,25 +77,52 @@ def names_of(module: Any) -> list[str]:
 
 
 def told(name: str, value: Any) -> tuple[str, str]:
-    """How it is called, and the first sentence of what it says of itself."""
+    """How it is called, and the first paragraph of what it says of itself."""
     source = getattr(value, "builder", None) if inspect.isclass(value) else value
+    outline = None if inspect.isclass(value) else getattr(value, "outline", None)
     settings = inspect.isclass(source) and source is not type
     try:
-        call = f"{name}.builder{inspect.signature(source)}" if settings else name
-        if not settings and inspect.isfunction(value):
-            call = f"{name}{inspect.signature(value)}"
+        call = f"{name}.builder{arguments(source)}" if settings else name
+        if not settings and inspect.isroutine(value):
+            call = f"{name}{arguments(value)}"
+        elif outline is not None:
+            call = f"{name}{arguments(outline)}"
     except (TypeError, ValueError):
         call = name
-    for word, instead in (("(self, ", "("), ("(self)", "()"), (" -> None", ""), ("*, ", "")):
-        call = call.replace(word, instead)
-    call = call.replace("'", "")
-    if len(call) > 120:
-        call = f"{name}(...)"
     text = inspect.getdoc(value) or ""
-    if not text and getattr(value, "outline", None) is not None:
-        text = inspect.getdoc(value.outline) or ""
-    paragraph = " ".join(text.split("\n\n")[0].split())
-    return call, paragraph
+    if outline is not None:
+        text = inspect.getdoc(outline) or ""
+    elif not (inspect.isclass(value) or callable(value) or isinstance(value, property)):
+        text = f"The {type(value).__name__.lower()} {value}."
+    return call, " ".join(text.split("\n\n")[0].split())
+
+
+def arguments(function: Any) -> str:
+    """The arguments of a call by name, with their defaults."""
+    found = []
+    for each in inspect.signature(function).parameters.values():
+        if each.name == "self":
+            continue
+        if each.kind is each.KEYWORD_ONLY and not any(one.startswith("*") for one in found):
+            found.append("*")
+        stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        default = each.default
+        if default is each.empty:
+            found.append(f"{stars}{each.name}")
+        elif inspect.isfunction(default):
+            found.append(f"{each.name}={default.__name__}")
+        else:
+            plain = isinstance(default, bool | int | float | str | tuple | type(None))
+            found.append(f"{each.name}={default!r}" if plain else f"{each.name}={default}")
+    return f"({', '.join(found)})"
+
+
+def marked(text: str) -> nodes.inline:
+    """Text with what stands between backticks as code."""
+    line = nodes.inline()
+    for i, part in enumerate(text.split("`")):
+        line += nodes.literal(text=part) if i % 2 else nodes.Text(part)
+    return line
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import autograph as ag
+from autograph.capturing import capture
 from autograph.checkpoint import Snapshot
 from autograph.layers import BatchNorm2, Conv2, Dense, Flatten, Layer, MaxPool2, Relu, sequential
 from autograph.optim import AdamW, Cosine
 from autograph.runs import Run
-from autograph.tape import HostTape
 from autograph.train import fit
 from autograph.watching import Watch, watching
 
@@ -100,7 +100,7 @@ def test_threads_that_are_watched_at_once_leave_nothing_behind() -> None:
 
     def run(name: str, op: Callable[[ag.Tensor], ag.Tensor]) -> None:
         x = ag.ones((2,))
-        with watching(watch := Watch()), HostTape().writing():
+        with watching(watch := Watch()):
             both.wait(30)
             op(x)
             if name == "second":
@@ -109,7 +109,7 @@ def test_threads_that_are_watched_at_once_leave_nothing_behind() -> None:
         seen[name] = watch.names
         first_is_out.set()
 
-    before = ag.Tensor.__apply__, ag.Tensor.numpy
+    before = ag.Tensor.__apply__
     threads = [
         threading.Thread(target=run, args=("first", lambda x: x.exp())),
         threading.Thread(target=run, args=("second", lambda x: x.log())),
@@ -120,7 +120,31 @@ def test_threads_that_are_watched_at_once_leave_nothing_behind() -> None:
         each.join()
 
     assert {"first": {"exp"}, "second": {"log"}} == seen
-    assert before == (ag.Tensor.__apply__, ag.Tensor.numpy)
+    assert before is ag.Tensor.__apply__
+
+
+def test_steps_are_captured_in_several_threads_at_once() -> None:
+    x, found, start = ag.Tensor(DATA[0].reshape(64, 64)), [], threading.Barrier(4)
+    expected = (x @ x).exp().sum().item()
+
+    def run() -> None:
+        start.wait(30)
+        for _ in range(20):
+            captured = capture(lambda x: (x @ x).exp().sum())
+            found.extend(captured(x).item() for _ in range(5))
+
+    numpy = ag.Tensor.numpy
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert [expected] * 400 == found
+    assert numpy is ag.Tensor.numpy
+    captured = capture(lambda x: (x @ x).exp().sum())
+    assert [expected] * 5 == [captured(x).item() for _ in range(5)]
+    assert "1 recordings" in repr(captured)
 
 
 def test_a_thread_that_fails_leaves_the_others_recording() -> None:

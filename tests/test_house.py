@@ -91,7 +91,9 @@ UPWARD: dict[tuple[str, str], str] = {
     ("tensor.tensor", "html"): "notebooks ask for it",
 }
 
-FOREIGN = {"cupy", "numba", "llvmlite", "torch", "jax", "rich", "matplotlib", "cudnn", "IPython"}
+FOREIGN = {
+    "cupy", "mpi4py", "numba", "llvmlite", "torch", "jax", "rich", "matplotlib", "cudnn", "IPython"
+}  # fmt: skip
 LARGE = 300  # lines
 
 

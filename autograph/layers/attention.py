@@ -46,8 +46,8 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
             fields[name] = site.uniform(name, (size, size), bound)
             name = f"{name}_bias"
             fields[name] = site.constant(name, (size,), 0.0) if self.bias else None
-        throws = throws_at(site) if self.dropout else (None, None)
-        fields["rate"], fields["random_key"], fields["counter"] = self.dropout, *throws
+        key, counter = throws_at(site) if self.dropout else (None, None)
+        fields |= {"rate": self.dropout, "random_key": key, "counter": counter}
         return MultiheadAttention(**fields)
 
 

@@ -130,6 +130,8 @@ def described(layer: Layer) -> tuple[Any, ...] | str:
     if kind in (MaxPool2, MeanPool2):
         if layer.padding != (0, 0):  # type: ignore[attr-defined]
             return "it has a padding"
+        if layer.filter[0] * layer.filter[1] > 254:  # type: ignore[attr-defined]
+            return "its window has more than 254 places"
         name = "max_pool2" if kind is MaxPool2 else "mean_pool2"
         return name, layer.filter, layer.stride  # type: ignore[attr-defined]
     plain = {Flatten: "flatten", Relu: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}

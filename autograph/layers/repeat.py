@@ -51,12 +51,12 @@ class RepeatBuilder(Combination["Repeat"]):
 
 @dataclass(eq=False, repr=False)
 class Repeat(Layer):
-    """A layer so many times, one after the other.
+    """A layer so many times, one after the other: the shapes that it takes and answers.
 
     >>> from autograph.layers import Dense
     >>> stack = Repeat.builder(body=Dense.builder(inputs=3, outputs=3), times=4).build()
-    >>> len(stack.parameters())
-    4
+    >>> len(stack.parameters()), stack(Tensor(np.ones((2, 3), np.float32))).shape
+    (4, (2, 3))
     """
 
     copies: list[Layer]

@@ -234,8 +234,8 @@ def _widened(y, *arrays):
     """Halves as f32, and no y where it is a half."""
     half = ScalarType.of(y).is_half
     wide = ScalarType.of(y).accumulator.dtype
-    arrays = (x if x is None or x.dtype == np.bool_ else x.astype(wide, copy=False) for x in arrays)
-    return None if half else y, *arrays
+    given = (x if x is None or x.dtype == np.bool_ else x.astype(wide, copy=False) for x in arrays)
+    return None if half else y, *given
 
 
 @attention_back.outlined_by

@@ -135,9 +135,9 @@ def _add_along(x, indices, y, axis):
     if xp is np and x.dtype.kind == "f" and x.flags.c_contiguous:
         # counting is several times faster than add.at, and sums in f64
         places = [np.where(each < 0, each + n, each) for each, n in zip(key, x.shape, strict=True)]
-        flat = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape).ravel()
+        numbers = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape).ravel()
         weights = np.broadcast_to(y, indices.shape).ravel()
-        x += np.bincount(flat, weights, minlength=x.size).reshape(x.shape).astype(x.dtype)
+        x += np.bincount(numbers, weights, minlength=x.size).reshape(x.shape).astype(x.dtype)
     elif xp is not np:
         from .batch_rows.cuda_added import added_rows_cuda
 

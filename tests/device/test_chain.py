@@ -29,7 +29,7 @@ from autograph.layers import (
 )
 from autograph.layers.declare import runs_of
 from autograph.layers.fusion import Chain, why_not_fused
-from autograph.ops.chain import SAMPLES, chain, chain_step, run_parts
+from autograph.ops.chain import SAMPLES, chain, chain_back, chain_parts, chain_step, run_parts
 from autograph.optim import SGD, Adam
 from autograph.outline import Outline
 from autograph.scalar_type import BF16, F32
@@ -37,6 +37,8 @@ from autograph.tensor import Parameter, deferred
 from autograph.tensor.deferred import Pending
 from autograph.tensor.state import state
 from examples.mnist.lenet5 import LeNet5
+
+from . import simulated
 
 
 @sequential(input=(784,))
@@ -200,6 +202,68 @@ def test_what_is_not_fused_says_why():
     assert "f16" in str(why_not_fused(LeNet5.build(scalar_type="f16"), (5, 1, 28, 28)))
     with frozen.on_forward("relu1", lambda path, y: None):
         assert why_not_fused(frozen, (5, 1, 28, 28)) == "relu1: somebody watches what it answers"
+
+
+# -- simulated: the kernels on the host ------------------------------------------------------
+
+POOL, OVERLAP = ("max_pool2", (2, 2), (2, 2)), ("max_pool2", (3, 3), (1, 1))
+SIMULATED = {
+    "pooled": (
+        (3, 2, 8, 8),
+        (
+            ("conv2", (1, 1), (1, 1), False), ("relu",), POOL, ("relu",),
+            ("conv2", (1, 1), (1, 1), False), OVERLAP, ("relu",), ("flatten",),
+            ("linear", False), ("tanh",), ("linear", True),
+        ),
+        ((4, 2, 3, 3), (4, 4, 3, 3), (16, 6), (6, 4), (4,)),
+    ),
+    "strided": (
+        (3, 2, 13, 11),
+        (
+            ("conv2", (3, 3), (2, 2), True), ("sigmoid",), ("mean_pool2", (2, 2), (1, 1)),
+            ("conv2", (2, 2), (1, 1), False), ("relu",), ("flatten",), ("linear", True),
+        ),
+        ((5, 2, 3, 3), (5,), (6, 5, 3, 3), (24, 7), (7,)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not simulated.available(), reason="there is no g++")
+@pytest.mark.parametrize("name", SIMULATED)
+@pytest.mark.parametrize(("head", "block"), [("loss", (1, 128)), ("gradient", (2, 96))])
+def test_kernels_agree_with_numpy_and_with_any_order_of_threads(name, head, block, tmp_path):
+    shape, layers, shapes = SIMULATED[name]
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(shape).astype("f4")
+    fans = [np.prod(each[1:]) if len(each) == 4 else each[0] for each in shapes]
+    parameters = [
+        (rng.standard_normal(each) / np.sqrt(fan)).astype("f4")
+        for each, fan in zip(shapes, fans, strict=True)
+    ]
+    wide = [each.astype("f8") for each in parameters]
+    y8 = chain_parts(x.astype("f8"), *wide, layers=layers)
+    if head == "loss":
+        given = rng.integers(0, y8.shape[1], len(x))
+        _, left = chain_step(x.astype("f8"), given, *wide, layers=layers, has_dx=False)
+        expected = [y8, None, left[:1], left[1:]]
+    else:
+        given = rng.standard_normal(y8.shape).astype("f4")
+        dx, *rest = chain_back(
+            given.astype("f8"), x.astype("f8"), *wide, layers=layers, has_dx=True
+        )
+        expected = [None, dx, None, np.concatenate([each.ravel() for each in rest])]
+    runs = []
+    for reverse in (False, True):
+        y, dx, (loss, *gradients) = simulated.simulate(
+            tmp_path, layers, x, parameters, head, given, block, reverse
+        )
+        flat = np.concatenate([each.ravel() for each in gradients])
+        runs.append([y, dx, loss, flat])
+        for found, wanted in zip(runs[-1], expected, strict=True):
+            if wanted is not None:
+                assert error(found, wanted.reshape(found.shape)) < 1e-6
+    for a, b in zip(*runs, strict=True):
+        assert a is None or a.tobytes() == b.tobytes()
 
 
 # -- deferred: on the host, where ops run by their parts --------------------------------------

@@ -78,6 +78,19 @@ def test_a_warm_up_is_torchs_linear_then_what_comes_after() -> None:
     np.testing.assert_allclose(schedule.table(STEPS), expected, rtol=0, atol=1e-12)
 
 
+def test_a_constant_and_rates_in_a_row_are_torchs() -> None:
+    rates = (0.1, 0.03, 0.07)
+    for schedule, factor in (
+        (optim.Constant(rate=0.1), lambda step: 1.0),
+        (optim.Pieces(rates=rates), lambda step: rates[min(step, 2)] / 0.1),
+    ):
+        expected = torchs_rates(lambda m, o, f=factor: m.LambdaLR(o, f), 0.1)
+
+        np.testing.assert_allclose(
+            [schedule(step) for step in range(len(expected))], expected, rtol=1e-12
+        )
+
+
 def test_a_plateau_falls_as_torchs_does() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     reports = np.abs(np.random.default_rng(0).normal(size=80)).cumsum()[::-1].round(1).tolist()

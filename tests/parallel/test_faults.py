@@ -8,6 +8,7 @@ from .launch import finish, missing, start
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
+TIMEOUT = 12  # seconds: all begin at once, and take their time for that
 SAID = {
     ("kill", 1): "rank 1 with PID",  # by mpiexec
     ("raise", 1): "autograph: rank 1 of 2 (",
@@ -20,9 +21,9 @@ SAID = {
 
 def test_a_failing_rank_ends_the_job() -> None:
     started = {
-        (how, rank): start(2, "tests.parallel.faulty", how, rank, 3) for how, rank in SAID
+        (how, rank): start(2, "tests.parallel.faulty", how, rank, TIMEOUT) for how, rank in SAID
     }
-    ended = {each: finish(process, 60) for each, process in started.items()}
+    ended = {each: finish(process) for each, process in started.items()}
 
     for (how, rank), (code, told) in ended.items():
         assert code not in (0, -1), f"{how} of rank {rank}: {told}"

@@ -88,8 +88,8 @@ def _one_by_one(op):
         runs = []
         for i, part in enumerate(parts_of(op, inputs[1:])):
             plan = op.plan([*part[:at], inputs[0], *part[at:]], settings)
-            run = plan.kernel if plan.prepare is None else partial(_prepared, op, plan)
-            runs.append((width * i, width * i + at, width * (i + 1), run))
+            move = plan.kernel if plan.prepare is None else partial(_prepared, op, plan)
+            runs.append((width * i, width * i + at, width * (i + 1), move))
 
         def run(rate, *moving):
             for first, middle, last, move in runs:
