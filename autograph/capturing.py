@@ -21,7 +21,7 @@ from .device import Device
 from .errors import CaptureError, MemoryLimitError
 from .layers.hooks import hung
 from .optim import Optimizer
-from .optim import optimizer as optimizer_module
+from .optim.optimizer import taken
 from .recording import Recording, Trial, copies, outlined, reason, replaced, same_bits
 from .tape import Tape, tape_of
 from .tensor import Tensor
@@ -161,7 +161,7 @@ class Captured(Generic[P, T]):
                 return done[0]
             trial = tried
         optimizer, tape = self.optimizer, tape_of(trial.device)
-        count, taken = 0 if optimizer is None else optimizer.count, optimizer_module.taken
+        count, before = 0 if optimizer is None else optimizer.count, taken.updates
         watch = Watch({}, np.copy) if tape.runs else Watch()
         try:
             if optimizer is not None:
@@ -172,7 +172,8 @@ class Captured(Generic[P, T]):
                 undone = self._undone(watch, trial if done else None, tape)
                 with undone, watching(watch), tape.writing():
                     results = self.step(*given_args, **given_kwargs)
-            if optimizer is None and optimizer_module.taken != taken:
+            updates = taken.updates != before
+            if optimizer is None and updates:
                 raise CaptureError(
                     "it updates an optimizer: write capture(step, optimizer=optimizer)"
                 )
@@ -182,7 +183,7 @@ class Captured(Generic[P, T]):
             if len(watch.left()) > len(outputs):
                 gc.collect()
             held, written = watch.held(buffers), watch.written()
-            found = Recording(tape, buffers, results, outputs, held, written)
+            found = Recording(tape, buffers, results, outputs, held, written, updates)
             self._check(found, watch, outputs, trial)
             agrees = self._agrees(found, trial)
         except Exception as error:
@@ -259,7 +260,7 @@ class Captured(Generic[P, T]):
             found.fill(inputs)
             results: T = found.run()
         found.wrote()
-        if self.optimizer is not None:
+        if self.optimizer is not None and found.updates:
             self.optimizer.replayed()
         return results
 

@@ -71,9 +71,11 @@ class Device:
         if platform is None:
             owners = [each for each in PLATFORMS.values() if each.owns(type(array))]
             if not owners:
+                many = isinstance(array, list | tuple)
+                parts = ", or give what it holds one by one" if many else ""
                 raise DeviceError(
                     f"Device: a {type(array).__name__} is on no device\n"
-                    f"  write  Tensor(...) or np.asarray(...) around it first"
+                    f"  write  Tensor(...) or np.asarray(...) around it first{parts}"
                 )
             platform = _BY_ARRAY_TYPE[type(array)] = owners[0]
         return cls._get(platform.name, platform.index_of(array))

@@ -3,7 +3,8 @@
 * AutographError
   + ShapeError        arrays do not fit together                    (ValueError)
   + ScalarTypeError   a scalar type that is not taken               (TypeError)
-  + NumericError      a division by zero, a singular matrix         (ArithmeticError)
+  + NumericError      a singular matrix                             (ArithmeticError)
+    + DivisionError   an integer divided by zero                    (ZeroDivisionError)
   + IndexRangeError   an index, class or axis out of range          (IndexError)
   + DeviceError       tensors on different devices, or none there   (RuntimeError)
   + MemoryLimitError  a device or the host has no memory left       (MemoryError)
@@ -35,6 +36,10 @@ class ScalarTypeError(AutographError, TypeError):
 
 class NumericError(AutographError, ArithmeticError):
     """A result that mathematics does not give, where no NaN can stand for it."""
+
+
+class DivisionError(NumericError, ZeroDivisionError):
+    """An integer is divided by zero."""
 
 
 class IndexRangeError(AutographError, IndexError):

@@ -43,7 +43,9 @@ class Recording:
         outputs: list[Tensor],
         held: list[tuple[ref[Tensor], Any]],
         written: list[tuple[ref[Tensor], Any]],
+        updates: bool,
     ) -> None:
+        self.updates = updates  # whether it is a step of an optimizer
         self.tape, self.buffers, self.results, self.outputs = tape, buffers, results, outputs
         self.held, self.written = held, written
 

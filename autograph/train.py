@@ -305,7 +305,11 @@ def _pass_of(
 
         return moved
     feed = Feed(data, size, **place)
-    drawn = capture(lambda count, size: step(feed.draw(count), size), optimizer=optimizer)
+
+    def step_of_fit(count: int, size: int) -> None:
+        step(feed.draw(count), size)
+
+    drawn = capture(step_of_fit, optimizer=optimizer)
 
     def fed(order: Any, watch: Watch | None, first: int) -> None:
         feed.start(order, first)

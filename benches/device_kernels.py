@@ -21,8 +21,8 @@ from autograph.backends.cuda.pointwise import pointwise_kernel
 from autograph.backends.cuda.stream import PrivateMemory, enter, stream_of
 from autograph.expression import Program
 from autograph.op import REGISTRY
-from autograph.ops.conv2.cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
 from autograph.ops.batch_rows.cuda_kernels import gather_cuda
+from autograph.ops.conv2.cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
 from autograph.ops.linear.cuda_kernels import product_cuda
 from autograph.ops.loss.cuda_kernels import cross_entropy_loss_cuda, cross_entropy_loss_dx_cuda
 from autograph.ops.pool2.cuda_kernels import max_pool2_cuda, max_pool2_dx_cuda

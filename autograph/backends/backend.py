@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
+from ..errors import SettingsError
 from ..outline import Outline
 from .arrays import adapt_arrays
 
@@ -85,6 +86,10 @@ def using(*backends: Backend) -> Iterator[None]:
     ...     enabled(NATIVE)
     False
     """
+    wrong: list[Any] = [each for each in backends if not isinstance(each, Backend)]
+    if wrong:
+        name = str(wrong[0]).upper()
+        raise SettingsError(f"using: {wrong[0]!r} is not a Backend\n  write  using(ag.{name})")
     before = lookups.limit
     chosen = frozenset(backends)
     lookups.limit = chosen if before is None else chosen & before

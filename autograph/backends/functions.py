@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ScalarTypeError
+from ..errors import DivisionError, ScalarTypeError
 from .error_function import erf, erfc
 
 _OTHER_NAMES = {
@@ -86,7 +86,7 @@ def _refusing_zero(name: str, function: Callable[..., Any]) -> Callable[..., Any
 
     def divide(a: Any, b: Any) -> Any:
         if _is_integer(a) and _is_integer(b) and not np.all(b):
-            raise ZeroDivisionError(
+            raise DivisionError(
                 f"{name}: an integer is divided by zero\n"
                 f"  write  x.cast('f32') for a division that answers infinity or NaN"
             )

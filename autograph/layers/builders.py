@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, ParamSpec, Self, TypeVar, cast, data
 from pydantic import AfterValidator, Field, PositiveInt
 
 from ..device import HOST, Device
+from ..errors import SettingsError
 from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..settings import Described, frozen
@@ -66,7 +67,11 @@ class Builder(Described, Generic[L_co]):
 
         Equal settings, scalar type and seed give equal parameters, on every device.
         """
-        site = Site(Device(device), ScalarType(scalar_type), seed, root=self.kind)
+        if not hasattr(seed, "__index__") or seed < 0:
+            raise SettingsError(
+                f"build: seed is {seed!r}\n  write  an int from 0 on: build(seed=0)"
+            )
+        site = Site(Device(device), ScalarType(scalar_type), int(seed), root=self.kind)
         return self.place(site)
 
     def place(self, site: Site) -> L_co:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
+from functools import wraps
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, overload
 
 from ..errors import AutographError, DeclarationError, SettingsError, ShapeError
@@ -122,8 +123,23 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
                     f"  write a setting in an @layer class with a forward of its own"
                 )
     derived = dataclass(eq=False, kw_only=True, repr=False)(cls)
+    derived.__init__ = _made_of_fields(derived.__init__, cls.__name__)
     Declared.of(derived, {}).resolved()
     return derived
+
+
+def _made_of_fields(init: Callable[..., None], name: str) -> Callable[..., None]:
+    """`init`, which takes built layers by name; anybody else is told how a model is built."""
+
+    @wraps(init)
+    def made(self: Any, *unnamed: Any, **fields: Any) -> None:
+        if unnamed or fields.keys() != self.__fields_declared__.keys():
+            raise DeclarationError(
+                f"{name}: a layer is built by its declaration\n  write  {name}.build(seed=0)"
+            )
+        init(self, **fields)
+
+    return made
 
 
 def _inherited(cls: type) -> set[str]:

@@ -45,7 +45,7 @@ def norm_relu(norm: BatchNorm2, relu: Relu) -> Callable[[Tensor], Tensor]:
     """Batch norm of a training step and relu, on a device; elsewhere one after the other."""
 
     def run(x: Tensor) -> Tensor:
-        if x.device.is_host or x.ndim != 4 or norm.weight is None or not is_training():
+        if x.device.kind != "cuda" or x.ndim != 4 or norm.weight is None or not is_training():
             return relu(norm(x))
         y: Tensor = ops.batch_norm_relu(
             x, norm.weight, norm.bias, norm.running_mean, norm.running_variance,
@@ -166,7 +166,7 @@ class Chain:
         return self._parameters
 
     def __call__(self, x: Any) -> Any:
-        if isinstance(x, Tensor) and not x.outline.device.is_host:
+        if isinstance(x, Tensor) and x.outline.device.kind == "cuda":
             parameters = self.parameters()
             if parameters is not None and not self.reason(x.outline, parameters, x):
                 try:

@@ -25,6 +25,7 @@ from ..outline import Outline
 from ..plan import FoundKernel, broadcast_outline
 from ..scalar_type import BOOL
 from .broadcast import sum_to
+from .cast import rounded_once
 
 # Where the compiled backends turn a pointwise op into a kernel: `compile_pointwise(op)`.
 COMPILERS: dict[Backend, str] = {
@@ -213,8 +214,10 @@ def _summed(op: Op | None, places: list[int], shape: tuple[int, ...]) -> Callabl
     """The rule of an input that was broadcast from a shape."""
 
     def rule(*values: Any) -> Callable[[Any], Any]:
+        if op is None:
+            return lambda dy: sum_to(dy, shape=shape)
         kept = [values[place] for place in places]
-        return lambda dy: sum_to(dy if op is None else op(dy, *kept), shape=shape)
+        return lambda dy: rounded_once(lambda dy: sum_to(op(dy, *kept), shape=shape), dy)
 
     return rule
 

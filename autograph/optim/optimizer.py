@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import local
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
@@ -25,8 +26,16 @@ State = dict[str, Tensor]
 Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what is remembered
 Kept = tuple[str, ReferenceType[Parameter], Outline, State]  # by path, with the outline it had
 Alike = tuple["Optimizer", "Optimizer", Device, list[Kept]]  # who moves them, whose rate it is
-taken = 0  # updates of all optimizers
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
+
+
+class _Taken(local):
+    """What this thread has done."""
+
+    updates = 0  # of all optimizers
+
+
+taken = _Taken()
 
 
 @described
@@ -84,8 +93,7 @@ class Optimizer(Described):
 
     def update(self, parameters: Mapping[str, Parameter]) -> None:
         """Take one step of every parameter that has a gradient, and take the gradients."""
-        global taken
-        taken += 1
+        taken.updates += 1
         self._own(parameters)
         moving = {path: w for path, w in parameters.items() if w.grad is not None}
         with no_grad():
@@ -231,7 +239,8 @@ class Optimizer(Described):
         self.counted(count)
         self._owned = {path: ref(w) for path, w in parameters.items()}
         for mover in (self, *self._groups.twins):
-            mover._clocks.clear()
+            for clock in mover._clocks.values():
+                clock.stand(count)
         self._versions = {
             path: version_of(parameters[path]).count
             for path in state
@@ -264,6 +273,11 @@ class _Clock:
         self.table: Tensor | None = None
         self.source: Any = None
         self.ticked = False
+
+    def stand(self, count: int) -> None:
+        """Go on after `count` steps."""
+        with no_grad():
+            self.position[...] = count
 
     def rate(self, optimizer: Optimizer) -> Tensor:
         """The rate of the step under way."""

@@ -103,6 +103,7 @@ def resumed(options: argparse.Namespace) -> tuple[Any, Optimizer, Progress]:
             )
     if "epochs" in options.given and options.epochs != progress.epochs:
         progress = Progress(**{**progress.describe(), "epochs": options.epochs})
+    print(f"goes on from {options.checkpoint}: {checkpoint.compared(model, optimizer)}")
     return model, optimizer, progress
 
 

@@ -32,6 +32,7 @@ from autograph.layers import (
 from autograph.optim import SGD, Adam, Cosine
 from autograph.parallel import World, host
 from autograph.parallel.sharding import memory_of
+from autograph.train import Progress
 
 rng = np.random.default_rng(0)
 IMAGES = rng.normal(size=(150, 1, 8, 8)).astype(np.float32)
@@ -105,13 +106,13 @@ def plain(world: World | None, ranks: int, out: Path) -> Any:
 
 def uneven(world: World | None, ranks: int, out: Path) -> Any:
     """In batches of 12 the last one has 6, and of 49 the ranks have unequal parts."""
-    progress = ag.train.Progress(epochs=3, batch_size=49, seed=5)
+    progress = Progress(epochs=3, batch_size=49, seed=5)
     return trained(world, 1, progress=progress)[0]
 
 
 def few(world: World | None, ranks: int, out: Path) -> Any:
     """The last batch has a sample for rank 0 alone."""
-    progress = ag.train.Progress(epochs=2, batch_size=149, seed=5)
+    progress = Progress(epochs=2, batch_size=149, seed=5)
     return trained(world, 1, progress=progress)[0]
 
 
@@ -140,7 +141,7 @@ def synced(world: World | None, ranks: int, out: Path) -> Any:
 
 
 def synced_uneven(world: World | None, ranks: int, out: Path) -> Any:
-    progress = ag.train.Progress(epochs=2, batch_size=49, seed=5)
+    progress = Progress(epochs=2, batch_size=49, seed=5)
     return trained(changed(world, sync_batch_norm=True), 1, Normed, progress=progress)[0]
 
 

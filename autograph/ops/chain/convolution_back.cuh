@@ -25,7 +25,8 @@ TEMPLATE void conv_input_grad(const float* d, const float* w, float* part, F put
             UNROLL for (int i = 0; i < L::KH; i++) UNROLL for (int j = 0; j < L::KW; j++) {
                 float k[OB];
                 UNROLL for (int c = 0; c < OB; c++)
-                    k[c] = q[(L::C % OB == 0 || c0 + c < L::C ? c * KK + i * L::KW + j : 0) * L::LD];
+                    k[c] = q[(L::C % OB == 0 || c0 + c < L::C ? c * KK + i * L::KW + j : 0)
+                        * L::LD];
                 UNROLL for (int c = 0; c < OB; c++) UNROLL for (int e = 0; e < TT; e++) {
                     const int y = e / L::TX + L::PY - i + LY * L::SY;
                     const int x = e % L::TX + L::PX - j + LX * L::SX;
@@ -109,7 +110,8 @@ template <class L> TEMPLATE void conv_weight_grad(const float* d, const float* x
                 load<XN, L::A>(v, p + ox * L::SX);
                 UNROLL for (int o = 0; o < OB; o++) {
                     float u[L::XU];
-                    load<L::XU, L::DA>(u, q + (L::O % OB == 0 || o0 + o < L::O ? o : 0) * L::dplane + ox);
+                    load<L::XU, L::DA>(u, q + (L::O % OB == 0 || o0 + o < L::O ? o : 0)
+                        * L::dplane + ox);
                     UNROLL for (int e = 0; e < L::XU; e++) UNROLL for (int j = 0; j < L::KW; j++)
                         sum[o][j] += u[e] * v[e * L::SX + j];
                 }
@@ -123,11 +125,13 @@ template <class L> TEMPLATE void conv_weight_grad(const float* d, const float* x
 
 // By cells, after a pool: of each window one cell {gradient, place in the input} is left; a warp
 // takes the taps of one channel, Q a lane. L: C, O, NP windows, KH, KW, Q, SP; plane, row.
-template <class L> TEMPLATE void conv_weight_grad_cells(const float2* cells, const float* x, float* out) {
+template <class L> TEMPLATE void conv_weight_grad_cells(const float2* cells, const float* x,
+    float* out) {
     constexpr int K = L::C * L::KH * L::KW, chunks = ceil_div(K, 32 * L::Q), Q = L::Q;
     const int lane = threadIdx.x % 32;
     for (int t = threadIdx.x / 32; t < L::O * L::SP * chunks; t += WARPS) {
-        const int first = t % chunks * 32 * Q + lane, sp = t / chunks % L::SP, o = t / chunks / L::SP;
+        const int first = t % chunks * 32 * Q + lane, sp = t / chunks % L::SP, o =
+            t / chunks / L::SP;
         float sum[Q] = {};
         int tap[Q];
         UNROLL for (int q = 0; q < Q; q++) {

@@ -2,7 +2,8 @@
 #pragma once
 #include "scalar.cuh"
 
-__device__ inline uint32 shared_address(const void* p) { return uint32(__cvta_generic_to_shared(p)); }
+__device__ inline uint32 shared_address(const void* p) {
+    return uint32(__cvta_generic_to_shared(p)); }
 
 // 4, 8 or 16 bytes at a time; they have arrived after copies_wait() and a barrier.
 template <int bytes> __device__ inline void copy_async(void* to, const void* from) {

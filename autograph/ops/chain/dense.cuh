@@ -34,7 +34,8 @@ TEMPLATE void dense_forward(const float* x, const W* __restrict__ w, float* part
             }
         }
         UNROLL for (int s = 0; s < S; s++) {
-            if constexpr (L::SP == 1) { UNROLL for (int e = 0; e < V; e++) put(s, o + e, sum[s][e]); }
+            if constexpr (L::SP == 1) { UNROLL for (int e = 0; e < V; e++) put(s, o + e,
+                sum[s][e]); }
             else store<V>(part + (sp * S + s) * L::O + o, sum[s]);
         }
     }

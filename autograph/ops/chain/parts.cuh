@@ -40,7 +40,8 @@ template <int N> TEMPLATE void store(float* to, const float* from) {
         UNROLL for (int i = 0; i < N; i += 4)
             *(float4*)(to + i) = make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]);
     } else if constexpr (N % 2 == 0) {
-        UNROLL for (int i = 0; i < N; i += 2) *(float2*)(to + i) = make_float2(from[i], from[i + 1]);
+        UNROLL for (int i = 0; i < N; i += 2) *(float2*)(to + i) = make_float2(from[i],
+            from[i + 1]);
     } else {
         UNROLL for (int i = 0; i < N; i++) to[i] = from[i];
     }

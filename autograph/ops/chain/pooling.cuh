@@ -3,7 +3,8 @@
 #include "parts.cuh"
 
 // Whether v takes the place of the largest so far: the first of equals stays, and a NaN wins.
-TEMPLATE bool wins(float v, float largest) { return v > largest || (is_nan(v) && !is_nan(largest)); }
+TEMPLATE bool wins(float v, float largest) { return v > largest || (is_nan(v) &&
+    !is_nan(largest)); }
 
 // L: C, OH, OW, KH, KW, SY, SX, is_max; plane, row, sample of the input.
 template <class L, class F> TEMPLATE void pool_forward(const float* in, F put) {
@@ -31,16 +32,19 @@ template <class L, class F> TEMPLATE void pool_input_grad(const float* g, const 
             const int best = L::is_max ? arg[t] : 0;
             const float r = g[s * L::dsample + (c * OH + y) * OW + x];
             UNROLL for (int e = 0; e < cells; e++)
-                put(s, c, y * KH + e / KW, x * KW + e % KW, !L::is_max ? r / cells : e == best ? r : 0.f);
+                put(s, c, y * KH + e / KW, x * KW + e % KW, !L::is_max ? r / cells : e == best ?
+                    r : 0.f);
         }
         return;
     }
     for (int t = threadIdx.x; t < S * L::C * L::H * L::W; t += NT) {
-        const int x = t % L::W, y = t / L::W % L::H, q = t / (L::W * L::H), s = q / L::C, c = q % L::C;
+        const int x = t % L::W, y = t / L::W % L::H, q = t / (L::W * L::H), s = q / L::C, c =
+            q % L::C;
         float sum = 0;
         UNROLL for (int a = 0; a < ceil_div(KH, L::SY); a++)
             UNROLL for (int b = 0; b < ceil_div(KW, L::SX); b++) {
-                const int oy = y / L::SY - a, ox = x / L::SX - b, i = y - oy * L::SY, j = x - ox * L::SX;
+                const int oy = y / L::SY - a, ox = x / L::SX - b, i = y - oy * L::SY, j =
+                    x - ox * L::SX;
                 if (oy < 0 || ox < 0 || oy >= OH || ox >= OW || i >= KH || j >= KW) continue;
                 if (!L::is_max || arg[(q * OH + oy) * OW + ox] == i * KW + j)
                     sum += g[s * L::dsample + (c * OH + oy) * OW + ox];

@@ -135,7 +135,8 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
         _Pragma("unroll 4") for (int n = quarter; n < count; n += 4) {
             const Pack<float, 4> u = load_pack<4>(a_rows + n * 32 + t / 8 * 4);
             const Pack<float, 4> v = load_pack<4>(d_rows + n * 32 + t % 8 * 4);
-            UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++) sum[k][j] += u[k] * v[j];
+            UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++) sum[k][j] +=
+                u[k] * v[j];
         }
         if (L::has_bias && i0 == 0)
             for (int n = tid / 32; n < count; n += 8) bias += d_rows[n * 32 + tid % 32];
@@ -143,7 +144,8 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
     }
     if (quarter)
         UNROLL for (int k = 0; k < 4; k++)
-            sums[(quarter - 1) * 256 + k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
+            sums[(quarter - 1) * 256 + k * 64 + t] = make_float4(sum[k][0], sum[k][1],
+                sum[k][2], sum[k][3]);
     if (L::has_bias) a_rows[tid] = bias;
     __syncthreads();
     if (L::has_bias && tid < 32) for (int q = 1; q < 8; q++) bias += a_rows[q * 32 + tid];
@@ -156,7 +158,8 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
         float* mine = room + share * size;
         if (quarter == 0)
             UNROLL for (int k = 0; k < 4; k++)
-                ((float4*)mine)[k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
+                ((float4*)mine)[k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2],
+                    sum[k][3]);
         if (tid < 32) mine[1024 + tid] = bias;
         __threadfence();
         __syncthreads();

@@ -150,6 +150,7 @@ SETTINGS = (
     ((2, 2, 7, 9), {"filter": (3, 2), "stride": (2, 1)}),
     ((1, 2, 8, 7), {"filter": 3, "stride": 2, "padding": 1}),
     ((2, 1, 5, 5), {"filter": 2, "stride": 3, "padding": 1}),
+    ((2, 1, 4, 5), {"filter": 3, "stride": 1, "padding": 1}),  # y is like x
     ((0, 1, 4, 4), {"filter": 2}),
 )
 

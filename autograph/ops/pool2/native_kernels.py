@@ -188,11 +188,12 @@ def _means(kernel, given, x, y, pixels, *, filter, stride, padding):
     (n, c, h, w), (p, q), last = x.shape, y.shape[2:], given.layout == CHANNELS_LAST
     images, length = (n, c) if last else (n * c, 1)
     tasks, launch = shares(images, x.size), kernel.of(T=KINDS[given.scalar_type])
-    (height, width), dtype = (p, q) if given is x else (h, w), given.scalar_type.dtype
+    forward, dtype = kernel is mean_of_windows, given.scalar_type.dtype
+    height, width = (p, q) if forward else (h, w)
 
     def run(array):
         out, room = _image(n, c, height, width, dtype, last), tasks * length * pixels
-        both = (array, out) if given is x else (out, array)
+        both = (array, out) if forward else (out, array)
         launch(
             tasks, tasks, images, length, h, w, both[0], p, q, *stride, *padding, *filter,
             empty((room,), np.float32), both[1],
