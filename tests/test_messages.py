@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograph import Tensor, grad, higher_order, no_grad, ops
+from autograph import Tensor, grad, higher_order, no_grad, ops, using
 from autograph.device import Device
 from autograph.errors import (
     AutographError,
+    DeclarationError,
     DeviceError,
     GraphError,
     IndexRangeError,
@@ -22,11 +23,19 @@ from autograph.errors import (
     ShapeError,
 )
 from autograph.expression import FUNCTIONS
+from autograph.layers import Dense, Layer, sequential
 from autograph.op import REGISTRY, Op
 from autograph.ops.pointwise import pointwise
 from autograph.scalar_type import ScalarType
 
 from .fake_device import fake_devices
+
+
+@sequential(input=(1,))
+class Declared1(Layer):
+    """Scores (N, 1) of numbers (N, 1)."""
+
+    dense: Dense = Dense.builder(outputs=1)
 
 
 def T(*shape: int, leaf: bool = False) -> Tensor:
@@ -452,7 +461,7 @@ add: b = 300 does not fit u8
         DeviceError,
         """\
 Device: a list is on no device
-  write  Tensor(...) or np.asarray(...) around it first""",
+  write  Tensor(...) or np.asarray(...) around it first, or give what it holds one by one""",
     ),
     (
         "a setting that is not there",
@@ -558,6 +567,30 @@ backward: this tensor records no graph
 backward: only a scalar needs no gradient, and y has 2 elements
   y  (2,)
   write  y.backward(gradient), or  y.sum().backward()""",
+    ),
+    (
+        "a model called like a function",
+        lambda: Declared1(),
+        DeclarationError,
+        """\
+Declared1: a layer is built by its declaration
+  write  Declared1.build(seed=0)""",
+    ),
+    (
+        "a seed that is no number",
+        lambda: Dense.builder(inputs=1, outputs=1).build(seed="a"),
+        SettingsError,
+        """\
+build: seed is 'a'
+  write  an int from 0 on: build(seed=0)""",
+    ),
+    (
+        "a backend by its name",
+        lambda: using("numpy").__enter__(),
+        SettingsError,
+        """\
+using: 'numpy' is not a Backend
+  write  using(ag.NUMPY)""",
     ),
     (
         "a gradient unlike its tensor",
