@@ -4,7 +4,7 @@ A training step of 100 images (forward, mean cross entropy, backward, SGD) and i
 in autograph, torch and JAX, each in a process of its own. "captured" is the replay of a recorded
 step over inputs that stay where they are; "called" is autograph's captured function with its
 arguments copied and its result handed out; eager steps are issued without waiting in between.
-It writes $OUT/device_lenet5.json.
+The rows go into $OUT/device.json, of which `python -m benches.readme` makes a table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from .device_nets import FILE, device_name
+from .results import Row, save
+
 FRAMEWORKS = "autograph", "torch", "jax"
+NAMES = {  # as in the tables
+    "autograph captured": "autograph",
+    "autograph called": "autograph, called",
+    "autograph eager": "autograph, eager",
+    "torch eager": "torch",
+    "jax jit": "JAX jit",
+}
 Rows = Iterator[tuple[str, str, float]]  # what, how, microseconds
 
 
@@ -170,14 +180,22 @@ def of_jax() -> Rows:
             yield f"inference b1000 {name}", "jit", microseconds(infer, wait)
 
 
+def row(what: str, how: str, time_taken: float) -> Row:
+    """A row as the tables have it; of autograph and torch the replay is what "captured" says."""
+    kind, batch, scalar_type = what.split()
+    bench = f"LeNet5 {kind} {scalar_type} {batch}".replace("inference", "infer")
+    return {"bench": bench, "contender": NAMES.get(how, how), "median ms": time_taken / 1e3}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=FRAMEWORKS)
     parser.add_argument("--inside", action="store_true", help="in this process, rows as JSON")
+    parser.add_argument("--file", default=str(Path(os.environ.get("OUT", FILE.parent)) / FILE.name))
     options = parser.parse_args()
     if options.inside:
-        for row in globals()[f"of_{options.only}"]():
-            print(json.dumps(row), flush=True)
+        for each in globals()[f"of_{options.only}"]():
+            print(json.dumps(each), flush=True)
         return
     rows = []
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -186,15 +204,11 @@ def main() -> None:
         found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
         for line in found.stdout.splitlines():
             what, how, time_taken = json.loads(line)
-            rows.append((what, f"{framework} {how}", round(time_taken, 2)))
-            print(f"{what:22} {rows[-1][1]:28} {time_taken:9.1f} us", flush=True)
+            rows.append(row(what, f"{framework} {how}", round(time_taken, 2)))
+            print(f"{what:22} {framework:9} {how:20} {time_taken:9.1f} us", flush=True)
         if found.returncode:
             print(f"{framework}: failed", flush=True)
-    from autograph.device import Device
-
-    told = {"device": Device("cuda:0").info(), "rows": rows}
-    path = Path(os.environ.get("OUT", ".")) / "device_lenet5.json"
-    path.write_text(json.dumps(told, indent=1))
+    save("device_lenet5", rows, Path(options.file), device=device_name())
 
 
 if __name__ == "__main__":
