@@ -277,7 +277,7 @@ class _Clock:
     def stand(self, count: int) -> None:
         """Go on after `count` steps."""
         with no_grad():
-            self.position[...] = count
+            ops.assign(self.position, count)
 
     def rate(self, optimizer: Optimizer) -> Tensor:
         """The rate of the step under way."""
