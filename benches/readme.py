@@ -29,7 +29,10 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
         yield "| | autograph | of torch | of torch's best variant | of JAX jit | times the floor |"
         yield "|---|---|---|---|---|---|"
         for bench in dict.fromkeys(row["bench"] for row in table["rows"]):
-            yield _line(bench, [row for row in table["rows"] if row["bench"] == bench])
+            rows = [row for row in table["rows"] if row["bench"] == bench]
+            yield _line(bench, rows)
+            if any(row["contender"] == "autograph captured" for row in rows):
+                yield _line(f"{bench}, captured", rows, "autograph captured")
         yield ""
         yield _place(table)
     yield from _devices(results)
@@ -72,11 +75,11 @@ def _devices(results: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _line(bench: str, rows: list[dict[str, Any]]) -> str:
-    own = next((row for row in rows if row["contender"] == "autograph"), {})
+def _line(bench: str, rows: list[dict[str, Any]], name: str = "autograph") -> str:
+    own = next((row for row in rows if row["contender"] == name), {})
     if "median ms" not in own:
         return f"| {bench} | failed | | | | |"
-    ratios = peers_of(rows)
+    ratios = peers_of(rows, name)
     cells = [f"{ratios[each]:.2f}" if each in ratios else "" for each in PEERS]
     floor = f"{own['x floor']:.1f}" if "x floor" in own else ""
     return f"| {bench} | {own['median ms']:.2f} ms | {' | '.join(cells)} | {floor} |"
