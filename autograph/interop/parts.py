@@ -1,4 +1,4 @@
-"""The layers of a model in the order in which they run, for exporters: containers taken apart."""
+"""What exporters share; and the layers of a model in the order in which they run, for scripts."""
 
 from __future__ import annotations
 

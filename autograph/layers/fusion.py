@@ -15,8 +15,8 @@ from ..ops import chain as chains
 from ..ops.chain.stages import DoesNotFit, Layers
 from ..outline import Outline
 from ..scalar_type import ScalarType
-from ..tensor import Parameter, Tensor, is_recording, is_training
-from . import BatchNorm2, Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh, base
+from ..tensor import Parameter, Tensor, is_recording
+from . import Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh, base
 from .base import Layer
 
 
@@ -41,26 +41,10 @@ def dense_relu(dense: Dense, relu: Relu) -> Callable[[Tensor], Tensor]:
     return lambda x: ops.linear_relu(x, dense.weight, dense.bias)
 
 
-def norm_relu(norm: BatchNorm2, relu: Relu) -> Callable[[Tensor], Tensor]:
-    """Batch norm of a training step and relu, on a device; elsewhere one after the other."""
-
-    def run(x: Tensor) -> Tensor:
-        if x.device.kind != "cuda" or x.ndim != 4 or norm.weight is None or not is_training():
-            return relu(norm(x))
-        y: Tensor = ops.batch_norm_relu(
-            x, norm.weight, norm.bias, norm.running_mean, norm.running_variance,
-            momentum=norm.momentum, epsilon=norm.epsilon,
-        )  # fmt: skip
-        return y if y.scalar_type is x.scalar_type else y.cast(x.scalar_type)
-
-    return run
-
-
 # The longest match at a place is taken.
 FUSIONS: tuple[tuple[tuple[type[Layer], ...], Callable[..., Any]], ...] = (
     ((Conv2, Relu, MaxPool2), conv_relu_pool),
     ((Dense, Relu), dense_relu),
-    ((BatchNorm2, Relu), norm_relu),
 )
 
 
@@ -68,30 +52,32 @@ def fused(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
     """What runs in place of the layers, one after the other."""
     at = 0
     while at < len(layers):
-        run = chain_at(layers, at)
-        if run is None:
-            yield layers[at]
-            at += 1
-        else:
-            yield run
-            at += len(run.layers)
+        run, count = _match(layers, at)
+        chain = chain_at(layers, at)
+        if chain is not None and len(chain.layers) >= count:
+            run, count = chain, len(chain.layers)
+        yield run
+        at += count
 
 
 def _neighbours(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
     """What runs in place of layers that are no chain."""
     at = 0
     while at < len(layers):
-        for kinds, make in FUSIONS:
-            here = layers[at : at + len(kinds)]
-            if tuple(type(each) for each in here) == kinds:
-                run = make(*here)
-                if run is not None:
-                    yield _located(run, here)
-                    at += len(here)
-                    break
-        else:
-            yield layers[at]
-            at += 1
+        run, count = _match(layers, at)
+        yield run
+        at += count
+
+
+def _match(layers: Sequence[Layer], at: int) -> tuple[Callable[[Any], Any], int]:
+    """What runs in place of the layers that begin there, and how many those are."""
+    for kinds, make in FUSIONS:
+        here = layers[at : at + len(kinds)]
+        if tuple(type(each) for each in here) == kinds and not any(map(is_watched, here)):
+            run = make(*here)
+            if run is not None:
+                return _located(run, here), len(here)
+    return layers[at], 1
 
 
 def is_watched(layer: Layer) -> bool:

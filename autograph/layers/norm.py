@@ -18,6 +18,7 @@ from .site import Site
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+
 def scale_and_shift(
     site: Site, shape: tuple[int, ...], affine: bool, bias: bool = True
 ) -> tuple[Parameter | None, Parameter | None]:

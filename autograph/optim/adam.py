@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..ops.update.together import in_turn
@@ -13,9 +13,7 @@ from ..settings import described
 from ..tensor import Parameter, Tensor
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
-from .sgd import like_zeros
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+from .sgd import Fraction, like_zeros
 
 
 @described

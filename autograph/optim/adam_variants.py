@@ -10,11 +10,10 @@ from .. import ops
 from ..op import Op
 from ..settings import described
 from ..tensor import Tensor, ones
-from .adam import Fraction
 from .by_op import ByOp
 from .optimizer import State
 from .schedule import Schedule
-from .sgd import like_zeros
+from .sgd import Fraction, like_zeros
 
 
 @described

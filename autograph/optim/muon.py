@@ -7,10 +7,9 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from .. import ops
 from ..settings import described
 from ..tensor import Parameter, Tensor
-from .adam import Fraction
 from .optimizer import Optimizer, State
 from .schedule import Schedule
-from .sgd import like_zeros
+from .sgd import Fraction, like_zeros
 
 
 @described

@@ -71,8 +71,7 @@ class HostBucket(Bucket):
 
     def begin(self, arrays: Sequence[Any]) -> None:
         pack(self.mine, arrays, self.places)
-        if self.world.watchdog is not None:
-            self.world.watchdog.enter("the sum of gradients")
+        self.world.enter("the sum of gradients")
         if self._is_late:
             self._under_way = _background().submit(self._add)
         else:
@@ -193,6 +192,5 @@ class HostParts(Parts):
         self.world, self.comm = world, comm
 
     def collect(self) -> None:
-        if self.world.watchdog is not None:
-            self.world.watchdog.enter("the exchange of parameters")
+        self.world.enter("the exchange of parameters")
         self.comm.Allgather(_bytes(self.mine), _bytes(self.whole))

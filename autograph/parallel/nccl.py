@@ -139,8 +139,7 @@ class DeviceBucket(Bucket):
         """Pack on the stream of the device, add on that of the ranks."""
         from ..backends.cuda.stream import stream_of
 
-        if self.world.watchdog is not None:
-            self.world.watchdog.enter("the sum of gradients")
+        self.world.enter("the sum of gradients")
         kind = arrays[0].dtype
         run = self._packs.get(kind)
         if run is None:
@@ -173,6 +172,5 @@ class DeviceParts(Parts):
     def collect(self) -> None:
         from ..backends.cuda.stream import stream_of
 
-        if self.world.watchdog is not None:
-            self.world.watchdog.enter("the exchange of parameters")
+        self.world.enter("the exchange of parameters")
         self.ranks.gather(self.mine, self.whole, stream_of(self.ranks.device.index))
