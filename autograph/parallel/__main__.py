@@ -8,13 +8,13 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .joining import init
 from .scaling import Job, Link, limits
-
-STEPS = 200
+from .world import World
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--compute-ms", type=float, required=True, help="a step of one rank alone")
     add("--megabytes", type=float, required=True, help="of gradients, as they are sent")
     add("--bucket-megabytes", type=float, default=67.0)
+    add("--contention", type=float, default=0.0, help="of averages, what backward loses meanwhile")
     add("--overhead-us", type=float, default=0.0, help="of a step, beside the averages")
     add("--near-latency-us", type=float, default=3.0, help="of a message within a machine")
     add("--near-gigabytes", type=float, default=300.0, help="a second and rank, within a machine")
@@ -47,21 +48,26 @@ def show_ranks(options: argparse.Namespace) -> int:
     here = f"rank {world.rank}  {socket.gethostname()}  {world.device}  threads {threads}"
     for line in world.texts(here):
         world.print(line)
-    bucket = world.bucket(
-        options.numbers, world.device, np.dtype(np.float32), lane="gradients", average=True
-    )
-    mine = world.device.put(np.ones(options.numbers, np.float32))
+    times = average_times(world, options.numbers, np.dtype(np.float32))
+    world.print(f"an average of {options.numbers:,} f32: {np.median(times):.0f} us")
+    return 0
+
+
+def average_times(
+    world: World, size: int, dtype: np.dtype[Any], repeats: int = 200
+) -> np.ndarray[Any, Any]:
+    """Microseconds of averages of f32 gradients: from when the last rank comes until all end."""
+    bucket = world.bucket(size, world.device, dtype, lane="gradients", average=True)
+    mine = world.device.put(np.ones(size, np.float32))
     times = []
-    for _ in range(STEPS):
+    for _ in range(repeats):
         world.barrier()
         start = time.perf_counter()
         bucket.begin([mine])
         bucket.end()
         world.device.synchronize()
         times.append((time.perf_counter() - start) * 1e6)
-    slowest = world.gather(np.array(times)).max(axis=0)
-    world.print(f"an average of {options.numbers:,} f32: {np.median(slowest):.0f} us")
-    return 0
+    return world.gather(np.array(times)).max(axis=0)
 
 
 def show_scaling(options: argparse.Namespace) -> int:
@@ -73,6 +79,7 @@ def show_scaling(options: argparse.Namespace) -> int:
         far=Link(options.far_latency_us / 1e6, options.far_gigabytes * 1e9),
         ranks_a_machine=options.ranks_a_machine,
         bucket_bytes=options.bucket_megabytes * 1e6,
+        contention=options.contention,
         overhead=options.overhead_us / 1e6,
     )
     print(f"{'ranks':>6}  {'step':>10}  {'speed-up':>9}  {'efficiency':>10}  waits for")

@@ -58,16 +58,16 @@ def average_end_samples(rng: Any) -> Any:
 
 
 @exchange_parts.outlined_by
-def exchange_parts_outline(*arrays: Any, sharded: Any = None) -> tuple[()]:
+def exchange_parts_outline(*arrays: Any, parts: Any = None) -> tuple[()]:
     """arrays are parameters, of which each rank has moved a part; all parts are moved then. Asked
-    before the move, without `sharded`, it says that they will be written as a whole."""
+    before the move, without `parts`, it says that they will be written as a whole."""
     return ()
 
 
 @exchange_parts.kernel(NUMPY, CUPY, halves=True)
-def exchange_parts_arrays(*arrays: Any, sharded: Any) -> None:
-    if sharded is not None:
-        sharded.exchange(arrays)
+def exchange_parts_arrays(*arrays: Any, parts: Any) -> None:
+    if parts is not None:
+        parts.exchange(arrays)
 
 
 @exchange_parts.sampled_by

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..device import Device
+from ..device import HOST, Device
 from ..scalar_type import ScalarType
 
 if TYPE_CHECKING:
     from .world import World
+
+Move = tuple[int, int, int, int]  # array, its first number and its end, and where they go
 
 LATE = 1 << 20  # bytes from which a sum runs beside backward; smaller ones are done at once
 
@@ -26,14 +28,16 @@ _worker: ThreadPoolExecutor | None = None
 
 
 class Bucket:
-    """Numbers of this rank, and what becomes of them: `begin` packs arrays into `flat`, `end` waits
-    until `flat` holds the sum over the ranks. This one is of a world of one."""
+    """Numbers of this rank, and what becomes of them: `begin` packs arrays, `end` waits until
+    `sums` holds the sum over the ranks: of all numbers, or of this rank's part, which begins at
+    `first`. This one is of a world of one."""
 
-    places: Sequence[int] = (0,)  # where in `flat` each array goes
+    places: Sequence[int] = (0,)  # where each array goes
+    first = 0
 
     def __init__(self, size: int, device: Device, dtype: np.dtype[Any]) -> None:
         self.size, self.dtype = size, dtype
-        self.flat = device.put(np.zeros(size, dtype))
+        self.flat = self.sums = device.put(np.zeros(size, dtype))
 
     def begin(self, arrays: Sequence[Any]) -> None:
         """Take the numbers of arrays, and begin to add."""
@@ -53,23 +57,26 @@ class HostBucket(Bucket):
     """Numbers of this rank on the host."""
 
     def __init__(
-        self, world: World, comm: Any, size: int, dtype: np.dtype[Any], average: bool
+        self, world: World, comm: Any, size: int, dtype: np.dtype[Any], average: bool, parts: bool
     ) -> None:
         self.world, self.size, self.dtype = world, size, dtype
-        self.factor = 1 / world.size if average else 1.0
+        self.factor, self._in_parts = 1 / world.size if average else 1.0, parts
         part = -(-size // world.size)
         near = world.local_size == world.size
         self.ways = _Window(comm, part, dtype) if near else _Messages(comm, part, dtype)
         self.mine = self.ways.mine  # (ranks * part,), what this rank brings
-        self._whole = self.ways.whole[:size]
+        self._found = self.ways.part if parts else self.ways.whole[:size]
         wide = ScalarType(dtype).accumulator.dtype
         self._rounded = dtype != wide
         self._wide = np.empty(part, wide) if self._rounded else self.ways.part
-        self.flat = np.zeros(size, wide)
+        self.first = world.rank * part if parts else 0
+        self.flat = self.sums = np.zeros(self._found.size, wide)
         self._is_late = size * dtype.itemsize >= LATE
         self._under_way: Future[None] | None = None
 
     def begin(self, arrays: Sequence[Any]) -> None:
+        if self.world.rehearses:
+            return
         pack(self.mine, arrays, self.places)
         self.world.enter("the sum of gradients")
         if self._is_late:
@@ -95,8 +102,8 @@ class HostBucket(Bucket):
             wide *= self.factor
         if self._rounded:
             np.copyto(self.ways.part, wide)
-        self.ways.collect()
-        np.copyto(self.flat, self._whole)
+        self.ways.collect(self._in_parts)
+        np.copyto(self.flat, self._found)
 
 
 def _background() -> ThreadPoolExecutor:
@@ -134,8 +141,8 @@ class _Window:
         self._meet(self._numbers)
         return self._rows
 
-    def collect(self) -> None:
-        """Wait for the parts of the others."""
+    def collect(self, in_parts: bool) -> None:
+        """Wait for the others: for their parts, and until they have read this rank's numbers."""
         self._meet(self._sums)
 
     def _meet(self, window: Any) -> None:
@@ -157,8 +164,9 @@ class _Messages:
         self.comm.Alltoall(_bytes(self.mine), _bytes(self._rows))
         return self._rows  # type: ignore[return-value]  # by the first axis
 
-    def collect(self) -> None:
-        self.comm.Allgather(_bytes(self.part), _bytes(self.whole))
+    def collect(self, in_parts: bool) -> None:
+        if not in_parts:
+            self.comm.Allgather(_bytes(self.part), _bytes(self.whole))
 
 
 def _bytes(array: Any) -> Any:
@@ -172,25 +180,55 @@ def _array(window: Any, rank: int, size: int, dtype: np.dtype[Any]) -> Any:
 
 
 class Parts:
-    """Memory of which each rank writes a part, `mine`, and reads all, `whole`, after `collect`."""
+    """Arrays of which each rank has some numbers, and gives them to the others. `pieces` says of
+    each rank: which array, and which of its numbers. This one is of a world of one."""
 
-    def __init__(self, size: int, ranks: int, device: Device, dtype: np.dtype[Any]) -> None:
-        self.mine = device.put(np.zeros(size, dtype))
-        self.whole = self.mine if ranks == 1 else device.put(np.zeros(size * ranks, dtype))
+    def __init__(
+        self,
+        pieces: Sequence[Sequence[tuple[int, int, int]]],
+        rank: int,
+        device: Device,
+        dtype: np.dtype[Any],
+        alignment: int = 1,
+    ) -> None:
+        every: list[list[Move]] = []
+        for some in pieces:
+            at, moves = 0, []
+            for i, first, end in some:
+                moves.append((i, first, end, at))
+                at += end - first + (first - end) % alignment
+            every.append(moves)
+        room = max(moves[-1][3] + moves[-1][2] - moves[-1][1] if moves else 0 for moves in every)
+        room += -room % alignment
+        self.whole = device.put(np.zeros(room * len(pieces), dtype))
+        self.mine = self.whole[rank * room : (rank + 1) * room]
+        moved = [
+            [(i, first, end, at + room * each) for i, first, end, at in moves]
+            for each, moves in enumerate(every)
+        ]
+        self._given = moved.pop(rank)
+        self._taken = [move for moves in moved for move in moves]
 
-    def collect(self) -> None:
-        """Give this rank's part to the others, and get theirs."""
+    def exchange(self, arrays: Sequence[Any]) -> None:
+        """Write what the other ranks have into the arrays."""
 
 
 class HostParts(Parts):
-    """Such memory on the host."""
+    """Such arrays on the host."""
 
-    def __init__(
-        self, world: World, comm: Any, size: int, device: Device, dtype: np.dtype[Any]
-    ) -> None:
-        super().__init__(size, world.size, device, dtype)
+    def __init__(self, world: World, comm: Any, pieces: Any, dtype: np.dtype[Any]) -> None:
+        super().__init__(pieces, world.rank, HOST, dtype)
         self.world, self.comm = world, comm
 
-    def collect(self) -> None:
+    def exchange(self, arrays: Sequence[Any]) -> None:
+        from mpi4py import MPI
+
+        if self.world.rehearses:
+            return
+        every = [each.reshape(-1) for each in arrays]
+        for i, first, end, at in self._given:
+            self.whole[at : at + end - first] = every[i][first:end]
         self.world.enter("the exchange of parameters")
-        self.comm.Allgather(_bytes(self.mine), _bytes(self.whole))
+        self.comm.Allgather(MPI.IN_PLACE, _bytes(self.whole))
+        for i, first, end, at in self._taken:
+            every[i][first:end] = self.whole[at : at + end - first]

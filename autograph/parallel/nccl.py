@@ -29,6 +29,7 @@ TYPES = {F16: 6, F32: 7, F64: 8, BF16: 9}  # ncclDataType_t
 BYTES = 1
 SUM, AVERAGE = 0, 4  # ncclRedOp_t
 FIRST = -5  # the highest priority of a stream
+ALIGNMENT = 32  # numbers, so that they are moved 16 bytes at a time
 
 
 class _Id(ctypes.Structure):
@@ -62,6 +63,7 @@ def library() -> Any:
     found.ncclCommInitRank.argtypes = [pointer, ctypes.c_int, _Id, ctypes.c_int]
     common = [ctypes.c_int, pointer, pointer]
     found.ncclAllReduce.argtypes = [pointer, pointer, size, ctypes.c_int, *common]
+    found.ncclReduceScatter.argtypes = found.ncclAllReduce.argtypes
     found.ncclAllGather.argtypes = [pointer, pointer, size, *common]
     return found
 
@@ -92,26 +94,21 @@ class Communicator:
                 )
             )
 
-    def add(self, array: Any, average: bool, stream: Any) -> None:
-        """The sum, or average, over the ranks, in place."""
-        kind = TYPES[ScalarType.of(array)]
-        at, how = array.data.ptr, AVERAGE if average else SUM
-        _checked(
-            library().ncclAllReduce(at, at, array.size, kind, how, self._handle, stream.ptr)
-        )
+    def add(self, array: Any, sums: Any, average: bool, stream: Any) -> None:
+        """The sum, or average, over the ranks: of all of the array in place, or in this rank's part
+        of it."""
+        call = library().ncclAllReduce if sums is array else library().ncclReduceScatter
+        kind, how = TYPES[ScalarType.of(array)], AVERAGE if average else SUM
+        at, to = array.data.ptr, sums.data.ptr
+        _checked(call(at, to, sums.size, kind, how, self._handle, stream.ptr))
 
     def gather(self, mine: Any, whole: Any, stream: Any) -> None:
-        """The arrays of all ranks, one behind the other."""
+        """The arrays of all ranks, one behind the other, in place."""
         _checked(
             library().ncclAllGather(
                 mine.data.ptr, whole.data.ptr, mine.nbytes, BYTES, self._handle, stream.ptr
             )
         )
-
-
-def communicator(comm: Any, device: Device) -> Communicator:
-    """A new one, of the ranks of an MPI communicator."""
-    return Communicator(comm, device)
 
 
 class DeviceBucket(Bucket):
@@ -125,12 +122,16 @@ class DeviceBucket(Bucket):
         device: Device,
         dtype: np.dtype[Any],
         average: bool,
+        parts: bool,
     ) -> None:
         from cupy.cuda import Event
 
         super().__init__(size, device, dtype)
         self.world, self.ranks, self.average = world, ranks, average
-        self._packs: dict[Any, Any] = {}
+        if parts:  # of equal sizes
+            self.first = world.rank * (size // world.size)
+            self.sums = self.flat[self.first : self.first + size // world.size]
+        self._copies: dict[Any, Any] = {}
         self._ready, self._done = (
             Event(block=False, disable_timing=True) for _ in range(2)
         )
@@ -138,19 +139,19 @@ class DeviceBucket(Bucket):
     def begin(self, arrays: Sequence[Any]) -> None:
         """Pack on the stream of the device, add on that of the ranks."""
         from ..backends.cuda.stream import stream_of
+        from .cuda_copy import copying
 
         self.world.enter("the sum of gradients")
         kind = arrays[0].dtype
-        run = self._packs.get(kind)
-        if run is None:
-            from .cuda_pack import packing
-
-            sizes = [each.size for each in arrays]
-            run = self._packs[kind] = packing(sizes, self.places, kind, self.dtype)
-        run(self.flat, arrays)
+        copy = self._copies.get(kind)
+        if copy is None:
+            copy = copying([each.size for each in arrays], kind, self.dtype)
+            self._copies[kind] = copy
+        start, width = self.flat.data.ptr, self.dtype.itemsize
+        copy([start + at * width for at in self.places], [each.data.ptr for each in arrays])
         self._ready.record(stream_of(self.ranks.device.index))
         self.ranks.stream.wait_event(self._ready)
-        self.ranks.add(self.flat, self.average, self.ranks.stream)
+        self.ranks.add(self.flat, self.sums, self.average, self.ranks.stream)
         self._done.record(self.ranks.stream)
 
     def end(self) -> None:
@@ -161,16 +162,31 @@ class DeviceBucket(Bucket):
 
 
 class DeviceParts(Parts):
-    """Memory of which each rank writes a part, on its device."""
+    """Arrays on a device of which each rank has some numbers."""
 
     def __init__(
-        self, world: World, ranks: Communicator, size: int, device: Device, dtype: np.dtype[Any]
+        self, world: World, ranks: Communicator, pieces: Any, device: Device, dtype: np.dtype[Any]
     ) -> None:
-        super().__init__(size, world.size, device, dtype)
-        self.world, self.ranks = world, ranks
+        from .cuda_copy import copying
 
-    def collect(self) -> None:
+        super().__init__(pieces, world.rank, device, dtype, ALIGNMENT)
+        self.world, self.ranks, self._width = world, ranks, dtype.itemsize
+        self._give, self._take = (
+            copying([end - first for _, first, end, _ in moves], dtype, dtype)
+            for moves in (self._given, self._taken)
+        )
+
+    def exchange(self, arrays: Sequence[Any]) -> None:
         from ..backends.cuda.stream import stream_of
 
         self.world.enter("the exchange of parameters")
+        start, width = self.whole.data.ptr, self._width
+        at = [each.data.ptr for each in arrays]
+        here, there = (
+            ([at[i] + first * width for i, first, _, _ in moves],
+             [start + to * width for *_, to in moves])
+            for moves in (self._given, self._taken)
+        )  # fmt: skip
+        self._give(here[1], here[0])
         self.ranks.gather(self.mine, self.whole, stream_of(self.ranks.device.index))
+        self._take(*there)

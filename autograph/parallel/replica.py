@@ -34,18 +34,28 @@ class Replica:
     def __init__(self, world: World, model: Layer, optimizer: Optimizer | None = None) -> None:
         self.world, self.model, self.optimizer = world, model, optimizer
         self._buckets: dict[tuple[int, ...], Buckets] = {}
+        self._averaged = False  # since the last update
+        self._refuse_differences()
         self.sharded: Sharded | None = None
         if optimizer is not None and world.options.shard_optimizer:
             self.sharded = Sharded(world, model, optimizer)
         self.whole_batch = WholeBatch(world, model)
         self.begin()
 
-    def begin(self) -> None:
-        """Begin alike: the same layers, with the weights and the optimizer's state of rank 0."""
+    def _refuse_differences(self) -> None:
+        """The ranks have the same layers and the same optimizer."""
         named = {**self.model.named_parameters(), **self.model.named_buffers()}
-        outlines = {path: str(each.outline.shape) for path, each in named.items()}
+        outlines = {
+            path: f"{each.scalar_type} {each.shape}, learns: {each.requires_grad}"
+            for path, each in named.items()
+        }
         self.world.refuse_differences("the model", f"{self.model.describe()} {outlines}")
-        self.world.broadcast(named)
+        if self.optimizer is not None:
+            self.world.refuse_differences("the optimizer", str(self.optimizer.describe()))
+
+    def begin(self) -> None:
+        """Begin alike: with the weights and the optimizer's state of rank 0."""
+        self.world.broadcast({**self.model.named_parameters(), **self.model.named_buffers()})
         self.check()
         if self.optimizer is not None:
             self._broadcast_state(self.optimizer)
@@ -84,8 +94,13 @@ class Replica:
             backward(loss, seed)
             return
         arrivals = _Arrivals(self)
-        backward(loss, seed, arrivals=arrivals)
-        arrivals.end()
+        try:
+            backward(loss, seed, arrivals=arrivals)
+            arrivals.end()
+        except BaseException:
+            if self.sharded is not None:
+                self.sharded.forget()
+            raise
 
     def average(self) -> None:
         """Average the gradients that there are, after backwards of one's own."""
@@ -100,6 +115,12 @@ class Replica:
             raise SettingsError(
                 "update: this replica has no optimizer\n  write  world.replica(model, optimizer)"
             )
+        if self.world.size > 1 and not self._averaged:
+            raise GraphError(
+                "update: the ranks have no average of their gradients\n"
+                "  write  replica.backward(loss), or after other backwards  replica.average()"
+            )
+        self._averaged = False
         if self.sharded is not None:
             self.sharded.update()
         else:
@@ -133,7 +154,9 @@ class Replica:
             named = {id(w): path for path, w in self.model.named_parameters().items()}
             paths = " ".join(named[id(w)] for w in having)
             self.world.refuse_differences("the set of parameters that have gradients", paths)
-            found = self._buckets[key] = Buckets(self.world, having)
+            in_parts = self.sharded is not None and self.sharded.layouts
+            found = Buckets(self.world, having, self.sharded if in_parts else None)
+            self._buckets[key] = found
         return found
 
     @property
@@ -175,3 +198,4 @@ class _Arrivals:
         """The walk is over."""
         assert self._buckets is not None
         self._buckets.end()
+        self.replica._averaged = True

@@ -2,14 +2,17 @@
 
 An average of n bytes over N ranks takes as many messages as a ring does, 2 (N - 1), and moves each
 byte 2 (N - 1) / N times. Over several machines it is one among the ranks of each machine and one
-between machines, of a part a rank. Gradients leave in buckets, evenly spread over backward; a
-bucket waits for the one before it. What is measured goes in; see docs/how_to/scaling.md.
+between machines, of a part a rank. Gradients come evenly over backward; they leave in buckets,
+each after the one before it, and take something from backward while they are on their way. What is
+measured goes in; see docs/how_to/scaling.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from .buckets import LAST, MESSAGE
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Job:
     near: Link  # between ranks of a machine
     far: Link  # between machines
     ranks_a_machine: int = 8
-    bucket_bytes: float = 64 << 20
+    bucket_bytes: float = 64 << 20  # at most
+    last_bytes: float = LAST  # of the bucket that leaves last; each may have twice that after it
+    contention: float = 0.0  # seconds that backward loses for each second of averages beside it
     overhead: float = 0.0  # seconds that a step of several ranks takes beside: packing, launches
     backward: float = 2 / 3  # the part of the step in which gradients come
 
@@ -52,14 +57,24 @@ class Job:
         """Seconds of a step."""
         if ranks == 1:
             return self.compute
-        count = max(1, round(self.nbytes / self.bucket_bytes))
-        each = self.average(self.nbytes / count, ranks)
-        spread = self.compute * self.backward
+        buckets = self.buckets(ranks)
+        averages = [self.average(each, ranks) for each in buckets]
+        compute = self.compute + self.contention * sum(averages[:-1])
+        spread, come = compute * self.backward, 0.0
         free = 0.0  # when the link has nothing to do
-        for i in range(count):
-            ready = self.compute - spread + spread * (i + 1) / count
-            free = max(free, ready) + each
-        return max(free, self.compute) + self.overhead
+        for each, took in zip(buckets, averages, strict=True):
+            come += each / self.nbytes
+            free = max(free, compute - spread * (1 - come)) + took
+        return free + self.overhead
+
+    def buckets(self, ranks: int) -> list[float]:
+        """Bytes of the buckets, in the order in which they leave."""
+        last = max(self.last_bytes, MESSAGE * ranks)
+        found, left, most = [], self.nbytes, min(last, self.bucket_bytes)
+        while left > 0:
+            found.append(min(left, most))
+            left, most = left - found[-1], min(2 * most, self.bucket_bytes)
+        return found[::-1]
 
     def efficiency(self, ranks: int) -> float:
         """Samples a second of a rank, of those of one that works alone."""
@@ -85,6 +100,6 @@ def _waits(job: Job, ranks: int, step: float) -> str:
     machines = -(-ranks // job.ranks_a_machine)
     near, far = min(ranks, job.ranks_a_machine), machines
     messages = 2 * (near - 1) * job.near.latency + 2 * (far - 1) * job.far.latency
-    count = max(1, round(job.nbytes / job.bucket_bytes))
-    whole = count * job.average(job.nbytes / count, ranks)
-    return "messages" if count * messages > whole / 2 else "bytes"
+    buckets = job.buckets(ranks)
+    whole = sum(job.average(each, ranks) for each in buckets)
+    return "messages" if len(buckets) * messages > whole / 2 else "bytes"

@@ -1,8 +1,9 @@
-"""Sharding: each rank keeps one part of an optimizer's state, moves its part of the parameters, and
-gives it to the others (Rajbhandari, Rasley, Ruwase and He: ZeRO, stage 1, 2020).
+"""Sharding: each rank keeps one part of an optimizer's state, gets that part of the gradients,
+moves that part of the parameters, and gives it to the others (Rajbhandari, Rasley, Ruwase and He:
+ZeRO, stages 1 and 2, 2020).
 
-Parameters are laid end to end and cut into as many parts as there are ranks. Optimizers that move
-each number by itself are cut anywhere; others between parameters.
+Buckets of parameters are cut into as many parts as there are ranks. Optimizers that need more of a
+parameter than each number by itself are cut between parameters; they get all gradients.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import ops
 from ..errors import GraphError, SettingsError
 from ..graph import Leaf
 from ..layers import Layer
 from ..optim import Optimizer
-from ..optim.clip import clipped
+from ..optim.clip import _scaled, clipped, global_norm
 from ..outline import Outline
 from ..scalar_type import ScalarType
 from ..tensor import Parameter, Tensor, no_grad
 from ..tensor.staircase import version_of
 from ..tensor.tensor import _make
-from .exchange import exchange_parts
+from .buckets import Layout, laid_out
+from .exchange import all_sum, exchange_parts
 
 if TYPE_CHECKING:
     from .world import World
@@ -51,37 +54,55 @@ class Sharded:
         self.world, self.model, self.optimizer = world, model, optimizer
         named = {path: w for path, w in model.named_parameters().items() if w.requires_grad}
         kinds = {(w.scalar_type, w.device) for w in named.values()}
-        if len(kinds) > 1:
+        if len(kinds) != 1:
             raise SettingsError(
-                "shard_optimizer: parameters are of several scalar types or devices\n"
+                "shard_optimizer: parameters have to be of one scalar type, and on one device\n"
                 f"  found  {', '.join(f'{kind} {device}' for kind, device in kinds)}"
             )
-        self.pieces = cut(
-            {path: w.size for path, w in named.items()},
-            world.size,
-            anywhere=optimizer.kind in BY_NUMBER or getattr(optimizer, "by_number", False),
-        )
         self._named = named
-        mine = self.pieces[world.rank]
-        self._mine = {piece.path: _part(named[piece.path], piece) for piece in mine}
-        room = max(sum(each.end - each.first for each in some) for some in self.pieces)
-        first = next(iter(named.values()))
-        self._parts = world.parts(room, first.device, first.dtype)
-        optimizer.__dict__["tensors"] = self._refuse  # whoever asks gets a part, and has to know
+        self.layouts: list[Layout] = []  # where gradients come in parts
+        by_number = optimizer.kind in BY_NUMBER or getattr(optimizer, "by_number", False)
+        if by_number and world.size > 1:
+            self.layouts = laid_out(list(named.values()), world)
+            self.pieces = cut_buckets(named, self.layouts, world.size)
+        else:
+            self.pieces = cut_between({path: w.size for path, w in named.items()}, world.size)
+        self._mine = {each.path: (each, _part(named[each.path], each)) for each in self._own()}
+        self._parts_of = {id(named[path]): both for path, both in self._mine.items()}
+        self._came: dict[str, Tensor] | None = None  # gradients of this rank's part
+        (kind, device), order = kinds.pop(), list(named)
+        self._parts = world.parts(
+            [[(order.index(path), low, high) for path, low, high in some] for some in self.pieces],
+            device,
+            kind.dtype,
+        )
+        self._zero = Tensor(np.zeros(1), device=device, scalar_type=kind.accumulator)
+        self._squares = world.bucket(
+            1, device, kind.accumulator.dtype, lane="layers", average=False
+        )
         optimizer.__dict__["sharded"] = self
-        self.take_over()
+        optimizer._groups.check(named)
+        vars(optimizer._groups)["check"] = lambda paths: None  # of some: this was of all
+
+    def _own(self) -> list[Piece]:
+        return self.pieces[self.world.rank]
 
     def _refuse(self) -> dict[str, Tensor]:
         raise SettingsError(
             f"save: each of {self.world.size} ranks keeps a part of the optimizer's state\n"
-            f"  write  world.save(path, model, optimizer, progress)  on every rank"
+            f"  write  world.save(path, model, optimizer, progress)  on every rank\n"
+            f"  or, to restore it, do so before  world.replica(model, optimizer)"
         )
+
+    def release(self) -> None:
+        """The optimizer is about to get a state that is whole."""
+        self.optimizer.__dict__.pop("tensors", None)
 
     def take_over(self) -> None:
         """Keep this rank's part of a state that is whole."""
         optimizer = self.optimizer
         kept: dict[str, dict[str, Tensor]] = {}
-        for piece in self.pieces[self.world.rank]:
+        for piece in self._own():
             state = optimizer.state.get(piece.path)
             if state is not None:
                 w = self._named[piece.path]
@@ -89,6 +110,7 @@ class Sharded:
                     name: Tensor(_sliced(each, w, piece)) for name, each in state.items()
                 }  # copies, so that the rest is given back
         self._set(kept)
+        optimizer.__dict__["tensors"] = self._refuse  # whoever asks gets a part, and has to know
 
     def _set(self, state: dict[str, dict[str, Tensor]]) -> None:
         optimizer = self.optimizer
@@ -96,53 +118,61 @@ class Sharded:
         optimizer._owned.clear()
         optimizer._versions = {
             path: version_of(part).count
-            for path, part in self._mine.items()
+            for path, (_, part) in self._mine.items()
             if part.scalar_type.is_half and path in state
         }
 
     # -- a step ------------------------------------------------------------------------------
 
+    def arrived(self, w: Parameter, gradients: Any, at: int) -> None:
+        """Of the averages that this rank has got, those of w would begin at `at`."""
+        self._came = {} if self._came is None else self._came
+        if id(w) in self._parts_of:
+            piece, part = self._parts_of[id(w)]
+            mine = gradients[at + piece.first : at + piece.end].reshape(part.shape)
+            before = self._came.get(piece.path)
+            self._came[piece.path] = _make(mine if before is None else ops.add(before.array, mine))
+
+    def forget(self) -> None:
+        """What has come belongs to a walk that failed."""
+        self._came = None
+
     def update(self) -> None:
-        """Move this rank's part, and give it to the others. Gradients are averaged before."""
+        """Move this rank's part, and give it to the others."""
         optimizer = self.optimizer
-        having = {path: w for path, w in self._named.items() if w.grad is not None}
-        if not having:
-            raise GraphError("update: no parameter has a gradient\n  run backward first")
+        for w in self._named.values():
+            if w.grad is not None and not self.layouts:
+                self.arrived(w, w.grad.array.reshape(-1), 0)
+        came, self._came = self._came, None
+        if came is None:
+            raise GraphError("update: no parameter has a gradient\n  write  replica.backward(loss)")
         limits = optimizer.clip_norm, optimizer.clip_value
+        mine = {path: part for path, (_, part) in self._mine.items()}
         with no_grad():
-            exchange_parts(*self._named.values())
-            gradients = clipped([w.grad for w in having.values()], *limits)
-        whole = dict(zip(having, gradients, strict=True))
-        for piece in self.pieces[self.world.rank]:
-            if piece.path in whole:
-                part = self._mine[piece.path]
-                part.grad = _sliced(whole[piece.path], self._named[piece.path], piece)
+            exchange_parts(*self._named.values(), *mine.values())  # which have no gradient yet
+            for path, gradient in self._clipped(came, *limits).items():
+                mine[path].grad = gradient
         optimizer.clip_norm = optimizer.clip_value = None  # of all gradients together: done
         try:
-            optimizer.update(self._mine)
+            optimizer.update(mine)
         finally:
             optimizer.clip_norm, optimizer.clip_value = limits
         with no_grad():
-            exchange_parts(*self._named.values(), sharded=self)
+            exchange_parts(*self._named.values(), parts=self._parts)
         for w in self._named.values():
             version_of(w).count += 1
             w.grad = None
 
-    def exchange(self, arrays: Sequence[Any]) -> None:
-        """Fill the arrays of all parameters with what each rank has moved of them."""
-        mine, room = self._parts.mine, self._parts.mine.size
-        every = {path: each.reshape(-1) for path, each in zip(self._named, arrays, strict=True)}
-        at = 0
-        for path, first, end in self.pieces[self.world.rank]:
-            mine[at : at + end - first] = every[path][first:end]
-            at += end - first
-        self._parts.collect()
-        for rank, some in enumerate(self.pieces):
-            at = rank * room
-            for path, first, end in some:
-                if rank != self.world.rank:
-                    every[path][first:end] = self._parts.whole[at : at + end - first]
-                at += end - first
+    def _clipped(
+        self, came: dict[str, Tensor], norm: float | None, value: float | None
+    ) -> dict[str, Tensor]:
+        """This rank's gradients, limited by the norm of those of all ranks."""
+        gradients = clipped(list(came.values()), None, value)
+        if norm is not None:
+            squares = self._zero + ops.square(global_norm(gradients)) if gradients else self._zero
+            total = all_sum(squares, bucket=self._squares).reshape(())
+            gradients = _scaled(gradients, ops.sqrt(total), norm)
+        return dict(zip(came, gradients, strict=True))
 
     # -- where a state is kept --------------------------------------------------------------
 
@@ -161,7 +191,8 @@ class Sharded:
         self._set(state)
         self.optimizer.counted(count)
         for mover in (self.optimizer, *self.optimizer._groups.twins):
-            mover._clocks.clear()
+            for clock in mover._clocks.values():
+                clock.stand(count)
 
     def whole(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """The state of all ranks by path, on the host: every rank has to ask."""
@@ -199,28 +230,40 @@ class Sharded:
         return getattr(self.optimizer, name)
 
 
-def cut(sizes: Mapping[str, int], ranks: int, *, anywhere: bool) -> list[list[Piece]]:
-    """What each rank keeps of parameters of these sizes, laid end to end.
+def cut_buckets(
+    named: Mapping[str, Parameter], layouts: Sequence[Layout], ranks: int
+) -> list[list[Piece]]:
+    """What each rank keeps of parameters: its part of each bucket."""
+    paths = {id(w): path for path, w in named.items()}
+    pieces: list[list[Piece]] = [[] for _ in range(ranks)]
+    for layout in layouts:
+        each = layout.size // ranks
+        for rank, some in enumerate(pieces):
+            for w, at in layout.places:
+                first, end = max(0, rank * each - at), min(w.size, (rank + 1) * each - at)
+                if first < end:
+                    some.append(Piece(paths[id(w)], first, end))
+    return pieces
 
-    >>> cut({"a": 6, "b": 2}, 2, anywhere=True)  # doctest: +NORMALIZE_WHITESPACE
-    [[Piece(path='a', first=0, end=4)],
-     [Piece(path='a', first=4, end=6), Piece(path='b', first=0, end=2)]]
+
+def cut_between(sizes: Mapping[str, int], ranks: int) -> list[list[Piece]]:
+    """What each rank keeps of parameters of these sizes, laid end to end, each of them whole.
+
+    >>> cut_between({"a": 6, "b": 3, "c": 3}, 2)  # doctest: +NORMALIZE_WHITESPACE
+    [[Piece(path='a', first=0, end=6)],
+     [Piece(path='b', first=0, end=3), Piece(path='c', first=0, end=3)]]
     """
-    total = sum(sizes.values())
-    ends = list(accumulate(sizes.values()))
-    bounds = [total * rank // ranks for rank in range(ranks + 1)]
-    if not anywhere:
-        bounds = [min([0, *ends], key=lambda end, at=at: abs(end - at)) for at in bounds]  # type: ignore[misc]
-    parts: list[list[Piece]] = []
-    for low, high in pairwise(bounds):
-        pieces = []
-        for (path, size), end in zip(sizes.items(), ends, strict=True):
-            start = end - size
-            first, last = max(low, start), min(high, end)
-            if first < last:
-                pieces.append(Piece(path, first - start, last - start))
-        parts.append(pieces)
-    return parts
+    ends = list(accumulate(sizes.values(), initial=0))
+    places = [ends[-1] * rank // ranks for rank in range(ranks + 1)]
+    bounds = [min(ends, key=lambda end, at=at: abs(end - at)) for at in places]  # type: ignore[misc]
+    return [
+        [
+            Piece(path, 0, size)
+            for (path, size), end in zip(sizes.items(), ends[1:], strict=True)
+            if low < end <= high
+        ]
+        for low, high in pairwise(bounds)
+    ]
 
 
 def _part(w: Parameter, piece: Piece) -> Parameter:

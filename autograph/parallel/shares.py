@@ -108,7 +108,7 @@ class Part(Dataset):
         return self.whole.batches(size, **settings)
 
     def lives_on(self, device: Device) -> bool:
-        return self.whole.lives_on(device)
+        return len(self) > 0 and self.whole.lives_on(device)  # nothing is drawn from nothing
 
     def take(self, places: Tensor, scalar_type: ScalarType) -> Batch:
         return self.whole.take(places, scalar_type)

@@ -30,7 +30,7 @@ class Watchdog:
     """Watches the other ranks of a communicator that nothing else uses."""
 
     def __init__(self, comm: Any, timeout: float) -> None:
-        self.comm, self.timeout = comm, timeout
+        self.comm, self.timeout, self.every = comm, timeout, min(1.0, timeout / 8)
         self._last = comm.Dup()  # for the end alone
         self.rank, self.size = comm.rank, comm.size
         self.entered = 0  # exchanges that this rank has entered
@@ -84,8 +84,13 @@ class Watchdog:
     # -- the thread ----------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        every = min(1.0, self.timeout / 8)
-        while not self._ended.wait(every):
+        last = time.monotonic()
+        while not self._ended.wait(self.every):
+            slept = time.monotonic() - last - self.every
+            if slept > self.every:  # this rank itself was held up, and has not heard the others
+                self._heard = [each + slept for each in self._heard]
+                self._moved = [each + slept for each in self._moved]
+            last = time.monotonic()
             self._tell()
             self._listen()
             fault = self._fault()
@@ -128,8 +133,10 @@ class Watchdog:
                 return f"{self._name(rank)} has ended its program, and others wait for it"
             if known[rank, ENTERED] == most or rank == self.rank != 0:
                 continue  # where this rank is late itself, rank 0 says so
-            idle = now - self._moved[rank]
+            idle, silent = now - self._moved[rank], now - self._heard[rank]
             if idle > patience:
+                if silent > 4 * self.every:  # it would have said that it is still there
+                    return f"{self._name(rank)} has been silent for {silent:.0f} s"
                 waits = f" ({self.what})" if self.entered == most else ""
                 return (
                     f"{self._name(rank)} has not come to an exchange{waits} for {idle:.0f} s, "

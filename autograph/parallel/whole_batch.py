@@ -84,11 +84,10 @@ class WholeBatch:
         centred = wide - mean.reshape(channels)
         variance = self._sum((centred * centred).sum(axis=axes)) / total
         y = centred * ops.rsqrt(variance + layer.epsilon).reshape(channels)
-        if layer.weight is not None:
-            y = y * layer.weight.reshape(channels) + layer.bias.reshape(channels)
+        y = y if layer.weight is None else y * layer.weight.reshape(channels)
+        y = y if layer.bias is None else y + layer.bias.reshape(channels)
         unbiased = variance.detach() * (total / (total - 1.0))
-        ops.follow(layer.running_mean, mean.detach(), layer.momentum)
-        ops.follow(layer.running_variance, unbiased, layer.momentum)
+        layer.follow(mean.detach(), unbiased)
         return y.cast(x.scalar_type)
 
     def _sum(self, x: Tensor) -> Tensor:

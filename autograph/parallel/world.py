@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,10 +42,18 @@ class Options:
     shard_optimizer: bool = False
 
     def __post_init__(self) -> None:
-        if not self.timeout > 0 or self.bucket_bytes < 1 or self.gradients not in ("f32", "bf16"):
+        right = (
+            isinstance(self.timeout, int | float)
+            and self.timeout > 0
+            and isinstance(self.bucket_bytes, int)
+            and self.bucket_bytes > 0
+            and self.gradients in ("f32", "bf16")
+            and {self.sync_batch_norm, self.shard_optimizer} <= {True, False}
+        )
+        if not right:
             raise SettingsError(
-                f"parallel: timeout and bucket_bytes are positive, gradients f32 or bf16\n"
-                f"  given  {self}"
+                f"parallel.init: timeout and bucket_bytes are positive numbers, gradients f32 or "
+                f"bf16, the others true or false\n  given  {self}"
             )
 
 
@@ -72,8 +82,17 @@ class World:
         self.options = Options() if options is None else options
         self.watchdog: Watchdog | None = None
         self._comm = comm
-        self._lanes: dict[str, Any] = {}
-        self._nccl: dict[Any, Any] = {}
+        self._lanes: dict[Any, Any] = {}
+        self.rehearses = False
+
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Within the block no rank waits for another: what is done is undone afterwards."""
+        self.rehearses = True
+        try:
+            yield
+        finally:
+            self.rehearses = False
 
     @property
     def is_first(self) -> bool:
@@ -172,46 +191,68 @@ class World:
         every = self.texts(text)
         other = [rank for rank, each in enumerate(every) if each != every[0]]
         if other:
+            theirs, ours = every[other[0]], every[0]
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(theirs, ours, strict=False))
+            at = max(0, len(list(same)) - 40)
             raise SettingsError(
                 f"parallel: {what} is another on rank {', '.join(map(str, other))} than on rank 0\n"
-                f"  rank {other[0]}  {every[other[0]][:80]}\n  rank 0  {every[0][:80]}\n"
+                f"  rank {other[0]}  {theirs[at : at + 80]}\n  rank 0  {ours[at : at + 80]}\n"
                 f"  run the same program with the same settings on every rank"
             )
 
     def bucket(
-        self, size: int, device: Device, dtype: np.dtype[Any], *, lane: str, average: bool
+        self,
+        size: int,
+        device: Device,
+        dtype: np.dtype[Any],
+        *,
+        lane: str,
+        average: bool,
+        parts: bool = False,
     ) -> Bucket:
-        """Memory through which `size` numbers of every rank are added up, or averaged. What goes
-        by one lane is in order; lanes do not wait for each other."""
+        """Memory through which `size` numbers of every rank are added up, or averaged; in parts
+        each rank gets as many of the sums as any other. What goes by one lane is in order; lanes
+        do not wait for each other."""
         from .host import Bucket, HostBucket
 
         if self.size == 1:
             return Bucket(size, device, dtype)
-        if lane not in self._lanes:
-            self._lanes[lane] = self._comm.Dup()
+        ranks = self._lane(lane, device)
         if device.kind != "cuda":
-            return HostBucket(self, self._lanes[lane], size, dtype, average)
-        from .nccl import DeviceBucket, communicator
+            return HostBucket(self, ranks, size, dtype, average, parts)
+        from .nccl import DeviceBucket
 
-        if (lane, device) not in self._nccl:
-            self._nccl[lane, device] = communicator(self._lanes[lane], device)
-        return DeviceBucket(self, self._nccl[lane, device], size, device, dtype, average)
+        return DeviceBucket(self, ranks, size, device, dtype, average, parts)
 
-    def parts(self, size: int, device: Device, dtype: np.dtype[Any]) -> Parts:
-        """Memory of `size` numbers a rank, which all ranks get to see."""
+    def parts(
+        self,
+        pieces: Sequence[Sequence[tuple[int, int, int]]],
+        device: Device,
+        dtype: np.dtype[Any],
+    ) -> Parts:
+        """Arrays of which each rank has some numbers, and gives them to the others."""
         from .host import HostParts, Parts
 
         if self.size == 1:
-            return Parts(size, 1, device, dtype)
-        if "parts" not in self._lanes:
-            self._lanes["parts"] = self._comm.Dup()
+            return Parts(pieces, 0, device, dtype)
+        ranks = self._lane("parts", device)
         if device.kind != "cuda":
-            return HostParts(self, self._lanes["parts"], size, device, dtype)
-        from .nccl import DeviceParts, communicator
+            return HostParts(self, ranks, pieces, dtype)
+        from .nccl import DeviceParts
 
-        if ("parts", device) not in self._nccl:
-            self._nccl["parts", device] = communicator(self._lanes["parts"], device)
-        return DeviceParts(self, self._nccl["parts", device], size, device, dtype)
+        return DeviceParts(self, ranks, pieces, device, dtype)
+
+    def _lane(self, name: str, device: Device) -> Any:
+        """A communicator of MPI or, for a CUDA device, of NCCL."""
+        key = name, device if device.kind == "cuda" else None
+        if key not in self._lanes:
+            own = self._comm.Dup()
+            if device.kind == "cuda":
+                from .nccl import Communicator
+
+                own = Communicator(own, device)
+            self._lanes[key] = own
+        return self._lanes[key]
 
     # -- in one's own loop -------------------------------------------------------------------
 
