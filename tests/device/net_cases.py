@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from autograph.outline import Outline
+
 from .cases import F32, TOLERANCE, Case, called, numbers
 
 IMAGES = [(6, 64, 5, 7), (3, 200, 4, 4), (40, 16, 9, 9), (700, 24)]  # N, C, ...
@@ -124,8 +126,19 @@ def rows(xp, dtype):
             (" plus", called(standardise_plus_back_cuda, p, d, a, *saved, w, view=view), plus8),
         ):
             yield f"{name}{what} dx", found[0], dx + extra, 4 * near
-            yield f"{name}{what} dweight", found[1], (dy8 * z).sum(0), 4 * near
-            yield f"{name}{what} dbias", found[2], dy8.sum(0), 4 * near
+            yield f"{name}{what} dweight", found[-2], (dy8 * z).sum(0), 4 * near
+            yield f"{name}{what} dbias", found[-1], dy8.sum(0), 4 * near
+        if dtype.itemsize == 2:  # the sum goes on in f32
+            given, small = x8.astype("f4"), TOLERANCE[F32]
+            c, more = xp.asarray(given), xp.asarray(plus8.astype("f4"))
+            total, y, *_ = called(add_layer_norm_cuda, c, p, w, b)
+            yield f"{name} wide sum", total, x8 + plus8, small
+            yield f"{name} norm of it", y, standardised(x8 + plus8) * weight8 + bias8, near
+            for d_sum, extra in ((more, plus8), (None, 0)):
+                found = called(standardise_plus_back_cuda, d_sum, d, c, *saved, w, view=view)
+                yield f"{name} wide dx", found[0], dx + extra, 4 * small
+                yield f"{name} wide dplus", found[1], dx + extra, near
+                yield f"{name} wide dweight", found[2], (dy8 * z).sum(0), 4 * near
 
         power = np.exp(x8 - x8.max(1, keepdims=True))
         share = power / power.sum(1, keepdims=True)
@@ -175,6 +188,61 @@ def sums(xp, dtype):
         yield f"column sums {n} {o} relu", dbias, slope.sum(0), near
 
 
+def few(xp, dtype):
+    """Dense layers with few outputs, there and back."""
+    from autograph.ops.linear import cuda_few, linear, linear_back, linear_dweight
+    from autograph.plan import outlined
+
+    rng, near = np.random.default_rng(16), 4 * TOLERANCE[dtype]
+    for n, i, o in ((1000, 256, 10), (70, 2056, 3), (5, 520, 16), (300, 512, 1)):
+        if o * dtype.itemsize > 64:
+            continue
+        (x, x8), (dy, dy8) = numbers(rng, (n, i), dtype), numbers(rng, (n, o), dtype)
+        (weight, weight8), (bias, bias8) = numbers(rng, (i, o), dtype), numbers(rng, (o,), dtype)
+        a, w, b, d = (xp.asarray(each) for each in (x, weight, bias, dy))
+
+        def run(op, kernel, *arrays):
+            outlines = [None if each is None else Outline.of(each) for each in arrays]
+            return kernel(outlines, outlined(op, outlines, {}))(*arrays)
+
+        name, y8, back = f"few {n} {i} {o}", x8 @ weight8, (x8.T @ dy8, dy8.sum(0))
+        yield name, run(linear, cuda_few.linear_few_cuda, a, w, None), y8, near
+        yield f"{name} bias", run(linear, cuda_few.linear_few_cuda, a, w, b), y8 + bias8, near
+        dx, *found = run(linear_back, cuda_few.linear_few_back_cuda, d, a, w)
+        yield f"{name} dx", dx, dy8 @ weight8.T, near
+        alone = run(linear_dweight, cuda_few.linear_few_dweight_cuda, d, a)
+        for got, again, expected in zip(found, alone, back, strict=True):
+            yield f"{name} back", got, expected, near
+            yield f"{name} back alone", again, expected, near
+
+
+def gelus(xp, dtype):
+    """A dense layer and its gelu, there and back, by products of a library."""
+    from autograph.ops.linear.cuda_back import column_sums
+    from autograph.ops.linear.cuda_relu import linear_gelu_tanh_cuda
+
+    rng, near = np.random.default_rng(17), 4 * TOLERANCE[dtype]
+    (x, x8), (weight, weight8) = numbers(rng, (70, 64), dtype), numbers(rng, (64, 72), dtype)
+    bias, bias8 = numbers(rng, (72,), dtype)
+    y, before = called(linear_gelu_tanh_cuda, *(xp.asarray(each) for each in (x, weight, bias)))
+    yield "gelu before", before, x8 @ weight8 + bias8, near
+    given8 = (x8 @ weight8 + bias8).astype(dtype).astype("f8")
+    yield "gelu", y, gelu(given8), near
+    dy, dy8 = numbers(rng, (70, 72), dtype)
+    before8 = np.concatenate([rng.standard_normal((69, 72)) * 3, np.full((1, 72), -60.0)])
+    before = before8.astype(dtype)
+    dx, dbias = column_sums(xp.asarray(dy), xp.asarray(before), "gelu")
+    step, before8 = 1e-5, before.astype("f8")
+    slope = dy8 * (gelu(before8 + step) - gelu(before8 - step)) / (2 * step)
+    yield "gelu dx", dx, slope, max(near, 1e-9)
+    yield "gelu dbias", dbias, slope.sum(0), max(near, 1e-9)
+
+
+def gelu(x):
+    """In float64."""
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
 def layouts(xp, dtype):
     """Copies in another order."""
     from autograph.backends.cuda.arrange import arranged, channels_first, channels_last
@@ -195,5 +263,5 @@ def layouts(xp, dtype):
 
 
 CASES: dict[str, Case] = {
-    each.__name__: each for each in (channels, rows, added, sums, layouts)
+    each.__name__: each for each in (channels, rows, added, sums, few, gelus, layouts)
 }

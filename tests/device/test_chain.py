@@ -29,7 +29,19 @@ from autograph.layers import (
 )
 from autograph.layers.declare import runs_of
 from autograph.layers.fusion import Chain, why_not_fused
-from autograph.ops.chain import SAMPLES, chain, chain_back, chain_parts, chain_step, run_parts
+from autograph.ops.chain import (
+    SAMPLES,
+    chain,
+    chain_back,
+    chain_parts,
+    chain_step,
+    cuda_kernels,
+    run_parts,
+)
+from autograph.ops.chain.configure import first_for
+from autograph.ops.chain.cuda_kernels import first_text, second_text
+from autograph.ops.chain.matrix import Matrix
+from autograph.ops.chain.scalar import Scalar
 from autograph.optim import SGD, Adam
 from autograph.outline import Outline
 from autograph.scalar_type import BF16, F32
@@ -121,9 +133,6 @@ def chain_of(model: Any) -> Chain:
 
 def kernels_of(model: Any, x: Outline, heads: Any) -> Any:
     """(text, kernel, constants) of everything that a chain launches."""
-    from autograph.ops.chain.configure import first_for
-    from autograph.ops.chain.cuda_kernels import first_text, second_text
-
     found = chain_of(model)
     outlines = [each.outline for each in found.parameters()]
     for head, has_dx in heads:
@@ -147,11 +156,12 @@ def kernels_of(model: Any, x: Outline, heads: Any) -> Any:
     ("name", "scalar_type", "samples", "architecture", "heads"),
     [  # heads: scores, loss, gradient
         ("lenet", F32, 100, 90, "sl"),
-        ("lenet", BF16, 1000, 90, "g"),
+        ("lenet", BF16, 100, 90, "sl"),
+        ("overlapping", BF16, 1000, 80, "g"),
         ("perceptron", F32, 300, 80, "slg"),
         ("overlapping", F32, 1000, 100, "l"),
         ("strided", F32, 5, 90, "g"),
-        ("odd", BF16, 300, 90, "lg"),
+        ("odd", BF16, 300, 100, "lg"),
     ],
 )
 def test_every_kernel_compiles(name, scalar_type, samples, architecture, heads):
@@ -170,6 +180,19 @@ def test_the_nets_are_one_op(name, samples):
 
     assert why_not_fused(net.build(), (samples, *shape)) is None
     assert why_not_fused(net.build(), (samples, *shape), training=False) is None
+
+
+@pytest.mark.parametrize("head", ["scores", "loss"])
+@pytest.mark.parametrize("name", NETS)
+def test_nets_of_bf16_run_on_tensor_cores(name, head):
+    net, shape = NETS[name]
+    for scalar_type, kind in ((F32, Scalar), (BF16, Matrix)):
+        model = net.build(scalar_type=scalar_type)
+        found = chain_of(model)
+        outlines = [each.outline for each in found.parameters()]
+        for samples in (1, 100, 1000):
+            x = Outline((samples, *shape), scalar_type)
+            assert type(first_for(x, outlines, found.kinds, head, False)) is kind
 
 
 def test_what_is_not_fused_says_why():
@@ -225,19 +248,38 @@ SIMULATED = {
         ),
         ((5, 2, 3, 3), (5,), (6, 5, 3, 3), (24, 7), (7,)),
     ),
+    "thin": (
+        (3, 3, 9, 8),
+        (
+            ("conv2", (2, 1), (1, 0), False), ("tanh",), ("conv2", (1, 1), (1, 2), True),
+            ("conv2", (1, 2), (0, 0), False), ("sigmoid",), ("flatten",), ("linear", True),
+            ("tanh",), ("linear", False),
+        ),
+        ((1, 3, 3, 2), (4, 1, 3, 4), (4,), (9, 4, 2, 3), (108, 5), (5,), (5, 3)),
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.skipif(not simulated.available(), reason="there is no g++")
 @pytest.mark.parametrize("name", SIMULATED)
-@pytest.mark.parametrize(("head", "block"), [("loss", (1, 128)), ("gradient", (2, 96))])
-def test_kernels_agree_with_numpy_and_with_any_order_of_threads(name, head, block, tmp_path):
+@pytest.mark.parametrize(
+    ("scalar_type", "head", "block", "resident"),
+    [
+        (F32, "loss", (1, 128), True),
+        (F32, "gradient", (2, 96), True),
+        (BF16, "loss", (1, 128), False),
+        (BF16, "gradient", (8, 96), True),
+    ],
+)
+def test_kernels_agree_with_numpy_and_with_any_order_of_threads(
+    name, scalar_type, head, block, resident, tmp_path
+):
     shape, layers, shapes = SIMULATED[name]
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal(shape).astype("f4")
+    rng, dtype = np.random.default_rng(1), scalar_type.dtype
+    x = rng.standard_normal(shape).astype(dtype)
     fans = [np.prod(each[1:]) if len(each) == 4 else each[0] for each in shapes]
     parameters = [
-        (rng.standard_normal(each) / np.sqrt(fan)).astype("f4")
+        (rng.standard_normal(each) / np.sqrt(fan)).astype(dtype)
         for each, fan in zip(shapes, fans, strict=True)
     ]
     wide = [each.astype("f8") for each in parameters]
@@ -247,7 +289,7 @@ def test_kernels_agree_with_numpy_and_with_any_order_of_threads(name, head, bloc
         _, left = chain_step(x.astype("f8"), given, *wide, layers=layers, has_dx=False)
         expected = [y8, None, left[:1], left[1:]]
     else:
-        given = rng.standard_normal(y8.shape).astype("f4")
+        given = rng.standard_normal(y8.shape).astype(dtype)
         dx, *rest = chain_back(
             given.astype("f8"), x.astype("f8"), *wide, layers=layers, has_dx=True
         )
@@ -255,15 +297,82 @@ def test_kernels_agree_with_numpy_and_with_any_order_of_threads(name, head, bloc
     runs = []
     for reverse in (False, True):
         y, dx, (loss, *gradients) = simulated.simulate(
-            tmp_path, layers, x, parameters, head, given, block, reverse
+            tmp_path, layers, x, parameters, head, given, block, reverse, resident
         )
         flat = np.concatenate([each.ravel() for each in gradients])
         runs.append([y, dx, loss, flat])
         for found, wanted in zip(runs[-1], expected, strict=True):
             if wanted is not None:
-                assert error(found, wanted.reshape(found.shape)) < 1e-6
+                limit = 1e-6 if scalar_type is F32 else 1e-2
+                assert error(found, wanted.reshape(found.shape)) < limit
     for a, b in zip(*runs, strict=True):
         assert a is None or a.tobytes() == b.tobytes()
+
+
+@pytest.mark.skipif(not simulated.available(), reason="there is no g++")
+@pytest.mark.parametrize("scalar_type", [F32, BF16], ids=str)
+@pytest.mark.parametrize("op", [ops.sgd_update, ops.adam_update], ids=str)
+def test_kernels_move_parameters_as_the_op_does(op, scalar_type, tmp_path):
+    shape, layers, shapes = SIMULATED["pooled"]
+    rng, dtype = np.random.default_rng(2), scalar_type.dtype
+    x, target = rng.standard_normal(shape).astype(dtype), rng.integers(0, 4, shape[0])
+    parameters = [rng.standard_normal(each).astype(dtype) for each in shapes]
+    given = tmp_path, layers, x, parameters, "loss", target, (2, 64)
+    _, _, (loss, *gradients) = simulated.simulate(*given)
+    if op is ops.sgd_update:
+        settings = {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1, "nesterov": False}
+        part, states, make = [0, 0, 0], 1, cuda_kernels._sgd
+    else:
+        settings = {
+            "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "weight_decay": 0.1, "decoupled": True
+        }  # fmt: skip
+        part, states, make = [0, 0, 0, 0, 0], 3, cuda_kernels._adam
+    settings["maximize"] = False
+    constants, numbers = make(part, **settings)
+    constants |= {"states": states, "has_master": scalar_type is BF16}
+    moving = [
+        [
+            w, np.array(3), *[rng.random(w.shape).astype("f4") for _ in range(states)],
+            rng.standard_normal(w.shape).astype("f4") if scalar_type is BF16 else None,
+        ]
+        for w in parameters
+    ]  # fmt: skip
+    update = simulated.Update(constants, numbers, np.array(0.1), moving)
+    _, _, (again, *moved) = simulated.simulate(*given, update=update)
+
+    assert again.tobytes() == loss.tobytes()
+    for (w, step, *rest), dw in zip(moving, gradients, strict=True):
+        w = w.copy()
+        op(w, dw, step, np.array(0.1), *rest, **settings)
+        for expected in (w, step, *rest):
+            if expected is not None:
+                found = moved.pop(0)
+                np.testing.assert_allclose(
+                    found.astype("f8"), expected.astype("f8"), rtol=1e-5, atol=1e-6
+                )
+
+
+@pytest.mark.skipif(not simulated.available(), reason="there is no g++")
+@pytest.mark.parametrize("scalar_type", [F32, BF16], ids=str)
+def test_what_is_no_number_reaches_the_windows_it_stands_in_alone(scalar_type, tmp_path):
+    layers = (("conv2", (1, 1), (0, 0), True), POOL, ("relu",), ("conv2", (1, 1), (1, 1), False))
+    rng, dtype = np.random.default_rng(0), scalar_type.dtype
+    x = rng.standard_normal((3, 1, 17, 15)).astype(dtype)
+    parameters = [
+        rng.standard_normal(each).astype(dtype) for each in ((6, 1, 4, 5), (6,), (3, 6, 3, 3))
+    ]
+    x[0, 0, 6, 4], x[1, 0, 9, 12], x[2, 0, 0, 0] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        expected = chain_parts(x.astype("f4"), *[w.astype("f4") for w in parameters], layers=layers)
+    found, _, _ = simulated.simulate(
+        tmp_path, layers, x, parameters, "scores", np.zeros(3, int), (2, 64)
+    )
+    found = found.reshape(expected.shape).astype("f4")
+
+    assert np.isnan(expected).any()
+    assert np.isfinite(expected).any()
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(np.isposinf(found), np.isposinf(expected))
 
 
 # -- deferred: on the host, where ops run by their parts --------------------------------------
@@ -405,7 +514,6 @@ def test_a_pending_tensor_is_copied_and_shown_as_its_value(on_host):
 # -- on a device -----------------------------------------------------------------------------
 
 DEVICE = "cuda:0"
-TOLERANCE = {F32: 1e-6, BF16: 2e-2}
 
 
 class Smooth:
@@ -469,22 +577,41 @@ def error(found: Any, expected: Any) -> float:
     return float(np.linalg.norm(found.astype("f8") - expected) / np.linalg.norm(expected))
 
 
+def limits(model: Any, x: Any, t: Any, truth: Any) -> list[float]:
+    """How far y, loss, gradients and dx may be from the truth. In bf16 a value near a kink of relu
+    or max pool falls to the other side where it is rounded, by any road: so about as far as the
+    layers one by one, which round in the same places."""
+    if model.scalar_type is F32:
+        return [1e-6] * 4
+    x.requires_grad, y = True, x
+    for run in chain_of(model).apart:
+        y = run(y)
+    loss = y.cross_entropy_loss(t)
+    loss.backward()
+    found = y, loss, flat(model), x.grad
+    x.requires_grad, x.grad = False, None
+    for w in model.parameters():
+        w.grad = None
+    return [max(1e-2, 1.5 * error(a, b)) for a, b in zip(found, truth, strict=True)]
+
+
 @pytest.mark.device
 @pytest.mark.parametrize("scalar_type", [F32, BF16], ids=str)
 @pytest.mark.parametrize("samples", [1, 37, 300, 1000])
 @pytest.mark.parametrize("name", NETS)
 def test_a_step_agrees_with_float64(name, samples, scalar_type):
-    model, x, t, (y8, loss8, gradients8, dx8) = step_of(name, scalar_type, samples)
-    limit = TOLERANCE[scalar_type]
+    model, x, t, truth = step_of(name, scalar_type, samples)
+    y8, loss8, gradients8, dx8 = truth
+    of_y, of_loss, of_gradients, of_dx = limits(model, x, t, truth)
     runs = []
     for _ in range(2):
         y = model(x)
         loss = y.cross_entropy_loss(t)
         assert (type(y), type(loss)) == (Pending, Pending)
         loss.backward()
-        assert error(y, y8) < limit
-        assert abs(loss.item() - loss8) < limit * abs(loss8)
-        assert error(flat(model), gradients8) < limit
+        assert error(y, y8) < of_y
+        assert error(loss, loss8) < of_loss
+        assert error(flat(model), gradients8) < of_gradients
         runs.append([y.numpy().tobytes(), loss.numpy().tobytes(), flat(model).tobytes()])
         for w in model.parameters():
             w.grad = None
@@ -492,19 +619,19 @@ def test_a_step_agrees_with_float64(name, samples, scalar_type):
 
     x.requires_grad = True
     model(x).cross_entropy_loss(t).backward()
-    assert error(x.grad, dx8) < limit
-    assert error(flat(model), gradients8) < limit
+    assert error(x.grad, dx8) < of_dx
+    assert error(flat(model), gradients8) < of_gradients
     x.requires_grad = False
     for w in model.parameters():
         w.grad = None
     y = model(x)
     y.numpy()
     y.cross_entropy_loss(t).backward()  # somebody looked: the gradient of y is given
-    assert error(flat(model), gradients8) < limit
+    assert error(flat(model), gradients8) < of_gradients
     with no_grad():
         y = model(x)
     assert type(y) is Tensor
-    assert error(y, y8) < limit
+    assert error(y, y8) < of_y
 
 
 @pytest.mark.device

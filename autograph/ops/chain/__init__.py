@@ -7,7 +7,8 @@ dense weights (I, O), biases (O,).
 `chain_step` is the first kernel: forward, mean cross entropy, and backward for each sample. What
 it leaves, in one array, is summed over the batch by the second, `chain_gradients`; or at once
 taken as the step of an optimizer, by `chain_sgd_updates` and `chain_adam_updates`, with the same
-bits.
+bits. In bf16 the products of the first kernel run on tensor cores, and values are rounded between
+layers, as they are layer by layer.
 """
 
 from __future__ import annotations
@@ -94,13 +95,6 @@ def chain_adam_updates_outline(
     beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False, maximize=False,
 ):  # fmt: skip
     return x.like(shape=())
-
-
-def moved(op, moving):
-    """What there is of each parameter: w, step, what is remembered, master."""
-    width = len(op.inputs) - 2
-    parts = [moving[at : at + width] for at in range(0, len(moving), width)]
-    return [part for part in parts if part[0] is not None]
 
 
 @chain.composed_by

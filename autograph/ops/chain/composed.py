@@ -11,7 +11,8 @@ import numpy as np
 from ...backends import CUPY, NUMPY, namespace
 from ...op import signature_of
 from ..loss import cross_entropy_loss
-from . import UPDATES, chain, chain_back, chain_gradients, chain_parts, chain_step, moved, run_parts
+from ..update.together import parts_of
+from . import UPDATES, chain, chain_back, chain_gradients, chain_parts, chain_step, run_parts
 
 chain.kernel(NUMPY, CUPY, halves=True)(chain_parts)
 
@@ -30,8 +31,8 @@ class _Walk:
         self.steps.append((op, inputs, y, arrays, saved | plan.settings))
         return y
 
-    def back(self, dy, x):
-        """The gradient in x, and those in the other inputs, the first first."""
+    def back(self, dy):
+        """The gradient in the first input, and those in the other inputs, the first first."""
         found: list[Any] = []
         for op, inputs, y, arrays, known in reversed(self.steps):
             slopes: dict[int, Any] = {}
@@ -51,7 +52,7 @@ class _Walk:
 def chain_back_composed(dy, x, *parameters, layers, has_dx):
     walk = _Walk()
     run_parts(x, parameters, layers, walk.run)
-    dx, found = walk.back(dy, x)
+    dx, found = walk.back(dy)
     return (*[dx][:has_dx], *found)
 
 
@@ -62,7 +63,7 @@ def chain_step_composed(x, target, *parameters, layers, has_dx):
     head = _Walk()
     loss = head.run(cross_entropy_loss, y, target)
     dy = head.steps[0][0].gradients[0].function(loss, *head.steps[0][3], **head.steps[0][4])
-    dx, found = walk.back(dy(xp.ones((), y.dtype)), x)
+    dx, found = walk.back(dy(xp.ones((), y.dtype)))
     wide = np.float64 if x.dtype == np.float64 else np.float32
     left = xp.concatenate([each.astype(wide).reshape(-1) for each in (loss, *found)])
     return (y, left, dx) if has_dx else (y, left)
@@ -83,7 +84,7 @@ def chain_gradients_composed(x, left, *parameters, layers, has_dx):
 
 def _updates(op):
     def updates(x, left, rate, *moving, layers, has_dx, **settings):
-        parts = moved(op, moving)
+        parts = parts_of(op, moving, beside=2)
         gradients = _gradients(left, [part[0] for part in parts])
         for (w, step, *rest), dw in zip(parts, gradients, strict=True):
             op(w, dw, step, rate, *rest, **settings)

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import product
 from math import ceil
 
 from ...backends.cuda.launch import device_architecture
 from ...outline import Outline
 from ...scalar_type import BF16, F32
-from .first import First, first_kernel
-from .stages import DoesNotFit, Layers, Shape, parse
+from ..update.together import TOGETHER
+from .first import First
+from .matrix import Matrix
+from .scalar import Scalar
+from .stages import DoesNotFit, Layers, Shape, Stage, parse
 from .tiles import Block
 
-PARAMETERS = 32  # that one launch moves
 WAVE = 132  # blocks that run at a time, one on each multiprocessor
+SAMPLES = 8  # of a block, which are the columns of a product on tensor cores
 DENSE = 1 << 20  # bytes of dense weights that blocks may still read one by one
 
-_SHARED = {80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99}
+_SHARED = {80: 163, 87: 163, 120: 99}
 
 
 def shared_limit(architecture: int) -> int:
@@ -38,8 +42,8 @@ def first_for(
         raise DoesNotFit(f"its scalar types are {names}, and it takes f32 or bf16 alone")
     if x.size == 0:
         raise DoesNotFit("the batch is empty")
-    if len(parameters) > PARAMETERS:
-        raise DoesNotFit(f"it has {len(parameters)} parameters, and takes {PARAMETERS}")
+    if len(parameters) > TOGETHER:
+        raise DoesNotFit(f"it has {len(parameters)} parameters, and takes {TOGETHER}")
     architecture = device_architecture(x.device.index) if x.device.kind == "cuda" else 90
     shapes = tuple(each.shape for each in parameters)
     size = x.scalar_type.dtype.itemsize
@@ -65,8 +69,17 @@ def _first_of(
     if len(stages) < 2:
         raise DoesNotFit("it has one stage, which is one kernel already")
 
+    if itemsize == 2:
+        most = min(SAMPLES, ceil(samples / WAVE))
+        for each, resident in product(range(most, 0, -1), (True, False)):
+            try:
+                stages, block = parse(layers, shape[1:], parameters), Block(each, 512)
+                return Matrix(stages, block, head, has_dx, limit, itemsize, resident)
+            except DoesNotFit:
+                continue
+
     def made(block: Block, resident: bool) -> First:
-        return first_kernel(
+        return scalar_kernel(
             parse(layers, shape[1:], parameters), block, head, has_dx, limit, resident, itemsize
         )
 
@@ -82,6 +95,19 @@ def _first_of(
     if one.shared > 110 * 1024:
         return one
     return _first_that_fits(made, (Block(2 if samples > 512 else 1, 256), Block(1, 512)), False)
+
+
+def scalar_kernel(
+    stages: list[Stage], block: Block, head: str, has_dx: bool, limit: int, resident: bool,
+    itemsize: int = 4,
+) -> First:  # fmt: skip
+    """The kernel with the dense weights in shared memory, or without where that is too much."""
+    if resident:
+        try:
+            return Scalar(stages, block, head, has_dx, limit, itemsize, True)
+        except DoesNotFit:
+            pass
+    return Scalar(stages, block, head, has_dx, limit, itemsize)
 
 
 def _first_that_fits(

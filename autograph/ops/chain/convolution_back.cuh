@@ -43,7 +43,7 @@ TEMPLATE void conv_input_grad(const float* d, const float* w, float* part, F put
 }
 
 // By rows, for narrow images: a task is a row of OB channels of the input, and d has no border.
-TEMPLATE constexpr int padded_plane(int n) { return (n + 7) / 8 * 8 + 4; }  // an odd number of float4
+TEMPLATE constexpr int padded_plane(int n) { return up(n, 8) + 4; }  // an odd number of float4
 template <class L, class F>
 TEMPLATE void conv_input_grad_rows(const float* d, const float* w, float* part, F put) {
     constexpr int groups = ceil_div(L::C, L::OB), share = ceil_div(L::O, L::SP), OB = L::OB;
@@ -152,7 +152,7 @@ template <class L> TEMPLATE void conv_weight_grad_cells(const float2* cells, con
 }
 // The sum of `shares` arrays of `count` numbers.
 template <int count, int shares> TEMPLATE void sum_shares(const float* part, float* out) {
-    for (int i = threadIdx.x; i < count; i += NT) {
+    _Pragma("unroll 1") for (int i = threadIdx.x; i < count; i += NT) {
         float v = 0;
         UNROLL for (int sp = 0; sp < shares; sp++) v += part[sp * count + i];
         out[i] = v;

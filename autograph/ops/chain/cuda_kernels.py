@@ -3,21 +3,24 @@
 from ctypes import c_uint64
 from functools import cache
 from pathlib import Path
+from struct import Struct
 
 import numpy as np
 
 from ...backends import CUDA
 from ...backends.cuda import stream
 from ...backends.cuda.compile import c_type, expand
-from ...backends.cuda.launch import Kernel, aligned
+from ...backends.cuda.launch import Kernel, aligned, divide_up
 from ...backends.cuda.words import words
 from ...scalar_type import F32
 from ..update import sgd_update
-from . import UPDATES, chain, chain_back, chain_gradients, chain_step, moved
+from ..update.together import parts_of
+from . import UPDATES, chain, chain_back, chain_gradients, chain_step
 from .configure import first_for
 from .first import blocks_on_a_multiprocessor
+from .memory import BYTES
 from .second import TILES, Second
-from .stages import DoesNotFit
+from .stages import DoesNotFit, up
 
 _HERE = Path(__file__).parent
 
@@ -41,7 +44,7 @@ def first_text(first, scalar_type):
     """The source of a first kernel."""
     types = f"struct bf16;\nusing Scalar = {scalar_type};\n"
     sizes = f"constexpr int S = {first.block.samples}, NT = {first.block.threads};\n"
-    return types + sizes + expand(_HERE / "first.cuh") + "\n" + first.text()
+    return types + sizes + expand(_HERE / first.templates) + "\n" + first.text()
 
 
 @cache
@@ -56,6 +59,12 @@ def second_text(first, scalar_type):
     return types + expand(_HERE / "total.cuh") + "\n" + _second(first).text()
 
 
+def _packer(count):
+    """From `count` words to the struct that a kernel takes, which is how they are quickest made."""
+    pack, struct = Struct(f"{count}Q").pack, (c_uint64 * count).from_buffer_copy
+    return lambda *words: struct(pack(*words))
+
+
 class _First:
     """The launch of a first kernel, and where things lie in what it leaves: losses, rows of the
     samples, partial sums of the blocks, and room for the second kernel."""
@@ -63,35 +72,39 @@ class _First:
     def __init__(self, x, parameters, layers, head, has_dx, target="int64"):
         self.first = first = first_for(x, parameters, layers, head, has_dx)
         block, self.samples = first.block, x.shape[0]
-        self.blocks = -(-self.samples // block.samples)
+        self.blocks = divide_up(self.samples, block.samples)
         second = _second(first)
         lengths = (
-            self.samples, first.row * self.samples, first.partial * self.blocks,
+            self.samples, first.row * self.samples * BYTES[first.value] // 4,
+            first.partial * self.blocks,
             second.room(self.samples) if first.trains else 0,
         )  # fmt: skip
-        starts = np.cumsum([0, *[-(-each // 4) * 4 for each in lengths]]).tolist()
+        starts = np.cumsum([0, *[up(each, 4) for each in lengths]]).tolist()
         *self.starts, self.left = starts
         self.kernel = Kernel(
             first_text(first, c_type(x.scalar_type.dtype)), "first",
             {"Target": target, "blocks": blocks_on_a_multiprocessor(first.shared, block.threads)},
             threads=block.threads, shared=first.shared, struct=True,
         )  # fmt: skip
-        self.table = c_uint64 * (9 + len(parameters))
+        self.packed = _packer(9 + len(parameters))
 
     def __call__(self, x, target, y, dx, left, parameters):
-        x, parameters = aligned(x), [aligned(each) for each in parameters]
+        read = [x, *parameters]
+        places = [each.data.ptr for each in read]
+        if any([place % 16 for place in places]):
+            read = [aligned(each) for each in read]
+            places = [each.data.ptr for each in read]
         losses = rows = partials = 0
         if left is not None:
             at = left.data.ptr
-            losses, rows, partials, _ = (at + 4 * each for each in self.starts)
+            losses, rows, partials, _ = [at + 4 * each for each in self.starts]
         fault = words().fault.data.ptr if losses else 0
         self.kernel(
-            (self.blocks,),
-            self.table(
-                x.data.ptr, 0 if target is None else target.data.ptr,
+            self.blocks,
+            self.packed(
+                places[0], 0 if target is None else target.data.ptr,
                 0 if y is None else y.data.ptr, 0 if dx is None else dx.data.ptr,
-                rows, partials, losses, fault, self.samples,
-                *[each.data.ptr for each in parameters],
+                rows, partials, losses, fault, self.samples, *places[1:],
             ),
         )  # fmt: skip
 
@@ -116,17 +129,17 @@ class _Second:
             {"count": len(parameters), **constants}, struct=True,
         )  # fmt: skip
         self.numbers = np.array(numbers, np.float64).view(np.uint64).tolist()
-        self.table = c_uint64 * (16 + 7 * len(parameters))
+        self.packed = _packer(16 + 7 * len(parameters))
 
     def __call__(self, x, left, loss, rate, pointers):
         at = left.data.ptr
-        losses, rows, partials, room = (at + 4 * each for each in self.first.starts)
-        shared = words()
+        losses, rows, partials, room = [at + 4 * each for each in self.first.starts]
+        x = aligned(x)
         self.kernel(
             self.blocks,
-            self.table(
-                aligned(x).data.ptr, rows, partials, 0 if loss is None else losses,
-                0 if loss is None else loss.data.ptr, room, shared.finished.data.ptr,
+            self.packed(
+                x.data.ptr, rows, partials, 0 if loss is None else losses,
+                0 if loss is None else loss.data.ptr, room, words().finished.data.ptr,
                 _tiles_finished(stream.current_device()).data.ptr,
                 self.first.samples, self.first.blocks, self.shares, rate, *self.numbers, *pointers,
             ),
@@ -219,7 +232,7 @@ def _updates(op):
     remembered = len(op.inputs) - 5  # beside w, dw, step, rate and master
 
     def takes(x, left, rate, *moving, layers, has_dx, **settings):
-        parts = moved(op, moving)
+        parts = parts_of(op, moving, beside=2)
         wide = {each.scalar_type for part in parts for each in part[2:] if each is not None}
         alike = {tuple(each is None for each in part) for part in parts}
         if wide - {F32} or len(alike) != 1 or rate.scalar_type.dtype != np.float64:
@@ -230,21 +243,21 @@ def _updates(op):
         from cupy import empty
 
         x, _, _, *moving = inputs
-        parts = moved(op, moving)
+        parts = parts_of(op, moving, beside=2)
         parameters = [part[0] for part in parts]
         first = _First(x, parameters, layers, "loss", has_dx)
         constants, numbers = (_sgd if op is sgd_update else _adam)(parts[0], **settings)
         states = sum(each is not None for each in parts[0][2:-1])
         constants |= {"states": states, "has_master": parts[0][-1] is not None}
         second = _Second(first, x, parameters, constants, numbers)
-        dtype, gap = x.scalar_type.dtype, [0] * (3 - remembered)
-        count, width = len(parts), 3 + remembered
+        dtype, count, width = x.scalar_type.dtype, len(parts), 3 + remembered
+        places = [*range(1, width), 6]  # among the 7 words of a parameter: dw, w, step, ..., master
 
         def run(x, left, rate, *moving):
-            loss, pointers = empty((), dtype), []
+            loss, pointers = empty((), dtype), [0] * (7 * count)
             given = [0 if each is None else each.data.ptr for each in moving[: count * width]]
-            for at in range(0, count * width, width):
-                pointers += [0, *given[at : at + width - 1], *gap, given[at + width - 1]]
+            for at, place in enumerate(places):
+                pointers[place::7] = given[at::width]
             second(x, left, loss, rate.data.ptr, pointers)
             return loss
 

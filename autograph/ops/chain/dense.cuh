@@ -41,7 +41,7 @@ TEMPLATE void dense_forward(const float* x, const W* __restrict__ w, float* part
     }
 }
 template <class L, class F> TEMPLATE void sum_columns(const float* part, F put) {
-    for (int t = threadIdx.x; t < S * L::O; t += NT) {
+    _Pragma("unroll 1") for (int t = threadIdx.x; t < S * L::O; t += NT) {
         float v = 0;
         UNROLL for (int sp = 0; sp < L::SP; sp++) v += part[sp * S * L::O + t];
         put(t / L::O, t % L::O, v);

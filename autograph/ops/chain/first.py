@@ -7,23 +7,25 @@ from math import prod
 
 from .backward import Backward
 from .memory import Phases
-from .stages import DoesNotFit, Image, Stage, up
-from .tiles import Block, plan_stage
+from .stages import Image, Stage, up
+from .tiles import Block
 
 
 class First(Backward):
     """The kernel for `block` samples and threads. `head`: "scores" is forward alone; "loss" ends
     in cross entropy, "gradient" in a gradient that is given, and both go backward from there."""
 
+    templates: str  # the file of them
+
     def __init__(
-        self, stages: list[Stage], block: Block, head: str, has_dx: bool, resident: bool,
-        limit: int, itemsize: int,
+        self, stages: list[Stage], block: Block, head: str, has_dx: bool, limit: int,
+        itemsize: int = 4, resident: bool = False,
     ) -> None:  # fmt: skip
         self.stages, self.block, self.head, self.itemsize = stages, block, head, itemsize
         self.has_dx, self.resident = has_dx, resident
         self.trains = head != "scores"
         for i, stage in enumerate(stages):
-            plan_stage(stage, block, has_dx or i > 0)
+            self._plan(stage, self._wants(i))
         self.images = [stage.input for stage in stages] + [Image(prod(stages[-1].out), 1, 1)]
         self.phases, self.structs = Phases(), ""
         self._lay_out_rows()
@@ -35,6 +37,10 @@ class First(Backward):
             for i in reversed(range(len(stages))):
                 self._backward(i)
         self.places, self.shared = self.phases.placed(limit)
+
+    def _plan(self, stage: Stage, wanted: bool) -> None:
+        """Cut a stage into tasks, and lay out its input and the gradient of its output."""
+        raise NotImplementedError
 
     def _lay_out_rows(self) -> None:
         """What is left for the second kernel: rows of each sample, partial sums of each block."""
@@ -56,41 +62,23 @@ class First(Backward):
 
     def text(self) -> str:
         """The kernel `first`, which is given one struct of words of 8 bytes."""
-        pointers = "\n".join(
-            f"    float* const {name} = (float*)(shared + {at});"
-            for name, at in self.places.items()
-        )
         parameters = [i for stage in self.stages for i in (stage.weight, stage.bias) if i >= 0]
         weights = ", ".join(f"*p{i}" for i in parameters)
         return (
             f"{self.structs}\ntemplate <class Spec> struct Given {{\n"
             "    const Scalar* x; const void* target; Scalar* y; Scalar* dx;\n"
-            "    float* rows; float* partials; float* losses; uint64* fault; int64 N;\n"
+            "    void* rows; float* partials; float* losses; uint64* fault; int64 N;\n"
             f"    const Scalar {weights};\n}};\n\n"
             "template <class Spec> __global__ void __launch_bounds__(NT, Spec::blocks)\n"
             "first(const __grid_constant__ Given<Spec> g) {\n"
             "    extern __shared__ __align__(128) unsigned char shared[];\n"
-            f"{pointers}\n"
             "    const int N = int(g.N), n0 = blockIdx.x * S;\n"
             f"    float* const partials = g.partials + size_t(blockIdx.x) * {self.partial};\n"
             "    auto nothing = [](auto...) {};\n"
-            f"{self.phases.text()}}}\n"
+            f"{self.phases.text(self.places)}}}\n"
         )
 
 
 def blocks_on_a_multiprocessor(shared: int, threads: int) -> int:
     """How many blocks a multiprocessor holds at a time."""
     return max(1, min(233472 // (shared + 1024), 65536 // (threads * 88), 2048 // threads))
-
-
-def first_kernel(
-    stages: list[Stage], block: Block, head: str, has_dx: bool, limit: int, resident: bool,
-    itemsize: int = 4,
-) -> First:  # fmt: skip
-    """The kernel with the dense weights in shared memory, or without where that is too much."""
-    if resident:
-        try:
-            return First(stages, block, head, has_dx, True, limit, itemsize)
-        except DoesNotFit:
-            pass
-    return First(stages, block, head, has_dx, False, limit, itemsize)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .stages import DoesNotFit, up
 
+BYTES = {"uint8": 1, "bf16": 2, "float": 4, "float2": 8, "uint2": 8, "uint64": 8}
+
 
 class Phases:
     """Lines of CUDA with barriers between the phases. A buffer lives from the phase that makes it
@@ -12,6 +14,7 @@ class Phases:
     def __init__(self) -> None:
         self.lines: list[list[str]] = [[]]
         self.buffers: dict[str, list[int]] = {}  # first phase, last phase, bytes
+        self.kinds: dict[str, str] = {}  # of numbers
 
     def add(self, line: str) -> None:
         self.lines[-1].append(line)
@@ -20,18 +23,21 @@ class Phases:
         """The next lines come after a barrier."""
         self.lines.append([])
 
-    def make(self, name: str, numbers: int) -> str:
-        """A buffer of so many floats, from this phase on."""
+    def make(self, name: str, numbers: int, kind: str = "float") -> str:
+        """A buffer of so many numbers, from this phase on."""
         now = len(self.lines) - 1
-        self.buffers[name] = [now, now, up(numbers, 4) * 4]
+        self.buffers[name] = [now, now, up(numbers * BYTES[kind], 16)]
+        self.kinds[name] = kind
         return name
 
-    def make_cleared(self, name: str, numbers: int, now: bool = False) -> str:
+    def make_cleared(
+        self, name: str, numbers: int, kind: str = "float", now: bool = False
+    ) -> str:
         """A buffer that is zeroed a phase before this one, or in this one for the next."""
-        self.make(name, numbers)
+        self.make(name, numbers, kind)
         at = len(self.lines) - (1 if now else 2)
         self.buffers[name][0] = at
-        self.lines[at].append(f"zero<{up(numbers, 4)}>({name});")
+        self.lines[at].append(f"zero<{self.buffers[name][2]}>({name});")
         return name
 
     def use(self, name: str) -> str:
@@ -58,7 +64,11 @@ class Phases:
             raise DoesNotFit(f"it needs {top:,} bytes of shared memory, and a block has {limit:,}")
         return places, top
 
-    def text(self) -> str:
-        """All phases, in order."""
+    def text(self, places: dict[str, int]) -> str:
+        """The buffers at their places, and all phases in order."""
+        pointers = [
+            f"    {self.kinds[name]}* const {name} = ({self.kinds[name]}*)(shared + {at});\n"
+            for name, at in places.items()
+        ]
         phases = ["".join(f"    {line}\n" for line in phase) for phase in self.lines if phase]
-        return "    __syncthreads();\n".join(phases)
+        return "".join(pointers) + "    __syncthreads();\n".join(phases)

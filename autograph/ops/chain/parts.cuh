@@ -1,18 +1,28 @@
 // What the templates of layers are written with. A block holds S samples in shared memory, and
 // its NT threads work on one phase after the other.
 //
-// An image is planes with a border of zeros: `plane`, `row` and `sample` are its strides. What a
-// template is told of its layer is one struct L of constants; the values it makes it hands to a
-// function, which puts them where their reader wants them.
+// An image has a border of zeros: `plane`, `row`, `cell` and `sample` are its strides, `origin` the
+// place of its first cell. What a template is told of its layer is one struct L of constants; the
+// values it makes it hands to a function, which puts them where their reader wants them.
 #pragma once
 #include "block.cuh"
 #include "copies.cuh"
+#include "machine.cuh"
 
 #define TEMPLATE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 constexpr int WARPS = NT / 32;
 
 TEMPLATE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+TEMPLATE constexpr int up(int a, int multiple) { return ceil_div(a, multiple) * multiple; }
+TEMPLATE constexpr int bulk(int count) { return count & ~(15 / int(sizeof(Scalar))); }
+template <class T> TEMPLATE void set(T& to, float v) { to = narrow<T>(v); }
+
+// run(i) for all i < N, by all threads; the turns of one are known, so that its loads fly together.
+template <int N, int threads = NT, class F> TEMPLATE void in_turns(int first, F run) {
+    _Pragma("unroll 8") for (int i = 0; i < ceil_div(N, threads); i++)
+        if ((i + 1) * threads <= N || first + i * threads < N) run(first + i * threads);
+}
 
 // N numbers whose place is a multiple of A of them.
 template <int N, int A> TEMPLATE void load(float* to, const float* from) {
@@ -49,31 +59,32 @@ template <int N> TEMPLATE void store(float* to, const float* from) {
 
 // -- in and out ------------------------------------------------------------------------------
 
-// The samples of a block, C x H x W each; those past the last sample are zeros.
-template <class L> TEMPLATE void load_input(const Scalar* x, float* to, int n0, int N) {
-    constexpr int I = L::C * L::H * L::W, plain = L::row == L::W && L::plane == L::H * L::W;
-    constexpr bool whole = plain || (sizeof(Scalar) == 2 && L::W % 4 == 0);
-    constexpr int V = whole && I % 4 == 0 ? 4 : 1;
-    for (int t = threadIdx.x; t < S * I / V; t += NT) {
+// The samples of a block, C x H x W each, V numbers at a time; those past the last are zeros.
+template <class L, class T> TEMPLATE void load_input(const Scalar* x, T* to, int n0, int N) {
+    constexpr int I = L::C * L::H * L::W, V = L::V, bytes = V * sizeof(T);
+    in_turns<S * I / V>(threadIdx.x, [&](int t) {
         const int s = t / (I / V), i = t % (I / V) * V;
-        float* place = to + s * L::sample + i / (L::H * L::W) * L::plane +
-                       (i / L::W % L::H + L::PY) * L::row + i % L::W + L::PX;
+        T* place = to + L::origin + s * L::sample + i / (L::H * L::W) * L::plane +
+                   i / L::W % L::H * L::row + i % L::W * L::cell;
         const Scalar* from = x + size_t(n0 + s) * I + i;
         if (n0 + s >= N) {
-            UNROLL for (int k = 0; k < V; k++) place[k] = 0;
-        } else if constexpr (sizeof(Scalar) == 4) {
-            copy_async<4 * V>(place, from);
+            UNROLL for (int k = 0; k < V; k++) set(place[k], 0);
+        } else if constexpr (sizeof(Scalar) == sizeof(T) && bytes >= 4) {
+            copy_async<bytes>(place, from);
         } else {
-            load<V, V>(place, from);
+            const Pack<Scalar, V> v = load_pack<V>(from);
+            UNROLL for (int k = 0; k < V; k++) set(place[k], widen(v[k]));
         }
-    }
+    });
 }
-// Everything but the H x W cells at (PY, PX).
-template <class L> TEMPLATE void zero_border(float* image) {
-    for (int t = threadIdx.x; t < S * L::C * L::plane; t += NT) {
-        const int r = t % L::plane, y = r / L::row - L::PY, x = r % L::row - L::PX;
-        if (y < 0 || y >= L::H || x < 0 || x >= L::W)
-            image[t / L::plane / L::C * L::sample + t / L::plane % L::C * L::plane + r] = 0;
+// Everything but the C x H x W cells, the first of which stands at (PY, PX).
+template <class L, class T> TEMPLATE void zero_border(T* image) {
+    for (int t = threadIdx.x; t < S * L::extent; t += NT) {
+        const int e = t % L::extent, r = L::cell > 1 ? e : e % L::plane;
+        const int c = L::cell > 1 ? e % L::cell : e / L::plane;
+        const int y = r / L::row - L::PY, x = r % L::row / L::cell - L::PX;
+        if (c >= L::C || y < 0 || y >= L::H || x < 0 || x >= L::W)
+            set(image[t / L::extent * L::sample + e], 0);
     }
 }
 template <int N> TEMPLATE void stage_bias(const Scalar* from, float* to) {
@@ -89,15 +100,17 @@ template <class T> TEMPLATE void load_target(const T* target, T* to, int n0, int
     if constexpr (sizeof(T) >= 4) copy_async<sizeof(T)>(to + s, target + n0 + s);
     else to[s] = target[n0 + s];
 }
-template <int N> TEMPLATE void zero(float* to) {
-    for (int t = threadIdx.x; t < N / 4; t += NT) ((float4*)to)[t] = make_float4(0, 0, 0, 0);
+template <int bytes> TEMPLATE void zero(void* to) {
+    _Pragma("unroll 1") for (int t = threadIdx.x; t < bytes / 16; t += NT)
+        ((float4*)to)[t] = make_float4(0, 0, 0, 0);
 }
 // Rows of I numbers of each sample to global memory, LD apart.
-template <int I, int sample, int LD, class T>
-TEMPLATE void save(const float* from, T* to, int n0, int N) {
-    for (int t = NT - 1 - threadIdx.x; t < S * I; t += NT)  // by the warps that have least to do
+template <int I, int sample, int LD, class From, class T>
+TEMPLATE void save(const From* from, T* to, int n0, int N) {
+    // by the warps that have least to do
+    _Pragma("unroll 2") for (int t = NT - 1 - threadIdx.x; t < S * I; t += NT)
         if (n0 + t / I < N)
-            to[size_t(n0 + t / I) * LD + t % I] = narrow<T>(from[t / I * sample + t % I]);
+            to[size_t(n0 + t / I) * LD + t % I] = narrow<T>(widen(from[t / I * sample + t % I]));
 }
 // The gradient of a row, from global memory; zeros past the last sample.
 template <int I, class F> TEMPLATE void load_gradient(const Scalar* dy, int n0, int N, F put) {
@@ -105,10 +118,20 @@ template <int I, class F> TEMPLATE void load_gradient(const Scalar* dy, int n0, 
         put(t / I, t % I, n0 + t / I < N ? widen(dy[size_t(n0) * I + t]) : 0.f);
 }
 
-// A weight of `count` numbers, whose last few no bulk copy takes.
-template <int count> TEMPLATE void copy_weight(Scalar* to, const Scalar* from, uint64* barrier) {
-    constexpr int whole = has_bulk_copies ? count * sizeof(Scalar) / 16 * 16 / sizeof(Scalar) : 0;
-    if (whole && threadIdx.x == 0) copy_bulk(to, from, whole * sizeof(Scalar), barrier);
-    for (int t = whole + threadIdx.x; t < count; t += NT) to[t] = from[t];
+// A weight of `count` numbers, in pieces of whole accesses that are brought `stride` apart, each by
+// a warp from `first` on; no bulk copy takes the last few numbers.
+template <int count, int piece, int stride, int first>
+TEMPLATE void copy_weight(Scalar* to, const Scalar* from, uint64* barrier) {
+    constexpr int last = (count - 1) / piece * piece;
+    constexpr int whole = has_bulk_copies ? last + bulk(count - last) : 0;
+    const int warp = (threadIdx.x / 32 + WARPS - first % WARPS) % WARPS;
+    if (has_bulk_copies && threadIdx.x % 32 == 0)
+        _Pragma("unroll 1") for (int i = warp; i * piece < whole; i += WARPS)
+            copy_bulk(to + i * stride, from + i * piece,
+                      min(piece, whole - i * piece) * sizeof(Scalar), barrier);
+    _Pragma("unroll 1") for (int t = whole + threadIdx.x; t < count; t += NT)
+        to[t / piece * stride + t % piece] = from[t];
 }
-TEMPLATE constexpr int bulk_bytes(int count) { return count * int(sizeof(Scalar)) / 16 * 16; }
+template <int count, int piece> TEMPLATE constexpr int bulk_bytes() {
+    return ((count - 1) / piece * piece + bulk((count - 1) % piece + 1)) * int(sizeof(Scalar));
+}

@@ -20,7 +20,8 @@ class Second:
                 inputs, outputs = prod(stage.shape), stage.out[0]
                 tiles = ceil(inputs / 32) * ceil(outputs / 32)
                 saved = first.rows.get(f"a{i}")
-                a = "table.x" if saved is None else f"table.rows + size_t({saved}) * N"
+                rows = f"(const {first.value}*)table.rows"
+                a = "table.x" if saved is None else f"{rows} + size_t({saved}) * N"
                 stride = inputs if saved is None else up(inputs, 4)
                 structs += (
                     f"struct Total{i} {{ static constexpr int I = {inputs}, O = {outputs}, "
@@ -30,7 +31,7 @@ class Second:
                 jobs.append(
                     f"if (b < {tiles} * shares) {{\n"
                     f"        const int tile = b / shares, at = {self.tiles} + tile;\n"
-                    f"        dense_total<Total{i}>(table, tile, b % shares, {a}, table.rows + "
+                    f"        dense_total<Total{i}>(table, tile, b % shares, {a}, {rows} + "
                     f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * 1056, "
                     f"table.groups + at, shared, movers);\n"
                     f"        return count_steps(table);\n    }}\n    b -= {tiles} * shares;"

@@ -42,7 +42,8 @@ def width(*strides: int) -> int:
 
 @dataclass
 class Image:
-    """Where the cells of an image lie in shared memory: planes with a border."""
+    """Where the cells of an image lie in shared memory: planes with a border; or, where `cell`
+    is more than one, pixels of so many channels."""
 
     c: int
     h: int
@@ -50,27 +51,36 @@ class Image:
     py: int = 0
     px: int = 0
     rows: int = 0
-    row: int = 0  # from row to row, from plane to plane, from sample to sample
+    row: int = 0  # from row to row, from plane to plane, from cell to cell, from sample to sample
     plane: int = 0
+    cell: int = 1
+    sample: int = 0
+    extent: int = 0  # numbers of a sample that are read
+    origin: int = 0
 
     def __post_init__(self) -> None:
         self.rows, self.row = self.rows or self.h, self.row or self.w
         self.plane = self.plane or self.rows * self.row
-        self.sample = up(self.c * self.plane, 4)
+        self.extent = self.extent or self.c * self.plane
+        self.sample = self.sample or up(self.extent, 4)
+        self.origin = self.origin or self.py * self.row + self.px * self.cell
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no border and no gaps."""
-        return (self.rows, self.row, self.plane) == (self.h, self.w, self.h * self.w)
+        """Whether all that is read are cells."""
+        return self.extent == self.c * self.h * self.w
 
     @property
     def strides(self) -> dict[str, int]:
-        return {"plane": self.plane, "row": self.row, "sample": self.sample}
+        return {
+            "plane": self.plane, "row": self.row, "cell": self.cell, "sample": self.sample,
+            "origin": self.origin,
+        }  # fmt: skip
 
     def at(self, s: str = "s", c: str = "c", y: str = "y", x: str = "x") -> str:
         """The place of a cell, in CUDA."""
-        cell = f"(({y}) + {self.py}) * {self.row} + ({x}) + {self.px}"
-        return f"{s} * {self.sample} + ({c}) * {self.plane} + {cell}"
+        cell = f"({y}) * {self.row} + ({x}) * {self.cell}"
+        return f"{self.origin} + ({s}) * {self.sample} + ({c}) * {self.plane} + {cell}"
 
 
 @dataclass

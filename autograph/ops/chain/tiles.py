@@ -261,12 +261,14 @@ def _plan_input_grad(stage: Stage, block: Block, wanted: bool) -> None:
         more = 80 + block.cycles(samples * c * h * w, shares * 2 + 20, 0)
         return cost + (shares > 1) * more
 
+    def patch_of(ty: int, tx: int) -> Shape:
+        return (ty - 1 + py) // sy + ly + 1, (tx - 1 + px) // sx + lx + 1
+
     def by_tiles(my: int, mx: int, each: int, shares: int) -> float:
         ty, tx = my * sy, mx * sx
-        patch = (ty - 1 + py) // sy + ly + 1, (tx - 1 + px) // sx + lx + 1
         return tile_cost(
             block, o, c, (ceil(h / ty), ceil(w / tx)), stage.filter, ty * tx / sy / sx, each,
-            shares, patch, mx, ty * tx,
+            shares, patch_of(ty, tx), mx, ty * tx,
         )  # fmt: skip
 
     if wanted:
@@ -284,7 +286,7 @@ def _plan_input_grad(stage: Stage, block: Block, wanted: bool) -> None:
             ty, tx = my * sy, mx * sx
             gy, gx = ceil(h / ty), ceil(w / tx)
             p |= {"DTY": ty, "DTX": tx, "DGY": gy, "DGX": gx, "DOB": ob, "DSP": sp}
-            patch = (ty - 1 + py) // sy + ly + 1, (tx - 1 + px) // sx + lx + 1
+            patch = patch_of(ty, tx)
             align = width(mx)
             rows = max(ly + oh, (gy - 1) * my + patch[0])
             row = max(lx + row, (gx - 1) * mx + patch[1])

@@ -21,7 +21,7 @@ template <class Spec> struct Moved {
 // What the kernel is given, as words of 8 bytes. `shares` blocks work on one dense tile.
 template <class Spec> struct Table {
     const Scalar* x;
-    const float* rows;      // saved by sample: `row` numbers of each
+    const void* rows;       // saved by sample: `row` numbers of each
     const float* partials;  // `partial` numbers of each block of the first kernel
     const float* losses;
     Scalar* loss;
@@ -33,15 +33,43 @@ template <class Spec> struct Table {
     Moved<Spec> moved[Spec::count];
 };
 
-// A parameter in the hands of one thread, which asks for old values long before it has the new.
-struct Before { float w, state[3]; };
-template <class Spec> TEMPLATE Before before(const Moved<Spec>& m, int i) {
-    Before b = {};
-    if (Spec::moves) {
-        b.w = Spec::has_master ? m.master[i] : widen(m.w[i]);
-        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states) b.state[j] = m.state[j][i];
+// n neighbours, of which the first `left` are there: one access where all are and their place is
+// `whole`.
+template <int n, class T> TEMPLATE void load_some(float* to, const T* from, int left, bool whole) {
+    if (n == 1 || whole && left >= n) {
+        const Pack<T, n> v = load_pack<n>(from);
+        UNROLL for (int k = 0; k < n; k++) to[k] = widen(v[k]);
+    } else {
+        UNROLL for (int k = 0; k < n; k++) to[k] = k < left ? widen(from[k]) : 0.f;
     }
-    return b;
+}
+template <int n, class T> TEMPLATE void store_some(T* to, const float* from, int left, bool whole) {
+    if (n == 1 || whole && left >= n) {
+        Pack<T, n> v;
+        UNROLL for (int k = 0; k < n; k++) v[k] = narrow<T>(from[k]);
+        store_pack<n>(to, v);
+    } else {
+        UNROLL for (int k = 0; k < n; k++) if (k < left) to[k] = narrow<T>(from[k]);
+    }
+}
+// Whether a parameter and what belongs to it begin between accesses of 16 bytes.
+template <class Spec> TEMPLATE bool is_aligned(const Moved<Spec>& m) {
+    size_t places = size_t(m.dw) | size_t(m.w) | size_t(m.master);
+    UNROLL for (int j = 0; j < Spec::states; j++) places |= size_t(m.state[j]);
+    return places % 16 == 0;
+}
+
+// Neighbours of a parameter in the hands of one thread, which asks for old values long before it
+// has the new.
+template <int n> struct Before { float w[n], state[3][n]; };
+template <int n, class Spec>
+TEMPLATE void ask_for(Before<n>& b, const Moved<Spec>& m, int i, int left = 1, bool whole = false) {
+    if constexpr (Spec::moves > 0) {
+        if constexpr (Spec::has_master) load_some<n>(b.w, m.master + i, left, whole);
+        else load_some<n>(b.w, m.w + i, left, whole);
+        UNROLL for (int j = 0; j < Spec::states; j++)
+            load_some<n>(b.state[j], m.state[j] + i, left, whole);
+    }
 }
 
 // How a parameter moves: by SGD (moves = 1) or Adam (2). What depends on numbers in global memory
@@ -59,44 +87,41 @@ template <class Spec> struct Mover {
         powers[0] = *table.rate / (1 - pow(table.numbers[0], count));
         powers[1] = sqrt(1 - pow(table.numbers[1], count));
     }
-    TEMPLATE void operator()(const Moved<Spec>& m, int i, float v, Before b) const {
-        const Scalar rounded = narrow<Scalar>(v);
-        const double* n = table.numbers;
-        if (Spec::moves == 0) {
-            m.dw[i] = rounded;
+    template <int n> TEMPLATE void operator()(const Moved<Spec>& m, int i, const float* v,
+            Before<n>& b, int left = 1, bool whole = false) const {
+        if constexpr (Spec::moves == 0) {
+            store_some<n>(m.dw + i, v, left, whole);
             return;
         }
-        if constexpr (Spec::moves == 1) {
-            const double share = Spec::counts && step == 0 ? 1 : 1 - n[1];
-            const Sgd<Spec, float> sgd = {float(rate), float(n[0]), float(share), float(n[2])};
-            sgd.step(b.w, widen(rounded), b.state[0]);
+        const double* given = table.numbers;
+        UNROLL for (int k = 0; k < n; k++) {
+            const float dw = widen(narrow<Scalar>(v[k]));
+            if constexpr (Spec::moves == 1) {
+                const double share = Spec::counts && step == 0 ? 1 : 1 - given[1];
+                const Sgd<Spec, float> sgd = {float(rate), float(given[0]), float(share),
+                                              float(given[2])};
+                sgd.step(b.w[k], dw, b.state[0][k]);
+            }
+            if constexpr (Spec::moves == 2) {
+                const Adam<Spec, float> adam = {
+                    float(1 - given[0]), float(given[1]), float(1 - given[1]), float(given[2]),
+                    float(given[3]), float(1 - *table.rate * given[3]), float(powers[0]),
+                    float(powers[1])};
+                adam.step(b.w[k], dw, b.state[0][k], b.state[1][k], b.state[2][k]);
+            }
         }
-        if constexpr (Spec::moves == 2) {
-            const Adam<Spec, float> adam = {
-                float(1 - n[0]), float(n[1]), float(1 - n[1]), float(n[2]), float(n[3]),
-                float(1 - *table.rate * n[3]), float(powers[0]), float(powers[1])};
-            adam.step(b.w, widen(rounded), b.state[0], b.state[1], b.state[2]);
-        }
-        if (Spec::has_master) m.master[i] = b.w;
-        m.w[i] = narrow<Scalar>(b.w);
-        UNROLL for (int j = 0; j < 3; j++) if (j < Spec::states) m.state[j][i] = b.state[j];
+        if (Spec::has_master) store_some<n>(m.master + i, b.w, left, whole);
+        store_some<n>(m.w + i, b.w, left, whole);
+        UNROLL for (int j = 0; j < Spec::states; j++)
+            store_some<n>(m.state[j] + i, b.state[j], left, whole);
     }
 };
-
-template <class T> TEMPLATE void load_four(float* to, const T* from, int left, bool whole) {
-    if (whole && left >= 4) {
-        const Pack<T, 4> v = load_pack<4>(from);
-        UNROLL for (int k = 0; k < 4; k++) to[k] = widen(v[k]);
-    } else {
-        UNROLL for (int k = 0; k < 4; k++) to[k] = k < left ? widen(from[k]) : 0.f;
-    }
-}
 
 // dw[i][o] = sum over n of a[n][i] d[n][o], a tile of 32 x 32 of them, over a share of the
 // samples; the block that finishes last adds the shares in their order.
 // L: I, O, LDA and LDD (from row to row of a and d), has_bias; w and b are indices of parameters.
-template <class L, class Spec, class T>
-TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T* a, const float* d,
+template <class L, class Spec, class A, class D>
+TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A* a, const D* d,
                           float* room, uint32* finished, float* shared, Mover<Spec>* movers) {
     constexpr int rows = 128, across = ceil_div(L::O, 32), size = 1056;
     const int N = int(table.N), shares = int(table.shares);
@@ -108,7 +133,9 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
     const int first = int(int64(N) * share / shares), end = int(int64(N) * (share + 1) / shares);
     const bool biased = L::has_bias && i0 == 0 && tid < 32 && o0 + tid < L::O;
     float sum[4][4] = {}, bias = 0;
-    Before old[4][4], old_bias;
+    const bool whole = L::O % 4 == 0 && is_aligned(table.moved[L::w]);
+    Before<4> old[4];
+    Before<1> old_bias;
     movers[0].prepare(table.moved[L::w], 224);
     if (L::has_bias && i0 == 0) movers[1].prepare(table.moved[L::b], 192);
     for (int n0 = first; n0 < end; n0 += rows) {
@@ -117,18 +144,17 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
             float u[4] = {}, v[4] = {};
             if (n0 + n < end) {
                 const size_t at = n0 + n;
-                load_four(u, a + at * L::LDA + i0 + c, min(4, L::I - i0 - c), L::LDA % 4 == 0);
-                load_four(v, d + at * L::LDD + o0 + c, min(4, L::O - o0 - c), L::LDD % 4 == 0);
+                load_some<4>(u, a + at * L::LDA + i0 + c, L::I - i0 - c, L::LDA % 4 == 0);
+                load_some<4>(v, d + at * L::LDD + o0 + c, L::O - o0 - c, L::LDD % 4 == 0);
             }
             ((float4*)a_rows)[e] = make_float4(u[0], u[1], u[2], u[3]);
             ((float4*)d_rows)[e] = make_float4(v[0], v[1], v[2], v[3]);
         }
         if (n0 == first) {  // behind the rows, which are wanted sooner
             if (quarter == 0)
-                UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
-                    if (i + k < L::I && o + j < L::O)
-                        old[k][j] = before<Spec>(table.moved[L::w], (i + k) * L::O + o + j);
-            if (biased) old_bias = before<Spec>(table.moved[L::b], o0 + tid);
+                UNROLL for (int k = 0; k < 4; k++) if (i + k < L::I)
+                    ask_for(old[k], table.moved[L::w], (i + k) * L::O + o, L::O - o, whole);
+            if (biased) ask_for(old_bias, table.moved[L::b], o0 + tid);
         }
         __syncthreads();
         const int count = min(rows, end - n0);
@@ -182,10 +208,9 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const T
         if (tid < 32) for (int q = 0; q < shares; q++) bias += __ldcg(room + q * size + 1024 + tid);
     }
     if (quarter == 0)
-        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
-            if (i + k < L::I && o + j < L::O)
-                movers[0](table.moved[L::w], (i + k) * L::O + o + j, sum[k][j], old[k][j]);
-    if (biased) movers[1](table.moved[L::b], o0 + tid, bias, old_bias);
+        UNROLL for (int k = 0; k < 4; k++) if (i + k < L::I)
+            movers[0](table.moved[L::w], (i + k) * L::O + o, sum[k], old[k], L::O - o, whole);
+    if (biased) movers[1](table.moved[L::b], o0 + tid, &bias, old_bias);
 }
 
 // 32 of the numbers of which every block of the first kernel has left its part.
@@ -194,18 +219,18 @@ TEMPLATE void partial_total(const Table<Spec>& table, int i, const float* part, 
                             Mover<Spec>& mover) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     float sum = 0;
-    Before old;
+    Before<1> old;
     i += lane;
     mover.prepare(table.moved[which], 224);
     if (i < count)
         _Pragma("unroll 16") for (int b = warp; b < table.blocks; b += 8)
             sum += part[size_t(b) * stride + i];
-    if (warp == 0 && i < count) old = before<Spec>(table.moved[which], i);
+    if (warp == 0 && i < count) ask_for(old, table.moved[which], i);
     shared[warp * 32 + lane] = sum;
     __syncthreads();
     if (warp != 0 || i >= count) return;
     for (int k = 1; k < 8; k++) sum += shared[k * 32 + lane];
-    mover(table.moved[which], i, sum, old);
+    mover(table.moved[which], i, &sum, old);
 }
 
 template <class Spec> TEMPLATE void mean_loss(const Table<Spec>& table) {
