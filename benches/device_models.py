@@ -126,18 +126,17 @@ class Block(Layer):
     dense1: Dense = Dense.builder(inputs=WIDTH, outputs=4 * WIDTH, bias=True)
     dense2: Dense = Dense.builder(inputs=4 * WIDTH, outputs=WIDTH, bias=True)
 
-    def forward(self, x: ag.Tensor, plus: ag.Tensor | None = None) -> tuple[ag.Tensor, ag.Tensor]:
+    def forward(self, x: ag.Tensor, plus: ag.Tensor) -> tuple[ag.Tensor, ag.Tensor]:
         """What comes in, as two summands, and what goes out, likewise."""
         x, y = added(self.norm1, x, plus)
         y = self.output(ops.packed_attention(self.attention(y), heads=HEADS, causal=True))
         x, y = added(self.norm2, x, y)
-        return x, self.dense2(ops.gelu_tanh(self.dense1(y)))
+        y = ops.linear_gelu_tanh(y, self.dense1.weight, self.dense1.bias)
+        return x, self.dense2(y)
 
 
-def added(norm: LayerNorm, x: ag.Tensor, plus: ag.Tensor | None) -> tuple[ag.Tensor, ag.Tensor]:
+def added(norm: LayerNorm, x: ag.Tensor, plus: ag.Tensor) -> tuple[ag.Tensor, ag.Tensor]:
     """x + plus, and its norm."""
-    if plus is None:
-        return x, norm(x)
     found: tuple[ag.Tensor, ag.Tensor] = ops.add_layer_norm(
         x, plus, norm.weight, norm.bias, axes=norm.axes, epsilon=norm.epsilon
     )
@@ -160,7 +159,8 @@ class GPT(Layer):
     head: Dense = Dense.builder(inputs=WIDTH, outputs=WORDS)
 
     def forward(self, x: ag.Tensor, places: ag.Tensor) -> ag.Tensor:
-        y, plus = self.words(x) + self.places(places), None
+        y = self.words(x).cast("f32")  # what goes around the blocks is added up in f32
+        plus = self.places(places).broadcast_to(y.shape)
         for i in range(1, BLOCKS + 1):
             y, plus = getattr(self, f"block{i}")(y, plus)
         return self.head(added(self.norm, y, plus)[1])

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .device_lenet5 import captured_by_torch
 from .device_models import BLOCKS, HEADS, PLACES, STEPS, WIDTH, WORDS
 
 
@@ -136,15 +137,7 @@ def step_of(
 
     if "captured" not in variant:
         return step
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(4):
-            step()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+    return captured_by_torch(step)
 
 
 def run_of(

@@ -15,8 +15,20 @@ from ..ops import chain as chains
 from ..ops.chain.stages import DoesNotFit, Layers
 from ..outline import Outline
 from ..scalar_type import ScalarType
-from ..tensor import Parameter, Tensor, is_recording
-from . import Conv2, Dense, Flatten, MaxPool2, MeanPool2, Relu, Sigmoid, Tanh, base
+from ..tensor import Parameter, Tensor, is_recording, is_training
+from . import (
+    BatchNorm2,
+    Conv2,
+    Dense,
+    Flatten,
+    Gelu,
+    MaxPool2,
+    MeanPool2,
+    Relu,
+    Sigmoid,
+    Tanh,
+    base,
+)
 from .base import Layer
 
 
@@ -41,10 +53,42 @@ def dense_relu(dense: Dense, relu: Relu) -> Callable[[Tensor], Tensor]:
     return lambda x: ops.linear_relu(x, dense.weight, dense.bias)
 
 
+def dense_gelu(dense: Dense, gelu: Gelu) -> Callable[[Tensor], Tensor] | None:
+    """Dense layer and gelu by tanh, on a device; elsewhere one after the other."""
+    if not gelu.approximate or dense.bias is None:
+        return None
+
+    def run(x: Tensor) -> Tensor:
+        if x.device.is_host:
+            return gelu(dense(x))
+        return ops.linear_gelu_tanh(x, dense.weight, dense.bias)
+
+    return run
+
+
+def norm_relu(norm: BatchNorm2, relu: Relu) -> Callable[[Tensor], Tensor] | None:
+    """Batch norm of a training step and relu, on a device; elsewhere one after the other."""
+    if norm.weight is None or norm.bias is None or norm.momentum is None:
+        return None
+
+    def run(x: Tensor) -> Tensor:
+        if x.device.is_host or x.ndim != 4 or not is_training():
+            return relu(norm(x))
+        y = ops.batch_norm_relu(
+            x, norm.weight, norm.bias, norm.running_mean, norm.running_variance,
+            momentum=norm.momentum, epsilon=norm.epsilon,
+        )  # fmt: skip
+        return y if y.scalar_type is x.scalar_type else y.cast(x.scalar_type)
+
+    return run
+
+
 # The longest match at a place is taken.
 FUSIONS: tuple[tuple[tuple[type[Layer], ...], Callable[..., Any]], ...] = (
     ((Conv2, Relu, MaxPool2), conv_relu_pool),
     ((Dense, Relu), dense_relu),
+    ((Dense, Gelu), dense_gelu),
+    ((BatchNorm2, Relu), norm_relu),
 )
 
 

@@ -70,25 +70,6 @@ def test_a_captured_step_gives_the_bits_of_an_eager_one(kind, scalar_type):
         assert each.tobytes() == eager_state[name].tobytes(), name
 
 
-def test_what_it_returned_stays_when_it_is_called_again():
-    double = capture(lambda x: x * 2.0)
-    found = [double(Tensor([float(i)], device="cuda")) for i in range(6)]
-
-    assert [each.item() for each in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-
-
-def test_a_parameter_that_was_replaced_is_recorded_anew():
-    w = Tensor([2.0], device="cuda")
-    scale = capture(lambda x: x * w)
-    x = Tensor([3.0], device="cuda")
-    assert [scale(x).item() for _ in range(5)] == [6.0] * 5
-    w._array = Tensor([5.0], device="cuda")._array
-
-    assert [scale(x).item() for _ in range(5)] == [15.0] * 5
-    w[...] = 7.0
-    assert scale(x).item() == 21.0
-
-
 @pytest.mark.parametrize(
     ("step", "why"),
     [
@@ -110,57 +91,6 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
         found = call(x)
 
     assert found.tolist() == call(x).tolist() == expected.tolist()
-
-
-def test_an_argument_that_is_written_keeps_a_step_eager():
-    x = Tensor([1.0], device="cuda")
-
-    def double(x):
-        x[...] = x * 2.0
-
-    call = capture(double)
-    call(x), call(x)
-    with pytest.warns(UserWarning, match="it writes an argument"):
-        call(x)
-
-    assert x.item() == 8.0
-
-
-def test_gradients_that_are_left_behind_keep_a_step_eager():
-    w = Tensor([1.0], device="cuda", requires_grad=True)
-
-    def step(x):
-        (w * x).sum().backward()
-
-    call, x = capture(step), Tensor([2.0], device="cuda")
-    call(x), call(x)
-    with pytest.warns(UserWarning, match="leaves gradients behind"):
-        call(x)
-    call(x)
-
-    assert w.grad.item() == 8.0
-
-
-def test_what_changes_between_calls_is_no_difference():
-    w = Tensor([1.0], device="cuda")
-    scale, x = capture(lambda x: x * w), Tensor([2.0], device="cuda")
-    found = []
-    for i in range(6):
-        w[...] = float(i)
-        found.append(scale(x).item())
-
-    assert found == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-    assert not scale.eager
-
-
-def test_numbers_that_change_are_noticed():
-    rate = iter(range(1, 100))
-    call, x = capture(lambda x: x * float(next(rate))), Tensor([1.0], device="cuda")
-    found = [call(x).item(), call(x).item()]
-    with pytest.warns(UserWarning, match="differs from the eager step"):
-        call(x)
-
-    assert found == [1.0, 2.0]
 
 
 def test_fit_gives_the_same_bits_captured_and_resumed():

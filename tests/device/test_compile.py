@@ -15,10 +15,10 @@ from autograph.errors import KernelError
 from autograph.expression import FUNCTIONS, Call, Name, Program
 from autograph.op import REGISTRY
 
-from . import cases, net_cases
+from . import cases, net_cases, update_cases
 
 # the types that differ most, each for another architecture; F32 with every case
-CASES = {**cases.CASES, **net_cases.CASES}
+CASES = {**cases.CASES, **net_cases.CASES, **update_cases.CASES}
 BUILDS = {cases.F32: 90, cases.F64: 100, cases.BF16: 80}
 
 pytestmark = pytest.mark.skipif(

@@ -129,3 +129,23 @@ def test_a_convolution_of_channels_last_images_needs_no_copy():
         y.mean(axis=(2, 3)).cast("f32").numpy(),
         y.cast("f32").numpy().mean((2, 3)), rtol=1e-2, atol=1e-2,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [(64, 16, 24, 8), (16, 32, 16, 64), (3, 5, 9, 4)])
+def test_gradients_of_convolutions_are_those_of_the_host(sizes):
+    """By the library, where it is installed: its weight lies otherwise than ours, and what it adds
+    up over many places is added up in parts."""
+    n, c, side, o = sizes
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal(shape) for shape in ((n, c, side, side), (o, c, 3, 3))]
+    slope = Tensor(rng.standard_normal((n, o, side, side)).astype(np.float32))
+    found = []
+    for device in ("host", "cuda"):
+        x, w = (
+            Tensor(each.astype(np.float32), device=device, requires_grad=True) for each in given
+        )
+        (ops.conv2(x, w, padding=1) * slope.to(device)).sum().backward()
+        found.append([x.grad.numpy(), w.grad.numpy()])
+
+    for there, here in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(there, here, rtol=0, atol=2e-5 * np.abs(here).max())

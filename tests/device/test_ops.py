@@ -13,6 +13,16 @@ from autograph.backends import CUDA, CUPY
 from autograph.capturing import capture
 from autograph.device import Device
 from autograph.errors import IndexRangeError, MemoryLimitError
+from autograph.layers import (
+    BatchNorm2,
+    Conv2,
+    Dense,
+    Flatten,
+    Gelu,
+    Layer,
+    Relu,
+    sequential,
+)
 from autograph.op import REGISTRY
 from autograph.outline import Outline
 from autograph.testing import all_ops, compare_kernels, samples_of
@@ -20,8 +30,8 @@ from autograph.testing import all_ops, compare_kernels, samples_of
 pytestmark = pytest.mark.device
 
 
-# transfer leaves the device; svd is compared up to signs below
-OPS = [op for op in all_ops() if op.samples and op.name not in ("transfer", "svd")]
+# transfer leaves the device; svd and eigh are compared up to signs below
+OPS = [op for op in all_ops() if op.samples and op.name not in ("transfer", "svd", "eigh")]
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -51,6 +61,21 @@ def test_singular_vectors_agree_up_to_their_signs(scalar_type):
         np.testing.assert_allclose(s, s_host, **near)
         np.testing.assert_allclose(u * signs, u_host, **near)
         np.testing.assert_allclose(vt * np.swapaxes(signs, -1, -2), vt_host, **near)
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "f64"])
+def test_eigenvectors_agree_up_to_their_signs(scalar_type):
+    for (x,), _ in samples_of(REGISTRY["eigh"]):
+        x = Tensor(x).cast(scalar_type)
+        expected, found = ops.eigh(x), ops.eigh(x.to("cuda"))
+        (values, vectors), (values_host, vectors_host) = (
+            [each.numpy() for each in two] for two in (found, expected)
+        )
+        signs = np.sign((vectors * vectors_host).sum(axis=-2, keepdims=True))
+        near = {"rtol": 0, "atol": 1e-5 if scalar_type == "f32" else 1e-12}
+
+        np.testing.assert_allclose(values, values_host, **near)
+        np.testing.assert_allclose(vectors * signs, vectors_host, **near)
 
 
 POOLED = [  # x, weight, settings: LeNet5's, more samples than blocks, and odd ones
@@ -113,11 +138,40 @@ def test_a_recording_outlives_the_plans_that_made_it():
     run = capture(lambda x: ops.linear_relu(x, w))
     expected = [run(x).tolist() for _ in range(4)][-1]
     for op in REGISTRY.values():
-        op._plans.clear()
+        op.plans.clear()
     gc.collect()
 
     assert run(x).tolist() == expected
     assert not run.eager
+
+
+@sequential(input=(8, 6, 6))
+class Neighbours(Layer):
+    """Layers that run as one op with the next one on a device."""
+
+    conv: Conv2 = Conv2.builder(outputs=16, filter=3, padding=1)
+    norm: BatchNorm2
+    relu: Relu
+    flatten: Flatten
+    dense1: Dense = Dense.builder(outputs=64, bias=True)
+    gelu: Gelu = Gelu.builder(approximate=True)
+    dense2: Dense = Dense.builder(outputs=5, bias=True)
+
+
+@pytest.mark.parametrize("rows", [7, 600])
+def test_neighbours_that_are_one_op_on_a_device_give_what_the_host_gives(rows):
+    x = np.random.default_rng(0).normal(size=(rows, 8, 6, 6)).astype(np.float32)
+    found = []
+    for device in ("host", "cuda"):
+        model = Neighbours.build(seed=1, device=device)
+        y = model(Tensor(x, device=device))
+        (y * y).mean().backward()
+        named = {**model.named_parameters(), **model.named_buffers()}
+        gradients = [w.grad.numpy() for w in model.parameters()]
+        found.append([y.numpy(), *(each.numpy() for each in named.values()), *gradients])
+
+    for there, here in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5 * np.abs(here).max())
 
 
 def test_a_thread_of_its_own_computes_on_the_same_stream():

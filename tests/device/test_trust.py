@@ -221,6 +221,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert newest(tmp_path / "a") == newest(tmp_path / "b")
 
 
+def held() -> int:
+    """Bytes that this process holds on the device: others may run beside it."""
+    import cupy
+
+    return int(cupy.get_default_memory_pool().total_bytes())
+
+
 @pytest.mark.device
 def test_memory_of_a_device_is_flat() -> None:
     model, optimizer = Net.build(device="cuda"), Adam(learning_rate=1e-3)
@@ -233,10 +240,10 @@ def test_memory_of_a_device_is_flat() -> None:
 
     run(100)
     gc.collect()
-    before = ag.Device("cuda").memory()[0]
+    before = held()
     run(1000)
 
-    assert before - ag.Device("cuda").memory()[0] <= 4 << 20
+    assert held() - before <= 4 << 20
 
 
 @pytest.mark.parametrize("scalar_type", ["f32", "bf16"])

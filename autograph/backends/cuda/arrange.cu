@@ -1,31 +1,36 @@
 // Matrices laid out anew: y[b, c, r] = x[b, r, c], through shared memory.
 //
-// Spec holds Bits, an unsigned type of the size of what is moved; where one side is short, `few` (how
-// short) and short_rows (whether R is the short side).
+// Spec holds Bits, an unsigned type of the size of what is moved, and the `side` of tiles; where one
+// side is short, `few` (how short) and short_rows (whether R is the short side).
 // Rows of x are `x_row` numbers apart and rows of y `y_row`, of which those beyond R become zero.
 #include "scalar.cuh"
 
-// Blocks: (tiles of C, tiles of y_row, B at most)
+// Tiles have Spec::side rows. Blocks: (tiles of C, tiles of y_row, B at most)
 template <class Spec>
 __global__ void __launch_bounds__(256)
 transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
           int R, int C, int x_row, int y_row) {
-    __shared__ typename Spec::Bits tile[32][33];
+    constexpr int side = Spec::side;
+    __shared__ typename Spec::Bits tile[side][side + 1];
     const int lane = threadIdx.x % 32, depth = threadIdx.x / 32;
-    const int c0 = blockIdx.x * 32, r0 = blockIdx.y * 32;
+    const int c0 = blockIdx.x * side, r0 = blockIdx.y * side;
     for (int b = blockIdx.z; b < B; b += gridDim.z) {
         __syncthreads();  // the tile before has been written
 #pragma unroll
-        for (int i = depth; i < 32; i += 8) {
-            const bool inside = r0 + i < R && c0 + lane < C;
-            tile[i][lane] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + lane]
-                                   : typename Spec::Bits(0);
-        }
+        for (int i = depth; i < side; i += 8)
+#pragma unroll
+            for (int j = lane; j < side; j += 32) {
+                const bool inside = r0 + i < R && c0 + j < C;
+                tile[i][j] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + j]
+                                    : typename Spec::Bits(0);
+            }
         __syncthreads();
 #pragma unroll
-        for (int i = depth; i < 32; i += 8)
-            if (c0 + i < C && r0 + lane < y_row)
-                y[(int64(b) * C + c0 + i) * y_row + r0 + lane] = tile[lane][i];
+        for (int i = depth; i < side; i += 8)
+#pragma unroll
+            for (int j = lane; j < side; j += 32)
+                if (c0 + i < C && r0 + j < y_row)
+                    y[(int64(b) * C + c0 + i) * y_row + r0 + j] = tile[j][i];
     }
 }
 
@@ -52,6 +57,22 @@ transpose_short(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* 
             const int r = Spec::short_rows ? s : first + l, c = Spec::short_rows ? first + l : s;
             if (l < left && c < C) y[(int64(b) * C + c) * y_row + r] = tile[s][l];
         }
+    }
+}
+
+// The same where a row of y is one access. Blocks: (pieces of C, B at most)
+template <class Spec>
+__global__ void __launch_bounds__(256)
+transpose_narrow(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
+                 int R, int C, int x_row, int) {
+    constexpr int few = Spec::few;
+    const int c = blockIdx.x * 256 + threadIdx.x;
+    if (c >= C) return;
+    for (int b = blockIdx.y; b < B; b += gridDim.y) {
+        Pack<typename Spec::Bits, few> row;
+#pragma unroll
+        for (int r = 0; r < few; r++) row[r] = r < R ? x[(int64(b) * R + r) * x_row + c] : 0;
+        store_pack<few>(y + (int64(b) * C + c) * few, row);
     }
 }
 

@@ -17,6 +17,7 @@ from .launch import Kernel, divide_up, number, offset_type
 from .pointwise import copy_kernel
 
 _SOURCE = Path(__file__).with_name("arrange.cu")
+_LARGE = 2**20  # numbers of a matrix from which tiles are larger
 _SHORT = 16  # rows of so few numbers go through a kernel of their own
 
 
@@ -52,6 +53,8 @@ def channels_last(x: Any, channels: int | None = None) -> Any:
     if wanted == c and there.flags.c_contiguous:
         return there
     if not x.flags.c_contiguous:
+        if wanted == c:
+            return arranged(there)
         x = arranged(x)
     y = cupy.empty((n, h, w, wanted), x.dtype)
     _transpose(x, y, n, c, h * w, h * w, wanted)
@@ -75,24 +78,32 @@ def _transpose(
     sizes = [number(each) for each in (batch, rows, columns, x_row, y_row)]
     itemsize, short = x.dtype.itemsize, min(y_row, columns)
     if short <= _SHORT and itemsize <= 4:
+        if y_row * itemsize in (4, 8, 16) and y.data.ptr % 16 == 0:
+            pieces = divide_up(columns, 256), min(batch, 65535)
+            _transposing(itemsize, y_row, True, narrow=True)(pieces, x, y, *sizes)
+            return
         long, whole = max(y_row, columns), x_row == columns and y_row == rows
         fits = whole and long * itemsize % 16 == 0 and (x.data.ptr | y.data.ptr) % 16 == 0
         kernel = _transposing(itemsize, short, y_row <= columns, fits)
         kernel((divide_up(long, 256 if fits else 128), min(batch, 65535)), x, y, *sizes)
         return
-    blocks = divide_up(columns, 32), divide_up(y_row, 32), min(batch, 65535)
-    _transposing(itemsize)(blocks, x, y, *sizes)
+    side = 64 if itemsize <= 4 and rows * columns >= _LARGE else 32
+    blocks = divide_up(columns, side), divide_up(y_row, side), min(batch, 65535)
+    _transposing(itemsize, side=side)(blocks, x, y, *sizes)
 
 
 @cache
 def _transposing(
-    itemsize: int, few: int = 0, short_rows: bool = False, whole: bool = False
-) -> Kernel:
+    itemsize: int, few: int = 0, short_rows: bool = False, whole: bool = False,
+    narrow: bool = False, side: int = 0,
+) -> Kernel:  # fmt: skip
     """The kernel; `few` says how short the short side is, 0 that none is."""
     constants: dict[str, Constant] = {"Bits": f"uint{8 * itemsize}"}
     if not few:
-        return Kernel(_SOURCE, "transpose", constants)
+        return Kernel(_SOURCE, "transpose", {**constants, "side": side})
     constants |= {"few": few, "short_rows": short_rows}
+    if narrow:
+        return Kernel(_SOURCE, "transpose_narrow", constants)
     return Kernel(_SOURCE, "transpose_whole" if whole else "transpose_short", constants)
 
 

@@ -2,7 +2,7 @@
 // of the rows, a second one the shares, in their order, so that every run gives the same bits.
 //
 // A block of 512 threads reads 64 neighbouring columns of every few rows.
-// Spec holds Scalar and `pack` (columns a thread).
+// Spec holds Scalar, `pack` (columns a thread) and `adders` (threads of a block of the second launch).
 #pragma once
 #include "scalar.cuh"
 
@@ -55,20 +55,25 @@ __device__ void sum_share(const Place<Spec>& place, int rows, int C, Number<Spec
     partial[(int64(blockIdx.x) * 2 + which) * C + channel] = sum;
 }
 
-// finish(column, first, second), once for each column, of the sums in double. Blocks of 256 threads:
-// pieces of 32 columns.
-template <class N, class Finish>
-__device__ void add_shares(const N* __restrict__ partial, int shares, int C, Finish finish) {
-    constexpr int ahead = 8;
-    __shared__ double wide[2][8][32];
-    const int lane = threadIdx.x % 32, share = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
-    double a = 0, b = 0;
+// finish(column, first, second, early), once for each column, of the sums in double; early is what
+// ask(column) found while they were added up. A block has 32 columns: every warp adds some shares of
+// them, and then finishes a few columns.
+template <class Spec, class Ask, class Finish>
+__device__ void add_shares(const Number<Spec>* __restrict__ partial, int shares, int C, Ask ask,
+                           Finish finish) {
+    using N = Number<Spec>;
+    constexpr int ahead = 9, deep = Spec::adders / 32, own = 32 / deep;
+    __shared__ double wide[2][deep][33];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
+    const int last = blockIdx.x * 32 + warp * own + lane;  // what this thread finishes
+    const auto early = ask(min(last, C - 1));
+    double a = 0, b = 0, first = 0, second = 0;
     if (column < C) {
-        for (int start = share; start < shares; start += ahead * 8) {
+        for (int start = warp; start < shares; start += ahead * deep) {
             N next[2][ahead];  // all of them fly at once
 #pragma unroll
             for (int i = 0; i < ahead; i++) {
-                const int at = start + i * 8;
+                const int at = start + i * deep;
                 next[0][i] = at < shares ? partial[int64(2 * at) * C + column] : N(0);
                 next[1][i] = at < shares ? partial[int64(2 * at + 1) * C + column] : N(0);
             }
@@ -76,10 +81,17 @@ __device__ void add_shares(const N* __restrict__ partial, int shares, int C, Fin
             for (int i = 0; i < ahead; i++) a += next[0][i], b += next[1][i];
         }
     }
-    wide[0][share][lane] = a, wide[1][share][lane] = b;
+    wide[0][warp][lane] = a, wide[1][warp][lane] = b;
     __syncthreads();
-    if (share > 0 || column >= C) return;
 #pragma unroll
-    for (int i = 1; i < 8; i++) a += wide[0][i][lane], b += wide[1][i][lane];
-    finish(column, a, b);
+    for (int i = 0; i < own; i++) {
+        a = wide[0][lane % deep][warp * own + i], b = wide[1][lane % deep][warp * own + i];
+#pragma unroll
+        for (int distance = deep / 2; distance > 0; distance /= 2) {
+            a += __shfl_xor_sync(~0u, a, distance);
+            b += __shfl_xor_sync(~0u, b, distance);
+        }
+        if (lane == i) first = a, second = b;
+    }
+    if (lane < own && last < C) finish(last, first, second, early);
 }

@@ -10,7 +10,7 @@ from .launch import divide_up
 
 COLUMN_THREADS = 512
 _GROUP = 64  # columns of a block
-_BLOCKS = 264  # of a launch, about: a constant, it orders the sums
+_BLOCKS = 264  # of a launch, at most, all of which run at once: a constant, it orders the sums
 
 
 def column_blocks(
@@ -19,5 +19,10 @@ def column_blocks(
     """The blocks, the shape and type of the partial sums, and how many columns a thread has."""
     pack, wide = 16 // dtype.itemsize, np.dtype("f8" if dtype.itemsize == 8 else "f4")
     groups, deep = divide_up(columns, _GROUP), COLUMN_THREADS * pack // _GROUP
-    shares = max(1, min(divide_up(_BLOCKS, groups), divide_up(rows, 4 * deep)))
+    shares = max(1, min(_BLOCKS // groups, divide_up(rows, 4 * deep)))
     return (shares, groups), ((shares, 2, columns), wide), pack
+
+
+def adding_threads(shares: int) -> int:
+    """The threads of a block that adds up so many shares."""
+    return 1024 if shares > 72 else 256

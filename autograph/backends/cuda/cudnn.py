@@ -64,7 +64,7 @@ class Graph:
         cudnn = import_module("cudnn")
         modes, wide = cudnn.heur_mode, cudnn.data_type.FLOAT
         stream.enter(device)
-        self.device, self.handle = device, _handle(device)
+        self.device, self.handle, self.exact = device, _handle(device), exact
         self.graph = graph = cudnn.pygraph(
             handle=self.handle, intermediate_data_type=wide, compute_data_type=wide
         )

@@ -1,7 +1,8 @@
 """cublasLt through ctypes: products of matrices on raw pointers, in a stream that may be recording.
 
 The workspace is our own, so that a recording asks for no memory, and the algorithm is the
-library's first answer (but see `tuning`), so that it is the same in every run.
+library's first answer (but see `tuning`), so that it is the same in every run. Some of its relus
+hide NaN, which is tried out before one is used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .tuning import fastest, tunes
 _SMALL = 2**22  # multiply-adds of an f32 product up to which our own kernel is as fast
 WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
 _TRIED = 8  # algorithms, where they are tried out
+_TURNED = 512  # sizes of a TF32 product from which copies of its operands pay
 _ALIGNED = 256  # bytes; the library counts on memory that begins between blocks of so many
 
 _SPLIT = """#include "scalar.cuh"
@@ -56,8 +58,7 @@ TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 _COMPUTE_F32, _COMPUTE_F64, _COMPUTE_TF32 = 68, 70, 77
 # cublasLtMatmulDescAttributes_t
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _BIAS_TYPE = 3, 4, 7, 8, 26
-# cublasLtEpilogue_t
-EPILOGUES = {"none": 1, "bias": 4}
+_EPILOGUES = {"none": 1, "relu": 2, "bias": 4, "bias relu": 6}  # cublasLtEpilogue_t
 # cublasLtMatrixLayoutAttribute_t
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6
 _PREFERENCE_WORKSPACE = 1  # cublasLtMatmulPreferenceAttributes_t
@@ -139,8 +140,8 @@ class Product:
         _call("cublasLtMatmulDescCreate", byref(self.descriptor), compute, 1 if wide else 0)
         self._describe(_TRANSPOSE_A, c_int32(a[0]))
         self._describe(_TRANSPOSE_B, c_int32(b[0]))
-        self._describe(_EPILOGUE, c_int32(EPILOGUES[epilogue]))
-        self.has_bias = epilogue != "none"
+        self._describe(_EPILOGUE, c_int32(_EPILOGUES[epilogue]))
+        self.has_bias = "bias" in epilogue
         if self.has_bias:
             self._describe(_BIAS_TYPE, c_int32(result_type))
         self.a = _layout(scalar_type, *((k, m) if a[0] else (m, k)), a[1], batch, a[2])
@@ -152,6 +153,11 @@ class Product:
         self.adds = keep != 0
         self.key = f"{m} {n} {k} {a} {b} {scalar_type} {compute} {result_type} {batch} {epilogue}"
         self._choose(f"{m} x {n} x {k}")
+        if "relu" in epilogue:
+            given, found = (_dtype(each) for each in (scalar_type, result_type))
+            a_size = a[1] * (m if a[0] else k) + a[2] * (batch - 1)
+            b_size = b[1] * (k if b[0] else n) + b[2] * (batch - 1)
+            self._keep_honest(a_size, b_size, batch * m * n, m, given, found)
 
     def _describe(self, attribute: int, value: Any) -> None:
         _call(
@@ -177,6 +183,29 @@ class Product:
         self.found = found
         self.algorithms = [ctypes.addressof(found[i]) for i in range(count.value)]
 
+    def _keep_honest(
+        self, a_size: int, b_size: int, size: int, width: int, given: np.dtype[Any],
+        found: np.dtype[Any],
+    ) -> None:  # fmt: skip
+        """Keep the algorithms whose relu lets NaN through; none where the first does not."""
+        import cupy
+
+        a, b = cupy.empty(a_size, given), cupy.empty(b_size, given)
+        d, bias = cupy.empty(size, found), cupy.empty(width, found)
+        here, honest = stream.current_stream(), []
+        for each, bits in ((a, 0), (b, 0xFF), (bias, 0)):  # all ones is NaN in every type
+            each.data.memset_async(bits, each.nbytes, here)
+        if self.has_bias:
+            self._describe(_BIAS_POINTER, c_uint64(bias.data.ptr))
+        for algorithm in self.algorithms:
+            d.data.memset_async(0, d.nbytes, here)
+            self._run(a.data.ptr, b.data.ptr, d.data.ptr, None, algorithm)
+            if np.isnan(d[-1:].get()).all():
+                honest.append(algorithm)
+            elif not honest:
+                break
+        self.algorithms = honest
+
     def __call__(self, a: int, b: int, d: int, bias: int = 0, c: int | None = None) -> None:
         """Launch on the current stream; arguments are pointers."""
         if self.has_bias:
@@ -195,6 +224,11 @@ class Product:
         )  # fmt: skip
         if status:
             raise KernelError(f"cublasLt: cublasLtMatmul: status {status}")
+
+
+def _dtype(kind: int) -> np.dtype[Any]:
+    """The type that CUDA has this number for."""
+    return next(np.dtype(name) for name, number in TYPES.items() if number == kind)
 
 
 @cache
@@ -225,7 +259,7 @@ def is_faster(m: int, k: int, n: int, dtype: np.dtype[Any]) -> bool:
     return m * k * n > _SMALL
 
 
-def matmul(a: Any, b: Any, bias: Any = None) -> Any:
+def matmul(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
     """(..., M, K) @ (..., K, N) + bias of CuPy arrays; None where the library has no such product.
 
     float32 is multiplied as `precision` says.
@@ -236,11 +270,14 @@ def matmul(a: Any, b: Any, bias: Any = None) -> Any:
     if bias is not None and bias.data.ptr % _ALIGNED:
         bias = arranged(bias)
     name = current_precision() if a.dtype == np.float32 else "strict"
+    if name == "tf32" and _pays_to_turn(a, b):
+        a, b = arranged(a), arranged(b.T).T
     device = stream.current_device()
-    lies = device, a.shape, a.strides, b.shape, b.strides, a.dtype, bias is not None, name
+    epilogue = " ".join(["bias"] * (bias is not None) + ["relu"] * relu) or "none"
+    lies = device, a.shape, a.strides, b.shape, b.strides, a.dtype, epilogue, name
     products, shape = _fitting(*lies)
     if not products:
-        if a.flags.c_contiguous and b.flags.c_contiguous:
+        if relu or (a.flags.c_contiguous and b.flags.c_contiguous):
             return None
         return matmul(arranged(a), arranged(b), bias)
     y = cupy.empty(shape, a.dtype)
@@ -254,6 +291,14 @@ def matmul(a: Any, b: Any, bias: Any = None) -> Any:
     else:
         products[0](b.data.ptr, a.data.ptr, y.data.ptr, pointer)
     return y
+
+
+def _pays_to_turn(a: Any, b: Any) -> bool:
+    """Whether both operands run along the other axis than that of the sums, which tensor cores
+    take 16-bit floats alone in."""
+    if a.ndim != 2 or b.ndim != 2 or min(*a.shape, b.shape[1]) < _TURNED:
+        return False
+    return bool(a.strides[0] == b.strides[1] == 4)
 
 
 def _halves(x: Any) -> tuple[Any, Any]:
@@ -282,7 +327,7 @@ def _fitting(
     b_shape: tuple[int, ...],
     b_strides: tuple[int, ...],
     dtype: np.dtype[Any],
-    has_bias: bool,
+    epilogue: str,
     precision: str,
 ) -> tuple[tuple[Product, ...], tuple[int, ...]]:
     """The products for operands that lie like this, none where there are none; and the shape."""
@@ -295,12 +340,12 @@ def _fitting(
     left = _operand(a_shape, a_strides, dtype.itemsize, lead)
     right = _operand(b_shape, b_strides, dtype.itemsize, lead)
     fits = left is not None and right is not None and dtype.name in TYPES and m and n and k
-    if not fits or (dtype.name == "float64" and has_bias):  # no epilogue takes doubles
+    if not fits or (dtype.name == "float64" and epilogue != "none"):  # none takes doubles
         return (), shape
     products = _products(
-        device, m, n, k, left, right, prod(lead), dtype.name, has_bias, precision
+        device, m, n, k, left, right, prod(lead), dtype.name, epilogue, precision
     )
-    return products, shape
+    return (products if products[-1].algorithms else ()), shape
 
 
 @cache
@@ -313,7 +358,7 @@ def _products(
     b: tuple[bool, int, int],
     batch: int,
     scalar_type: str,
-    has_bias: bool,
+    epilogue: str,
     precision: str,
 ) -> tuple[Product, ...]:
     kind, compute = TYPES[scalar_type], _COMPUTE_F32
@@ -322,7 +367,6 @@ def _products(
     elif precision == "tf32":
         compute = _COMPUTE_TF32
     made = partial(Product, n, m, k, b, a, compute=compute, batch=batch)
-    epilogue = "bias" if has_bias else "none"
     if precision != "high":
         return (made(scalar_type=kind, epilogue=epilogue),)
     halves = partial(made, scalar_type=TYPES["bfloat16"], result_type=kind)

@@ -23,14 +23,16 @@ template <class Spec> struct Row {
 #pragma unroll
                 for (int i = 0; i < pack; i++) visit(at(j) + i, j, i);
     }
-    template <class N, class T> static __device__ void load(N (&numbers)[packs][pack], const T* row) {
+    // What a thread holds of a row as it is stored: asked for long before it is used.
+    template <class T> static __device__ void fetch(Pack<T, pack> (&found)[packs], const T* row) {
 #pragma unroll
         for (int j = 0; j < packs; j++)
-            if (inside(j)) {
-                const auto found = load_pack<pack>(row + at(j));
-#pragma unroll
-                for (int i = 0; i < pack; i++) numbers[j][i] = N(widen(found[i]));
-            }
+            if (inside(j)) found[j] = load_pack<pack>(row + at(j));
+    }
+    template <class N, class T> static __device__ void load(N (&numbers)[packs][pack], const T* row) {
+        Pack<T, pack> found[packs];
+        fetch(found, row);
+        each([&](int, int j, int i) { numbers[j][i] = N(widen(found[j][i])); });
     }
     template <class N, class T> static __device__ void store(T* row, const N (&numbers)[packs][pack]) {
 #pragma unroll

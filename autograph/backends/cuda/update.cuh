@@ -39,3 +39,16 @@ template <class Spec, class Number> struct Adam {
         w = multiply_add(-pace, moment1 / size, w);
     }
 };
+
+// Whether this is the last block of a launch to come here, with all of its threads: what the others
+// have read may be written then. `finished` is zero between launches.
+__device__ inline bool is_last_block(uint32* finished) {
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(finished, 1u) == gridDim.x - 1;
+        if (last) *finished = 0;
+    }
+    __syncthreads();
+    return last;
+}

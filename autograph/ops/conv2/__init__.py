@@ -14,6 +14,7 @@ from ...errors import SettingsError, ShapeError
 from ...op import Op
 from ..axes import pair
 from ..reduce import sum
+from .read import as_read
 
 conv2 = Op("conv2", "x weight bias?")
 conv2_dx = Op("conv2_dx", "dy weight")
@@ -80,7 +81,7 @@ def conv2_outline(x, weight, bias, *, stride, padding, dilation, groups):
 
 @conv2.gradient("x")
 def conv2_gradient_x(y, x, weight, bias, **settings):
-    size = x.shape[2:]
+    size, weight = x.shape[2:], as_read(y, weight)
     return lambda dy: conv2_dx(dy, weight, size=size, **settings)
 
 

@@ -1,10 +1,10 @@
 """2-d convolution and its gradients by cuDNN: images with their channels last in memory.
 
-Letters as in the op; weights are (O, R, S, C) in memory while cuDNN reads them. Channels are filled
-up with zeros to whole accesses of 16 bytes, which tensor cores want.
+Letters as in the op; weights are (O, R, S, C) in memory while cuDNN reads them. In halves, channels
+are filled up with zeros to whole accesses of 16 bytes, which tensor cores want.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ...backends import CUDNN
@@ -13,34 +13,36 @@ from ...backends.cuda.cudnn import Graph, refused, type_of, usable
 from ...backends.precision import current_precision
 from ...outline import CHANNELS_LAST
 from ...scalar_type import F32, F64
+from ..reduce.cuda_kernels import sum_shares
 from . import conv2, conv2_dweight, conv2_dx
 from .cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
+from .read import was_read
 
 _WORTH = 2**25  # multiply-adds from which the library is faster than our own kernels
+_SUMMED = 2**15  # products that float32 is added up of at a time, where it is to be exact
 
 
-def _takes(images, weight, work, groups):
+def _takes(images, work, groups):
     fits = images.scalar_type.is_float and images.scalar_type is not F64 and groups == 1
     return fits and work >= _WORTH and usable()
 
 
 def _takes_conv2(x, weight, bias, *, groups, stride, **settings):
     work = x.size // (stride[0] * stride[1]) * weight.size // weight.shape[1]
-    return _takes(x, weight, work, groups)
+    return _takes(x, work, groups)
 
 
 def _takes_dx(dy, weight, *, groups, **settings):
-    return _takes(dy, weight, dy.size * weight.size // weight.shape[0], groups)
+    return _takes(dy, dy.size * weight.size // weight.shape[0], groups)
 
 
 def _takes_dweight(dy, x, *, filter, groups, **settings):
-    return _takes(dy, x, dy.size * x.shape[1] * filter[0] * filter[1], groups)
+    return _takes(dy, dy.size * x.shape[1] * filter[0] * filter[1], groups)
 
 
 def _fill(channels, dtype):
-    """How many channels there are with those that fill an access up."""
-    pack = 16 // dtype.itemsize
-    return channels if dtype.itemsize == 4 else -(-channels // pack) * pack
+    """How many channels there are with those that fill an access of halves up."""
+    return channels if dtype.itemsize == 4 else -(-channels // 8) * 8
 
 
 def _tensor(graph, shape, dtype):
@@ -68,7 +70,7 @@ def _graph_of(op, inputs, outputs, settings, build):
 
     @cache
     def made(exact):
-        return Graph(device.index, build, exact=exact, key=key)
+        return Graph(device.index, partial(build, exact=exact), exact=exact, key=key)
 
     single = dtype.itemsize == 4
     return lambda: made(single and current_precision() != "tf32")
@@ -101,7 +103,7 @@ def conv2_cudnn(inputs, outputs, **settings):
     (n, o, p, q), (_, _, r, s), dtype = outputs[0].shape, weight.shape, x.scalar_type.dtype
     c, geometry = _fill(x.shape[1], dtype), _geometry(settings)
 
-    def build(graph):
+    def build(graph, exact):
         image = _tensor(graph, (n, c, *x.shape[2:]), dtype)
         filters = _tensor(graph, (o, c, r, s), dtype)
         y, given = graph.conv_fprop(image=image, weight=filters, **geometry), [image, filters]
@@ -113,9 +115,13 @@ def conv2_cudnn(inputs, outputs, **settings):
 
     def run(graph, x, weight, bias):
         y = empty((n, p, q, o), dtype)
-        given = [channels_last(x, c), channels_last(weight, c), *([] if bias is None else [bias])]
+        filters = channels_last(weight, c)
+        given = [channels_last(x, c), filters, *([] if bias is None else [bias])]
         graph(*[each.data.ptr for each in given], y.data.ptr)
-        return y.transpose(0, 3, 1, 2)
+        y = y.transpose(0, 3, 1, 2)
+        if c == weight.shape[1]:
+            was_read(y, filters.transpose(0, 3, 1, 2))
+        return y
 
     graph_of = _graph_of(conv2, inputs, outputs, settings, build)
     return _or_else(graph_of, conv2_cuda, inputs, outputs, settings, run)
@@ -130,7 +136,7 @@ def conv2_dx_cudnn(inputs, outputs, *, size, **settings):
     c = _fill(real, dtype)
     geometry = _geometry(settings)
 
-    def build(graph):
+    def build(graph, exact):
         slope, filters = _tensor(graph, dy.shape, dtype), _tensor(graph, (o, c, r, s), dtype)
         dx = graph.conv_dgrad(loss=slope, filter=filters, **geometry)
         return [slope, filters, _answer(dx, (n, c, h, w), dtype)]
@@ -152,21 +158,37 @@ def conv2_dweight_cudnn(inputs, outputs, *, filter, **settings):
 
     dy, x = inputs
     (o, real, r, s), dtype = outputs[0].shape, dy.scalar_type.dtype
-    c = _fill(real, dtype)
-    geometry = _geometry(settings)
+    n, c, geometry = x.shape[0], _fill(real, dtype), _geometry(settings)
+    places, bytes_of_one = dy.shape[2] * dy.shape[3], (dy.size // n * 4, x.size // n * 4)
+    parts = _parts(n, places, bytes_of_one)
 
-    def build(graph):
-        slope = _tensor(graph, dy.shape, dtype)
-        image = _tensor(graph, (x.shape[0], c, *x.shape[2:]), dtype)
+    def build(graph, exact):
+        images = n // parts if exact else n
+        slope = _tensor(graph, (images, *dy.shape[1:]), dtype)
+        image = _tensor(graph, (images, c, *x.shape[2:]), dtype)
         dweight = graph.conv_wgrad(image=image, loss=slope, **geometry)
         return [slope, image, _answer(dweight, (o, c, r, s), dtype)]
 
     def run(graph, dy, x):
-        dweight = empty((o, r, s, c), dtype)
+        count = parts if graph.exact else 1
+        dweight = empty((count, o, r, s, c), dtype)
         slope, image = channels_last(dy), channels_last(x, c)
-        graph(slope.data.ptr, image.data.ptr, dweight.data.ptr)
-        return channels_first(dweight, real)
+        given = [(each.data.ptr, each.nbytes // count) for each in (slope, image, dweight)]
+        for i in range(count):
+            graph(*[first + i * size for first, size in given])
+        whole = dweight[0] if count == 1 else sum_shares(dweight, dtype).reshape(o, r, s, c)
+        return channels_first(whole, real)
 
     settings = {"filter": filter, **settings}
     graph_of = _graph_of(conv2_dweight, inputs, outputs, settings, build)
     return _or_else(graph_of, conv2_dweight_cuda, inputs, outputs, settings, run)
+
+
+def _parts(images, places, sizes):
+    """How many parts the images are divided into, each of which is summed by itself; all begin
+    between accesses of 16 bytes."""
+    parts = 1
+    while images % (2 * parts) == 0 and images // parts * places > _SUMMED:
+        parts *= 2
+    aligned = all(images // parts * size % 16 == 0 for size in sizes)
+    return parts if aligned else 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...backends import CUDA
 from ...backends.cuda import lt
-from ...backends.cuda.columns import COLUMN_THREADS, column_blocks
+from ...backends.cuda.columns import COLUMN_THREADS, adding_threads, column_blocks
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...backends.cuda.tile import is_thin, tile_of
@@ -16,9 +16,11 @@ from ..elementwise import relu
 from ..reduce.cuda_kernels import reduce_cuda
 from . import linear_back, linear_dweight
 from .cuda_kernels import product_cuda
+from .cuda_relu import SUMS, sum_constants
+from .gelu import gelu_tanh_dx, linear_gelu_tanh_back
 from .relu import linear_relu_back, linear_relu_dweight
 
-_SOURCE, _SUMS = (Path(__file__).with_name(name) for name in ("back.cu", "sums.cu"))
+_SOURCE = Path(__file__).with_name("back.cu")
 masked: Any = relu.gradient_of("x")[0]  # of dy and y
 
 
@@ -76,8 +78,7 @@ def linear_dweight_large(dy, x):
 
 @linear_back.kernel(CUDA, when=lambda dy, x, weight: _is_large(x, weight.shape[1]))
 def linear_back_large(dy, x, weight):
-    dy, dbias = column_sums(_matrix(dy))
-    return _products(dy, x, weight), product_cuda(_matrix(x).T, dy), dbias
+    return _all_back(column_sums(_matrix(dy)), x, weight)
 
 
 @linear_relu_dweight.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
@@ -88,36 +89,44 @@ def linear_relu_dweight_large(dy, y, x, weight):
 
 @linear_relu_back.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
 def linear_relu_back_large(dy, y, x, weight):
-    dy, dbias = column_sums(_matrix(dy), _matrix(y))
-    return _products(dy, x, weight), product_cuda(_matrix(x).T, dy), dbias
+    return _all_back(column_sums(_matrix(dy), _matrix(y)), x, weight)
 
 
-def _products(dy, x, weight):
-    return product_cuda(dy, weight.T).reshape(x.shape)
+@linear_gelu_tanh_back.kernel(CUDA, when=lambda dy, before, x, w: _is_large(x, w.shape[1]))
+def linear_gelu_tanh_back_large(dy, before, x, weight):
+    return _all_back(column_sums(_matrix(dy), _matrix(before), "gelu"), x, weight)
 
 
-def column_sums(dy, y=None):
-    """dy (N, O), as far as the relu let y through, and the sums of its columns."""
+def _all_back(summed, x, weight):
+    dy, dbias = summed
+    return product_cuda(dy, weight.T).reshape(x.shape), product_cuda(_matrix(x).T, dy), dbias
+
+
+def column_sums(dy, seen=None, behind="relu"):
+    """dy (N, O) and the sums of its columns; with what a relu has answered, or a gelu was given, of
+    the gradient before that."""
     from cupy import empty
 
-    pack, (rows, width), has_relu = 16 // dy.dtype.itemsize, dy.shape, y is not None
+    pack, (rows, width), changes = 16 // dy.dtype.itemsize, dy.shape, seen is not None
     if width % pack:
-        dy = masked(dy, y) if has_relu else dy
+        if changes:
+            dy = (masked if behind == "relu" else gelu_tanh_dx)(dy, seen)
         return dy, reduce_cuda(dy, "Sum", (0,))
-    share, total, blocks, place, sizes = _summing(dy.dtype, rows, width, has_relu)
+    share, total, blocks, place, sizes = _summing(dy.dtype, rows, width, changes and behind)
     dy, dbias, partial = aligned(dy), empty(width, dy.dtype), empty(*place)
-    dx = empty(dy.shape, dy.dtype) if has_relu else dy
-    share(blocks, dy, aligned(y) if has_relu else NULL, dx, partial, *sizes)
+    dx = empty(dy.shape, dy.dtype) if changes else dy
+    share(blocks, dy, aligned(seen) if changes else NULL, dx, partial, *sizes)
     total(divide_up(width, 32), partial, dbias, number(blocks[0]), sizes[1])
     return dx, dbias
 
 
 @cache
-def _summing(dtype, rows, width, has_relu):
+def _summing(dtype, rows, width, behind):
     blocks, partial, pack = column_blocks(rows, width, dtype)
-    constants = {"Scalar": c_type(dtype), "pack": pack, "has_relu": has_relu}
-    share = Kernel(_SUMS, "column_shares", constants, threads=COLUMN_THREADS)
-    total = Kernel(_SUMS, "column_sums", constants)
+    adders = adding_threads(blocks[0])
+    constants = {**sum_constants(dtype, behind), "adders": adders}
+    share = Kernel(SUMS, "column_shares", constants, threads=COLUMN_THREADS)
+    total = Kernel(SUMS, "column_sums", constants, threads=adders)
     return share, total, blocks, partial, (number(rows), number(width))
 
 

@@ -17,6 +17,7 @@ from ...backends.cuda.launch import NULL, Kernel, divide_up, number
 from ...backends.cuda.tile import is_thin, shares_of, tile_of
 from ..matmul import matmul
 from ..reduce.cuda_kernels import sum_shares
+from . import cuda_few as cuda_few  # before the kernels that take any outputs
 from . import linear
 
 _SOURCE = Path(__file__).with_name("product.cu")

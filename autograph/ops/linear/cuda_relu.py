@@ -1,5 +1,5 @@
-"""Dense layer and relu on a CUDA device in one launch, where that is faster than a product of a
-library with a launch behind it."""
+"""Dense layer with relu or gelu on a CUDA device: in one launch of our own or of the library, or in
+two."""
 
 from math import prod
 from pathlib import Path
@@ -13,9 +13,11 @@ from ...backends.cuda.launch import NULL, Kernel, divide_up, number
 from ...backends.cuda.pointwise import pointwise_kernel
 from ...backends.cuda.tile import is_thin, tile_of
 from ..elementwise import relu
+from .cuda_kernels import product_cuda
+from .gelu import linear_gelu_tanh
 from .relu import linear_relu
 
-_SOURCE = Path(__file__).with_name("product.cu")
+_SOURCE, SUMS = (Path(__file__).with_name(name) for name in ("product.cu", "sums.cu"))
 
 
 def _takes(x, weight, bias):
@@ -44,11 +46,48 @@ def linear_relu_cuda(inputs, outputs):
 
     def run(x, weight, bias):
         if library:
-            y = lt.matmul(x.reshape(m, k), weight, bias)
+            x = x.reshape(m, k)
+            y = lt.matmul(x, weight, bias, relu=True)
+            if y is None:
+                y = lt.matmul(x, weight, bias)
+                y = None if y is None else relu_of(y)
             if y is not None:
-                return relu_of(y).reshape(shape)  # the library's own relu would hide NaN
+                return y.reshape(shape)
         y = empty(shape, dtype)
         kernel(blocks, x, weight, NULL if bias is None else bias, y, *sizes, *strides, length)
         return y
+
+    return run
+
+
+def sum_constants(dtype, behind=""):
+    """The constants of the kernels of `sums.cu`; behind a relu, a gelu or nothing."""
+    return {
+        "Scalar": c_type(dtype), "pack": 16 // dtype.itemsize, "has_relu": behind == "relu",
+        "has_gelu": behind == "gelu",
+    }  # fmt: skip
+
+
+def _takes_gelu(x, weight, bias):
+    rows, (inner, width), scalar_type = prod(x.shape[:-1]), weight.shape, x.scalar_type
+    fits = scalar_type.is_float and rows * width % (16 // scalar_type.dtype.itemsize) == 0
+    return fits and rows > 0 and lt.is_faster(rows, inner, width, scalar_type.dtype)
+
+
+@linear_gelu_tanh.kernel(CUDA, when=_takes_gelu, made=True)
+def linear_gelu_tanh_cuda(inputs, outputs):
+    from cupy import empty
+
+    x, weight, _ = inputs
+    rows, inner, shape = prod(x.shape[:-1]), weight.shape[0], outputs[0].shape
+    dtype, size = x.scalar_type.dtype, outputs[0].size
+    constants = sum_constants(dtype)
+    kernel, blocks = Kernel(SUMS, "gelu", constants), divide_up(size, 1024 * constants["pack"])
+
+    def run(x, weight, bias):
+        before = product_cuda(x.reshape(rows, inner), weight, bias).reshape(shape)
+        y = empty(shape, dtype)
+        kernel(blocks, before, y, np.int64(size))
+        return y, before
 
     return run

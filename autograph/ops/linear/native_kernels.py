@@ -10,7 +10,7 @@ from ...backends.host.buffers import empty
 from ...backends.host.intrinsics import array, bits, from_bits
 from ...backends.host.jit import kernel, launcher
 from ...backends.host.product import SMALL, product, scalar_of, shares
-from ...backends.host.scalars import bf16, f32, i32
+from ...backends.host.scalars import KINDS, f32, i32
 from ...backends.host.small_product import (
     back_of_linear_relu,
     is_small,
@@ -27,7 +27,6 @@ from ..matmul import matmul
 from . import linear, linear_back
 from .relu import linear_relu, linear_relu_back, linear_relu_dweight
 
-KINDS = {F32: f32, BF16: bf16}
 COLUMNS = 64  # of a task
 
 

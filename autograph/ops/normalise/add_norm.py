@@ -1,7 +1,8 @@
 """A sum and its layer normalisation in one op, as behind a shortcut: the sum goes on, what comes
 next sees it normalised.
 
-Shapes: x, plus, sum and y (..., F); weight and bias (F,), F being the last `axes` axes.
+Shapes: x, plus, sum and y (..., F); weight and bias (F,), F being the last `axes` axes. The sum has
+the wider scalar type of x and plus, y that of weight: so what goes on may be f32 among halves.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ from ...backends import CUDA, CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...outline import Outline
+from ...scalar_type import promote
+from ..cast import cast
 from ..elementwise import add
 from .layer_norm import feature_view, layer_norm, layer_norm_outline
 from .standardise import standardise_back
 
 add_layer_norm = Op(
-    "add_layer_norm", "x plus weight bias", outputs="sum y", saves="mean scale", floats=True
+    "add_layer_norm",
+    "x plus weight bias",
+    outputs="sum y",
+    saves="mean scale",
+    promotes="weight bias",
+    floats=True,
 )
 standardise_plus_back = Op(
     "standardise_plus_back",
-    "dsum dy x mean scale weight",
-    outputs="dx dweight dbias",
-    promotes="dsum dy x weight",
+    "dsum? dy x mean scale weight",
+    outputs="dx dplus dweight dbias",
+    promotes="",
 )
 for _op in (add_layer_norm, standardise_plus_back):
     _op.kernels_from(CUDA, ".cuda_rows")
@@ -36,13 +44,15 @@ def add_layer_norm_outline(x, plus, weight, bias, *, axes=1, epsilon=1e-5):
             f"add_layer_norm: plus has another shape than x\n"
             f"  x     {x.shape}\n  plus  {plus.shape}"
         )
-    return x.like(), *layer_norm_outline(x, weight, bias, axes=axes, epsilon=epsilon)
+    total = x.like(scalar_type=promote(x.scalar_type, plus.scalar_type))
+    y, *saved = layer_norm_outline(total, weight, bias, axes=axes, epsilon=epsilon)
+    return total, y.like(scalar_type=weight.scalar_type), *saved
 
 
 @add_layer_norm.composed_by
 def add_layer_norm_parts(x, plus, weight, bias, **settings):
     total = add(x, plus)
-    return total, layer_norm(total, weight, bias, **settings)
+    return total, cast(layer_norm(total, weight, bias, **settings), scalar_type=weight.scalar_type)
 
 
 @add_layer_norm.kernel(NUMPY, CUPY)
@@ -59,26 +69,29 @@ def add_layer_norm_gradient(own, x, plus, weight, bias, *, mean, scale, axes, ep
     def rule(slopes):
         dsum, dy = slopes
         if dy is None:
-            return dsum, dsum, None, None
-        if dsum is None:
-            dx, *affine = standardise_back(dy, total, mean, scale, weight, view=view)
-        else:
-            dx, *affine = standardise_plus_back(dsum, dy, total, mean, scale, weight, view=view)
-        return dx, dx, *affine
+            return _as(dsum, x), _as(dsum, plus), None, None
+        dx, dplus, *affine = standardise_plus_back(dsum, dy, total, mean, scale, weight, view=view)
+        return _as(dx, x), _as(dplus, plus), *affine
 
     return rule
 
 
+def _as(dx, x):
+    """dx in the scalar type of x."""
+    return dx if dx.dtype == x.dtype else cast(dx, scalar_type=Outline.of(x).scalar_type)
+
+
 @standardise_plus_back.outlined_by
 def standardise_plus_back_outline(dsum, dy, x, mean, scale, weight, *, view):
-    """dx with dsum added."""
-    return x.like(), weight.like(), weight.like()
+    """dx with dsum added, and dplus, the same in the scalar type of dy."""
+    return x.like(), dy.like(), weight.like(), weight.like()
 
 
-@standardise_plus_back.kernel(NUMPY, CUPY, halves=True)
+@standardise_plus_back.kernel(NUMPY, CUPY)
 def standardise_plus_back_arrays(dsum, dy, x, mean, scale, weight, *, view):
     dx, *affine = standardise_back(dy, x, mean, scale, weight, view=view)
-    return add(dsum, dx), *affine
+    dx = dx if dsum is None else add(dsum, dx)
+    return dx, dx, *affine
 
 
 @add_layer_norm.sampled_by
@@ -92,6 +105,7 @@ def add_layer_norm_samples(rng):
 def standardise_plus_back_samples(rng):
     for shape in ((3, 5), (6, 8)):
         dsum, dy, x = (rng.normal(size=shape) for _ in range(3))
+        dsum = dsum if shape == (3, 5) else None
         mean, scale = x.mean(axis=1, keepdims=True), 1 / x.std(axis=1, keepdims=True)
         view = feature_view("add_layer_norm", np.asarray(x), 1)
         yield (dsum, dy, x, mean, scale, rng.normal(size=shape[1])), {"view": view}

@@ -14,6 +14,23 @@ __device__ Number<Spec> origin_of(const typename Spec::Scalar* x, int rows, int 
     return sum * Number<Spec>(0.25);
 }
 
+// The same of neighbouring channels.
+template <class Spec>
+__device__ void origins_of(const typename Spec::Scalar* x, int rows, int C, int channel,
+                           Number<Spec> (&origin)[Spec::pack]) {
+    Pack<typename Spec::Scalar, Spec::pack> seen[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        seen[i] = load_pack<Spec::pack>(x + int64(i) * (rows / 4) * C + channel);
+#pragma unroll
+    for (int k = 0; k < Spec::pack; k++) {
+        Number<Spec> sum = 0;
+#pragma unroll
+        for (int i = 0; i < 4; i++) sum += widen(seen[i][k]);
+        origin[k] = sum * Number<Spec>(0.25);
+    }
+}
+
 // What a channel does to x: y = (x - middle) * slope + shift
 template <class Spec> struct Line {
     Number<Spec> middle, slope, shift;
@@ -38,11 +55,7 @@ moments(const typename Spec::Scalar* __restrict__ x, Number<Spec>* __restrict__ 
     using N = Number<Spec>;
     const Place<Spec> place;
     N origin[Spec::pack];
-    if (place.channel < C) {
-#pragma unroll
-        for (int i = 0; i < Spec::pack; i++)
-            origin[i] = origin_of<Spec>(x, rows, C, place.channel + i);
-    }
+    if (place.channel < C) origins_of<Spec>(x, rows, C, place.channel, origin);
     sum_share(place, rows, C, partial, [&](int row, N* first, N* second) {
         const auto values = load_pack<Spec::pack>(x + int64(row) * C + place.channel);
 #pragma unroll
@@ -56,26 +69,26 @@ moments(const typename Spec::Scalar* __restrict__ x, Number<Spec>* __restrict__ 
 
 // mean, scale = 1 / sqrt(variance + epsilon); the running statistics follow.
 template <class Spec>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(Spec::adders)
 statistics(const typename Spec::Scalar* __restrict__ x, const Number<Spec>* __restrict__ partial,
            Number<Spec>* mean, Number<Spec>* scale, typename Spec::Running* running_mean,
            typename Spec::Running* running_variance, int shares, int rows, int C, double momentum,
            double epsilon) {
-    add_shares(partial, shares, C, [&](int channel, double first, double second) {
-        const double away = first / rows;
-        const double variance = max(second / rows - away * away, 0.0);
-        const double middle = double(origin_of<Spec>(x, rows, C, channel)) + away;
+    const double share = 1.0 / rows, unbiased = double(rows) / (rows - 1);
+    struct Before { Number<Spec> origin; double mean, variance; };
+    const auto ask = [&](int channel) {
+        return Before{origin_of<Spec>(x, rows, C, channel), running_mean ? running_mean[channel] : 0.0,
+                      running_variance ? running_variance[channel] : 0.0};
+    };
+    add_shares<Spec>(partial, shares, C, ask, [&](int channel, double first, double second, Before before) {
+        const double away = first * share, variance = max(second * share - away * away, 0.0);
+        const double middle = double(before.origin) + away;
         mean[channel] = middle;
-        scale[channel] = 1 / sqrt(variance + epsilon);
-        if (running_mean) {
-            const double before = running_mean[channel];
-            running_mean[channel] = before + momentum * (middle - before);
-        }
-        if (running_variance) {
-            const double before = running_variance[channel];
-            const double unbiased = variance * rows / (rows - 1);
-            running_variance[channel] = before + momentum * (unbiased - before);
-        }
+        scale[channel] = rsqrt(variance + epsilon);
+        if (running_mean) running_mean[channel] = before.mean + momentum * (middle - before.mean);
+        if (running_variance)
+            running_variance[channel] =
+                before.variance + momentum * (variance * unbiased - before.variance);
     });
 }
 
@@ -161,17 +174,19 @@ slopes(const typename Spec::Scalar* __restrict__ dy, const typename Spec::Scalar
 
 // dweight = sum of g * z and dbias = sum of g, z being standardised x; both over the rows are means.
 template <class Spec>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(Spec::adders)
 affine_slopes(const Number<Spec>* __restrict__ partial, const Number<Spec>* __restrict__ scale,
               typename Spec::Scalar* dweight, typename Spec::Scalar* dbias, Number<Spec>* means,
               int shares, int rows, int C) {
     using N = Number<Spec>;
-    add_shares(partial, shares, C, [&](int channel, double first, double second) {
-        second *= scale[channel];
+    const double share = 1.0 / rows;
+    const auto ask = [&](int channel) { return scale[channel]; };
+    add_shares<Spec>(partial, shares, C, ask, [&](int channel, double first, double second, N rate) {
+        second *= rate;
         dbias[channel] = narrow<typename Spec::Scalar>(N(first));
         dweight[channel] = narrow<typename Spec::Scalar>(N(second));
-        means[channel] = first / rows;
-        means[C + channel] = second / rows;
+        means[channel] = first * share;
+        means[C + channel] = second * share;
     });
 }
 
@@ -199,7 +214,7 @@ standardise_back(const typename Spec::Scalar* __restrict__ dy,
         along[i] = -line[i].slope * (scale[channel] * means[C + channel]);
         lift[i] = -line[i].slope * means[channel];
     }
-#pragma unroll 4
+#pragma unroll(masks ? 2 : 4)
     for (int row = place.row; row < rows; row += place.step) {
         const int64 at = int64(row) * C + place.channel;
         const auto given = load_pack<pack>(dy + at);

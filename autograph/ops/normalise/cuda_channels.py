@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ...backends import CUDA
-from ...backends.cuda.arrange import channels_last
-from ...backends.cuda.columns import COLUMN_THREADS, column_blocks
+from ...backends.cuda.arrange import arranged, channels_last
+from ...backends.cuda.columns import COLUMN_THREADS, adding_threads, column_blocks
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...outline import CHANNELS_LAST
@@ -28,10 +28,11 @@ class _Rows:
         self.whole = min(divide_up(rows, deep), 2 * shares), groups
         self.sizes, self.columns = (number(rows), number(self.c)), divide_up(self.c, 32)
         self.all_sizes = number(shares), *self.sizes
+        self.adders = adding_threads(shares)
         self.constants = {
             "Scalar": c_type(self.dtype), "Running": c_type(self.wide), "pack": pack,
-            "has_relu": False, "has_plus": False, "has_second": False, "has_weight": True,
-            "has_bias": True, **flags,
+            "adders": self.adders, "has_relu": False, "has_plus": False, "has_second": False,
+            "has_weight": True, "has_bias": True, **flags,
         }  # fmt: skip
         self.memory = (*x.shape[:1], *x.shape[2:], self.c) if self.images else x.shape
 
@@ -40,10 +41,15 @@ class _Rows:
 
     def given(self, x):
         """x as it lies in memory, channels last."""
-        return aligned(channels_last(x) if self.images else x)
+        return aligned(channels_last(x) if self.images else whole(x))
 
     def answer(self, y):
         return y.transpose(0, 3, 1, 2) if self.images else y
+
+
+def whole(x):
+    """x, or a contiguous copy."""
+    return x if x.flags.c_contiguous else arranged(x)
 
 
 def _takes(x, *rest, **settings):
@@ -67,7 +73,7 @@ def _forward(inputs, outputs, momentum, epsilon, has_relu):
         has_bias=bias is not None,
     )  # fmt: skip
     moments, standardise = rows.kernel("moments"), rows.kernel("standardise")
-    statistics = rows.kernel("statistics", 256)
+    statistics = rows.kernel("statistics", rows.adders)
     saved, numbers = outputs[1].shape, (float(momentum), float(epsilon))
 
     def run(x, weight, bias, running_mean, running_variance, plus=None):
@@ -117,12 +123,13 @@ def _back(x, **flags):
 
     rows = _Rows(x, **flags)
     slopes, back = rows.kernel("slopes"), rows.kernel("standardise_back")
-    total = rows.kernel("affine_slopes", 256)
+    total = rows.kernel("affine_slopes", rows.adders)
     has_plus, has_second, c = flags["has_plus"], flags["has_second"], rows.c
     keeps = has_plus or has_second
 
     def run(dy, y, x, mean, scale, weight, bias, second):
         dy, x, dx = rows.given(dy), rows.given(x), empty(rows.memory, rows.dtype)
+        mean, scale, weight, bias = (whole(each) for each in (mean, scale, weight, bias))
         through = empty(rows.memory, rows.dtype) if keeps else dy
         dweight, dbias = empty(c, rows.dtype), empty(c, rows.dtype)
         means, partial = empty(2 * c, rows.wide), empty(*rows.partial)
@@ -140,7 +147,8 @@ def _back(x, **flags):
     return run
 
 
-@batch_norm_back.kernel(CUDA, when=_takes_back, strided=CHANNELS_LAST, made=True)
+# dy may lie in any way: the gradient of a mean is one number everywhere.
+@batch_norm_back.kernel(CUDA, when=_takes_back, strided=True, made=True)
 def batch_norm_back_cuda(inputs, outputs, *, rectified):
     run = _back(
         inputs[1], has_relu=rectified, has_plus=False, has_second=inputs[6] is not None
@@ -149,7 +157,7 @@ def batch_norm_back_cuda(inputs, outputs, *, rectified):
 
 
 @batch_norm_plus_back.kernel(
-    CUDA, when=lambda dy, y, *rest: _takes_back(dy, *rest), strided=CHANNELS_LAST, made=True
+    CUDA, when=lambda dy, y, *rest: _takes_back(dy, *rest), strided=True, made=True
 )
 def batch_norm_plus_back_cuda(inputs, outputs):
     return _back(inputs[2], has_relu=True, has_plus=True, has_second=inputs[7] is not None)

@@ -6,18 +6,21 @@ from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...backends.cuda.rows import row_constants
+from ...scalar_type import promote
 from .add_norm import add_layer_norm, standardise_plus_back
 from .layer_norm import feature_view, layer_norm
 from .rms_norm import rms_norm
 from .standardise import standardise_back, standardise_dweight, standardise_dx
 
 _SOURCE = Path(__file__).with_name("rows.cu")
-_BLOCKS = 396  # that share the rows on the way back: a constant, it orders the sums
+_BLOCKS = 264  # that share the rows on the way back: a constant, it orders the sums
 
 
-def _constants(x, size, **flags):
-    found = row_constants(size, x.scalar_type.dtype)
-    return found and {"Scalar": c_type(x.scalar_type.dtype), **found, **flags}
+def _constants(x, size, scalar=None, **flags):
+    """Those of rows of x, whose weights have the type `scalar`, the same unless said."""
+    long = x.scalar_type.dtype
+    found = row_constants(size, long)
+    return found and {"Scalar": c_type(scalar or long), "Long": c_type(long), **found, **flags}
 
 
 def _takes(op):
@@ -33,17 +36,18 @@ def _forward(x, weight, bias, saved, view, epsilon, has_plus=False):
     from cupy import empty
 
     rows, size = view.shape
+    long = x.scalar_type.dtype
+    dtype = long if weight is None else weight.scalar_type.dtype
     constants = _constants(
-        x, size, centred=view.centre, has_weight=weight is not None, has_bias=bias is not None,
-        has_plus=has_plus,
+        x, size, dtype, centred=view.centre, has_weight=weight is not None,
+        has_bias=bias is not None, has_plus=has_plus,
     )  # fmt: skip
     kernel = Kernel(_SOURCE, "standardise_rows", constants)
-    blocks, count = divide_up(rows, 256 // constants["lanes"]), number(rows)
-    shape, dtype = x.shape, x.scalar_type.dtype
+    blocks, count, shape = divide_up(rows, 256 // constants["lanes"]), number(rows), x.shape
     place, epsilon = (saved.shape, saved.scalar_type.dtype), float(epsilon)
 
     def run(x, plus, weight, bias):
-        total = empty(shape, dtype) if has_plus else None
+        total = empty(shape, long) if has_plus else None
         y, mean, scale = empty(shape, dtype), empty(*place), empty(*place)
         given = (NULL if each is None else each for each in (total, weight, bias))
         plus = NULL if plus is None else aligned(plus)
@@ -69,7 +73,14 @@ def rms_norm_cuda(inputs, outputs, *, axes, epsilon):
     return lambda x, weight: run(x, None, weight, None)[1:]
 
 
-@add_layer_norm.kernel(CUDA, when=_takes(add_layer_norm), made=True)
+def _takes_sum(x, plus, weight, bias, **settings):
+    """What is read beside x has one type, x that or a wider one."""
+    alike = plus.scalar_type is weight.scalar_type is bias.scalar_type
+    wide = promote(x.scalar_type, plus.scalar_type) is x.scalar_type
+    return alike and wide and _takes(add_layer_norm)(x, **settings)
+
+
+@add_layer_norm.kernel(CUDA, when=_takes_sum, made=True)
 def add_layer_norm_cuda(inputs, outputs, *, axes, epsilon):
     x, _, weight, bias = inputs
     view = feature_view("add_layer_norm", x, axes)
@@ -86,45 +97,51 @@ def _takes_back(dy, x, mean, scale, *weight, view):
     return fits and x.size > 0 and _constants(x, view.shape[1]) is not None
 
 
-def _back(x, weight, view, has_dx, has_affine, has_plus=False):
-    """The launches to dx (plus dsum), dweight and dbias, of those that are wanted."""
+def _back(x, dy, weight, view, has_dx, has_affine, has_plus=False):
+    """The launches to dx (plus dsum), the same in the type of dy, dweight and dbias, of those
+    that are wanted."""
     from cupy import empty
 
     rows, size = view.shape
+    long, dtype = x.scalar_type.dtype, dy.scalar_type.dtype
+    has_rounded = has_dx and long != dtype
     constants = _constants(
-        x, size, centred=view.centre, has_weight=weight is not None, has_dx=has_dx,
-        has_affine=has_affine, has_plus=has_plus,
+        x, size, dtype, centred=view.centre, has_weight=weight is not None, has_dx=has_dx,
+        has_affine=has_affine, has_plus=has_plus, has_rounded=has_rounded,
     )  # fmt: skip
-    back, total = (
-        Kernel(_SOURCE, name, constants) for name in ("standardise_rows_back", "add_partials")
-    )
+    back = Kernel(_SOURCE, "standardise_rows_back", constants)
+    total = Kernel(_SOURCE, "add_partials", constants, threads=1024)
     blocks = min(_BLOCKS, divide_up(rows, 256 // constants["lanes"]))
-    shape, dtype, wide = x.shape, x.scalar_type.dtype, x.scalar_type.accumulator.dtype
+    shape, wide = x.shape, x.scalar_type.accumulator.dtype
     count, few, columns = number(rows), number(blocks), divide_up(2 * size, 32)
 
     def run(dy, x, mean, scale, weight, dweight=None, dbias=None, dsum=None):
-        dx = empty(shape, dtype) if has_dx else NULL
+        dx = empty(shape, long) if has_dx else NULL
+        rounded = empty(shape, dtype) if has_rounded else dx
         partial = empty((blocks, 2, size), wide) if has_affine else NULL
         given = NULL if weight is None else weight
         dsum = NULL if dsum is None else aligned(dsum)
-        back(blocks, dsum, aligned(dy), aligned(x), mean, scale, given, dx, partial, count)
+        back(
+            blocks, dsum, aligned(dy), aligned(x), mean, scale, given, dx, rounded, partial, count
+        )
         if has_affine:
             total(columns, partial, dweight, NULL if dbias is None else dbias, few)
-        return dx
+        return dx, rounded
 
     return run
 
 
 @standardise_dx.kernel(CUDA, when=_takes_back, made=True)
 def standardise_dx_cuda(inputs, outputs, *, view):
-    return _back(inputs[1], inputs[4], view, True, False)
+    run = _back(inputs[1], inputs[0], inputs[4], view, True, False)
+    return lambda *given: run(*given)[0]
 
 
 @standardise_dweight.kernel(CUDA, when=_takes_back, made=True)
 def standardise_dweight_cuda(inputs, outputs, *, view):
     from cupy import empty
 
-    run, place = _back(inputs[1], None, view, False, True), outputs[0]
+    run, place = _back(inputs[1], inputs[0], None, view, False, True), outputs[0]
     shape, dtype = place.shape, place.scalar_type.dtype
 
     def run_alone(dy, x, mean, scale):
@@ -139,27 +156,33 @@ def standardise_dweight_cuda(inputs, outputs, *, view):
 def standardise_back_cuda(inputs, outputs, *, view):
     from cupy import empty
 
-    run, place = _back(inputs[1], inputs[4], view, True, True), outputs[1]
+    run, place = _back(inputs[1], inputs[0], inputs[4], view, True, True), outputs[1]
     shape, dtype = place.shape, place.scalar_type.dtype
 
     def run_all(dy, x, mean, scale, weight):
         dweight, dbias = empty(shape, dtype), empty(shape, dtype)
-        return run(dy, x, mean, scale, weight, dweight, dbias), dweight, dbias
+        return run(dy, x, mean, scale, weight, dweight, dbias)[0], dweight, dbias
 
     return run_all
 
 
-@standardise_plus_back.kernel(
-    CUDA, when=lambda dsum, *rest, view: _takes_back(*rest, view=view), made=True
-)
+def _takes_sum_back(dsum, dy, x, mean, scale, weight, *, view):
+    alike = dy.scalar_type is weight.scalar_type
+    alike = alike and (dsum is None or dsum.scalar_type is x.scalar_type)
+    wide = promote(x.scalar_type, dy.scalar_type) is x.scalar_type
+    return alike and wide and _takes_back(dy, x, mean, scale, weight, view=view)
+
+
+@standardise_plus_back.kernel(CUDA, when=_takes_sum_back, made=True)
 def standardise_plus_back_cuda(inputs, outputs, *, view):
     from cupy import empty
 
-    run, place = _back(inputs[2], inputs[5], view, True, True, has_plus=True), outputs[1]
-    shape, dtype = place.shape, place.scalar_type.dtype
+    dsum, dy, x, _, _, weight = inputs
+    run = _back(x, dy, weight, view, True, True, has_plus=dsum is not None)
+    shape, dtype = outputs[2].shape, outputs[2].scalar_type.dtype
 
     def run_all(dsum, dy, x, mean, scale, weight):
         dweight, dbias = empty(shape, dtype), empty(shape, dtype)
-        return run(dy, x, mean, scale, weight, dweight, dbias, dsum), dweight, dbias
+        return *run(dy, x, mean, scale, weight, dweight, dbias, dsum), dweight, dbias
 
     return run_all

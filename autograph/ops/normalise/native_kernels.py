@@ -12,14 +12,12 @@ from ...backends.host.intrinsics import plus, sqrt
 from ...backends.host.jit import kernel
 from ...backends.host.product import shares
 from ...backends.host.rows import add_up, sum_of
-from ...backends.host.scalars import bf16, f32, f64
+from ...backends.host.scalars import KINDS, f32, f64
 from ...scalar_type import BF16, F32
 from ..cast import cast
 from .batch_norm import batch_norm, channel_view
 from .layer_norm import feature_view, layer_norm
 from .standardise import standardise_dweight, standardise_dx, statistics_shape
-
-KINDS = {F32: f32, BF16: bf16}
 
 
 @kernel(reassociate=True)
@@ -31,20 +29,24 @@ def standardise(
     """y = (x - mean) * scale * weight + bias of each group; two passes for the statistics."""
     count = outer * length
     for group in range(task * groups // tasks, (task + 1) * groups // tasks):
-        total, square = f64(0.0), f64(0.0)
+        total, square, rest = f64(0.0), f64(0.0), f64(0.0)
         for i in range(outer):
             total += sum_of(group * step + i * skip, length, x)
         middle = f32(total / count)
         for i in range(outer):
             at, last = group * step + i * skip, group * step + i * skip + length
             while at < last:
-                stop, part = min(last, at + 1024), f32(0.0)
+                stop, part, off = min(last, at + 1024), f32(0.0), f32(0.0)
                 for k in range(at, stop):
                     away = x[k] - middle
                     part += away * away
+                    off += away
                 square += part
+                rest += off
                 at = stop
-        spread = f32(square / count)
+        rest = rest / count  # what the first pass, in f32, has left
+        middle = f32(middle + rest)
+        spread = f32(square / count - rest * rest)
         rate = 1.0 / sqrt(spread + epsilon)
         mean[group] = middle
         scale[group] = rate

@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
@@ -61,6 +63,13 @@ def _mean(x, view):
     return summed(x, view.axes, keepdims=True) / x.dtype.type(count)
 
 
+def _middle(x, view):
+    """The mean, on the host by an f64 sum: what it is off by, all of z is off by as well."""
+    if not isinstance(x, np.ndarray):
+        return _mean(x, view)
+    return x.mean(axis=view.axes, keepdims=True, dtype=np.float64).astype(x.dtype)
+
+
 # -- forward ---------------------------------------------------------------------------
 
 
@@ -69,7 +78,7 @@ def standardised(x, weight, bias, view, epsilon):
     xp = namespace(x)
     seen = x.reshape(view.shape)
     if view.centre:
-        mean = _mean(seen, view)
+        mean = _middle(seen, view)
         y = seen - mean
     else:
         mean, y = xp.zeros(statistics_shape(view), x.dtype), seen.copy()

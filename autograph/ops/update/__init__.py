@@ -38,13 +38,7 @@ for _op in (sgd_update, adam_update, tick):
 
 @sgd_update.outlined_by
 def sgd_update_outline(
-    w,
-    dw,
-    step,
-    rate,
-    velocity,
-    master,
-    *,
+    *given,
     momentum=0.0,
     dampening=0.0,
     nesterov=False,
@@ -56,15 +50,7 @@ def sgd_update_outline(
 
 @adam_update.outlined_by
 def adam_update_outline(
-    w,
-    dw,
-    step,
-    rate,
-    moment1,
-    moment2,
-    largest,
-    master,
-    *,
+    *given,
     beta1=0.9,
     beta2=0.999,
     epsilon=1e-8,

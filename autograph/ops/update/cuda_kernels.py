@@ -1,4 +1,5 @@
-"""Optimizer steps in place on a CUDA device: one launch moves parameters and counts their steps."""
+"""Optimizer steps in place on a CUDA device: one launch moves parameters and counts their steps;
+of Adam, a small one before it does that."""
 
 from ctypes import c_uint64
 from functools import cache, reduce
@@ -7,6 +8,7 @@ from operator import or_
 from pathlib import Path
 
 import numpy as np
+from cupy import empty
 
 from ...backends import CUDA
 from ...backends.cuda.compile import c_type
@@ -17,7 +19,6 @@ from . import adam_update, sgd_update, tick
 from .together import adam_updates, parts_of, sgd_updates
 
 _SOURCE = Path(__file__).with_name("update.cu")
-_LARGE = 2**18  # numbers of a parameter from which a thread moves several packs
 
 
 def _takes(w, dw, step, rate, *state, **settings):
@@ -84,25 +85,37 @@ def _made(name, parts, flags, numbers):
         "states": len(remembered), **flags,
     }  # fmt: skip
     sizes = [part[0].size for part in parts]
-    kernels, turns = [], 4 if max(sizes) > _LARGE else 1
+    kernels = []
     for pack in (1, 16 // state.itemsize):
-        blocks = [divide_up(size, 256 * pack * turns) for size in sizes]
+        blocks = [divide_up(size, 256 * pack) for size in sizes]
         *first, total = accumulate(blocks, initial=0)
         head = np.array(numbers, np.float64).view(np.uint64).tolist() + sizes + first
-        kernel = Kernel(_SOURCE, name, constants | {"pack": pack, "turns": turns}, struct=True)
+        kernel = Kernel(_SOURCE, name, constants | {"pack": pack}, struct=True)
         kernels.append((kernel, (max(1, total),), head))
     given = len(parts) * len(parts[0])
-    table = c_uint64 * (2 + len(head) + given)
+    table = c_uint64 * (3 + len(head) + given)
+    paces = None
+    if name == "adam_update":
+        paces = Kernel(_SOURCE, "adam_paces", constants | {"pack": 1}, threads=64, struct=True)
 
     def run(rate, *moving):
         pointers = [0 if each is None else each.data.ptr for each in moving[:given]]
         kernel, blocks, head = kernels[not reduce(or_, pointers) % 16]
-        kernel(blocks, table(rate.data.ptr, words().finished.data.ptr, *head, *pointers))
+        room = None if paces is None else empty(2 * len(parts), np.float64)
+        place = 0 if room is None else room.data.ptr
+        words_of = table(rate.data.ptr, words().finished.data.ptr, place, *head, *pointers)
+        if paces is not None:
+            paces((1,), words_of)
+        kernel(blocks, words_of)
 
     return run
 
 
-@tick.kernel(CUDA, made=True)
+def _takes_tick(rate, count, table):
+    return rate.scalar_type is table.scalar_type is F64
+
+
+@tick.kernel(CUDA, when=_takes_tick, made=True)
 def tick_cuda(inputs, outputs):
     kernel, size = _tick(), np.int64(inputs[2].size)
     return lambda rate, count, table: kernel((1,), rate, count, table, size)

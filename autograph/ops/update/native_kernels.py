@@ -5,12 +5,11 @@ import numpy as np
 from ...backends import NATIVE
 from ...backends.host.intrinsics import sqrt
 from ...backends.host.jit import kernel, launcher
-from ...backends.host.scalars import bf16, f32, f64, i64
+from ...backends.host.scalars import KINDS, f32, f64, i64
 from ...scalar_type import BF16, F32, F64, I64
 from . import adam_update, sgd_update, tick
 
 BLOCK = 1 << 14  # elements of a task
-KINDS = {F32: f32, BF16: bf16}
 
 
 @kernel

@@ -12,7 +12,14 @@ from typing import Any
 
 from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...op import Op
-from . import adam_update, adam_update_samples, sgd_update, sgd_update_samples
+from . import (
+    adam_update,
+    adam_update_outline,
+    adam_update_samples,
+    sgd_update,
+    sgd_update_outline,
+    sgd_update_samples,
+)
 
 TOGETHER = 32  # parameters that one op moves
 
@@ -32,11 +39,11 @@ def _names(op: Op) -> list[str]:
     return [name for name in op.inputs if name != "rate"]
 
 
-def parts_of(op: Op, moving: Sequence[Any]) -> list[Sequence[Any]]:
-    """What there is of each parameter, from the inputs after the rate."""
-    width = len(op.inputs) - 1
-    parts = [moving[at : at + width] for at in range(0, len(moving), width)]
-    return [part for part in parts if part[0] is not None]
+def parts_of(op: Op, moving: Sequence[Any], beside: int = 1) -> list[Sequence[Any]]:
+    """What there is of each parameter, all inputs of `op` but those `beside` it, as the rate."""
+    width = len(op.inputs) - beside
+    starts = range(0, len(moving), width)
+    return [moving[at : at + width] for at in starts if moving[at] is not None]
 
 
 def in_turn(parts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
@@ -48,31 +55,8 @@ def in_turn(parts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
 sgd_updates, adam_updates = _together(sgd_update), _together(adam_update)
 
 
-@sgd_updates.outlined_by
-def sgd_updates_outline(
-    rate,
-    *moving,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    maximize=False,
-):
-    return ()
-
-
-@adam_updates.outlined_by
-def adam_updates_outline(
-    rate,
-    *moving,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.0,
-    decoupled=False,
-    maximize=False,
-):
-    return ()
+sgd_updates.outlined_by(sgd_update_outline)
+adam_updates.outlined_by(adam_update_outline)
 
 
 def _prepared(op, plan, *arrays):

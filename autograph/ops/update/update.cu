@@ -2,7 +2,7 @@
 //
 // Spec holds Scalar (of the parameters), Gradient, State (of what is remembered, and what is
 // computed in), `count` (parameters), `states` (arrays remembered of each), `pack` (numbers a
-// thread) and `turns` (packs of a thread), has_master, and the settings of update.cuh.
+// thread), has_master, and the settings of update.cuh.
 // With a master, w is a rounded copy of it: `master` is what moves.
 #include "update.cuh"
 
@@ -18,6 +18,7 @@ template <class Spec> struct Moved {
 template <class Spec> struct Table {
     const double* rate;
     uint32* finished;
+    double* paces;  // of Adam: two of each parameter
     double numbers[4];  // settings
     int64 size[Spec::count], first[Spec::count];  // numbers of a parameter, and its first block
     Moved<Spec> moved[Spec::count];
@@ -31,75 +32,51 @@ template <class Spec> __device__ int parameter_of(const Table<Spec>& table) {
     return found;
 }
 
-// One pack of w, moved by step(values, slopes, remembered).
-template <class Spec, class Step>
-__device__ void update_pack(const Table<Spec>& table, int i, int64 at, Step step) {
-    constexpr int pack = Spec::pack;
+// What a thread moves, asked for before anything is waited for.
+template <class Spec> struct Held {
+    static constexpr int pack = Spec::pack;
+    using Scalar = typename Spec::Scalar;
     using State = typename Spec::State;
-    const Moved<Spec>& here = table.moved[i];
-    if (at >= table.size[i]) return;
-    const int left = int(min(int64(pack), table.size[i] - at));
-    const auto slopes = load_part<pack>(here.dw + at, left);
+    Pack<typename Spec::Gradient, pack> slopes;
+    Pack<Scalar, pack> rounded;
     Pack<State, pack> values, remembered[Spec::states];
-    Pack<typename Spec::Scalar, pack> rounded;
-    if (Spec::has_master) {
-        values = load_part<pack>(here.master + at, left);
-    } else {
-        rounded = load_part<pack>(here.w + at, left);
-#pragma unroll
-        for (int k = 0; k < pack; k++) values[k] = State(widen(rounded[k]));
-    }
-#pragma unroll
-    for (int j = 0; j < Spec::states; j++)
-        if (here.state[j]) remembered[j] = load_part<pack>(here.state[j] + at, left);
-    step(values, slopes, remembered);
-#pragma unroll
-    for (int k = 0; k < pack; k++) rounded[k] = narrow<typename Spec::Scalar>(values[k]);
-    if (Spec::has_master) store_part<pack>(here.master + at, values, left);
-    store_part<pack>(here.w + at, rounded, left);
-#pragma unroll
-    for (int j = 0; j < Spec::states; j++)
-        if (here.state[j]) store_part<pack>(here.state[j] + at, remembered[j], left);
-}
+    const Moved<Spec>& here;
+    const int64 at;
+    const int left;  // how much of a pack there is
 
-// One thread's packs of w, each moved by step(values, slopes, remembered).
-template <class Spec, class Step>
-__device__ void update_packs(const Table<Spec>& table, int i, Step step) {
-    const int64 first = (blockIdx.x - table.first[i]) * Spec::turns * blockDim.x + threadIdx.x;
-#pragma unroll
-    for (int turn = 0; turn < Spec::turns; turn++)
-        update_pack(table, i, (first + turn * blockDim.x) * Spec::pack, step);
-}
-
-// Asks for what update_packs will read, so that it is near by then.
-template <class Spec> __device__ void prefetch_packs(const Table<Spec>& table, int i) {
-    const Moved<Spec>& here = table.moved[i];
-    const int64 first = (blockIdx.x - table.first[i]) * Spec::turns * blockDim.x + threadIdx.x;
-    auto ask = [](const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); };
-#pragma unroll
-    for (int turn = 0; turn < Spec::turns; turn++) {
-        const int64 at = (first + turn * blockDim.x) * Spec::pack;
-        if (at >= table.size[i]) continue;
-        ask(here.dw + at);
-        if (Spec::has_master) ask(here.master + at);
-        else ask(here.w + at);
+    __device__ Held(const Table<Spec>& table, int i)
+        : here(table.moved[i]), at(((blockIdx.x - table.first[i]) * blockDim.x + threadIdx.x) * pack),
+          left(int(min(int64(pack), table.size[i] - at))) {
+        if (left <= 0) return;
+        slopes = load_part<pack>(here.dw + at, left);
+        if (Spec::has_master) values = load_part<pack>(here.master + at, left);
+        else rounded = load_part<pack>(here.w + at, left);
 #pragma unroll
         for (int j = 0; j < Spec::states; j++)
-            if (here.state[j]) ask(here.state[j] + at);
+            if (here.state[j]) remembered[j] = load_part<pack>(here.state[j] + at, left);
     }
-}
+
+    // step(w, dw, k, remembered) for every number, k its place in the packs that are remembered
+    template <class Step> __device__ void move(Step step) {
+        if (left <= 0) return;
+#pragma unroll
+        for (int k = 0; k < pack; k++) {
+            if (!Spec::has_master) values[k] = State(widen(rounded[k]));
+            step(values[k], State(widen(slopes[k])), k, remembered);
+            rounded[k] = narrow<Scalar>(values[k]);
+        }
+        if (Spec::has_master) store_part<pack>(here.master + at, values, left);
+        store_part<pack>(here.w + at, rounded, left);
+#pragma unroll
+        for (int j = 0; j < Spec::states; j++)
+            if (here.state[j]) store_part<pack>(here.state[j] + at, remembered[j], left);
+    }
+};
 
 // The last block to finish counts the steps: by then every block has read its count.
 template <class Spec> __device__ void count_steps(const Table<Spec>& table) {
-    __shared__ bool last;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        __threadfence();
-        last = atomicAdd(table.finished, 1u) == gridDim.x - 1;
-        if (last) *table.finished = 0;
-    }
-    __syncthreads();
-    if (last && threadIdx.x < Spec::count) *table.moved[threadIdx.x].step += 1;
+    if (is_last_block(table.finished) && threadIdx.x < Spec::count)
+        *table.moved[threadIdx.x].step += 1;
 }
 
 // The numbers are momentum, dampening and decay; velocity is remembered.
@@ -107,39 +84,44 @@ template <class Spec>
 __global__ void __launch_bounds__(256) sgd_update(const __grid_constant__ Table<Spec> table) {
     using State = typename Spec::State;
     const int i = parameter_of(table);
+    Held<Spec> held(table, i);
     const double share = *table.moved[i].step == 0 ? 1 : 1 - table.numbers[1];
     const Sgd<Spec, State> sgd = {State(*table.rate), State(table.numbers[0]), State(share),
                                   State(table.numbers[2])};
-    update_packs(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
-#pragma unroll
-        for (int k = 0; k < Spec::pack; k++)
-            sgd.step(values[k], State(widen(slopes[k])), remembered[0][k]);
+    held.move([&](State& w, State dw, int k, auto* remembered) {
+        sgd.step(w, dw, remembered[0][k]);
     });
     count_steps(table);
+}
+
+// Counts the steps, and works out of each parameter what its count decides: rate / (1 - beta1^t) and
+// sqrt(1 - beta2^t), a warp each. One block.
+template <class Spec>
+__global__ void __launch_bounds__(64) adam_paces(const __grid_constant__ Table<Spec> table) {
+    const int i = threadIdx.x % 32;
+    int64 count = 0;
+    if (i < Spec::count) {
+        count = *table.moved[i].step + 1;
+        const double left = 1 - pow(table.numbers[threadIdx.x / 32], double(count));
+        table.paces[2 * i + threadIdx.x / 32] = threadIdx.x < 32 ? *table.rate / left : sqrt(left);
+    }
+    __syncthreads();  // both have read it
+    if (threadIdx.x < Spec::count) *table.moved[i].step = count;
 }
 
 // The numbers are beta1, beta2, epsilon and decay; moment1, moment2 and largest are remembered.
 template <class Spec>
 __global__ void __launch_bounds__(256) adam_update(const __grid_constant__ Table<Spec> table) {
     using State = typename Spec::State;
-    __shared__ double pace, root;  // two powers in double: once a block
     const int i = parameter_of(table);
+    Held<Spec> held(table, i);
     const double beta1 = table.numbers[0], beta2 = table.numbers[1], decay = table.numbers[3];
-    const double count = double(*table.moved[i].step + 1);
-    if (threadIdx.x == 0) pace = *table.rate / (1 - pow(beta1, count));
-    if (threadIdx.x == 32) root = sqrt(1 - pow(beta2, count));
-    prefetch_packs(table, i);
-    __syncthreads();
     const Adam<Spec, State> adam = {
         State(1 - beta1), State(beta2), State(1 - beta2), State(table.numbers[2]), State(decay),
-        State(1 - *table.rate * decay), State(pace), State(root)};
-    update_packs(table, i, [&](auto& values, const auto& slopes, auto* remembered) {
-#pragma unroll
-        for (int k = 0; k < Spec::pack; k++)
-            adam.step(values[k], State(widen(slopes[k])), remembered[0][k], remembered[1][k],
-                      remembered[2][k]);
+        State(1 - *table.rate * decay), State(table.paces[2 * i]), State(table.paces[2 * i + 1])};
+    held.move([&](State& w, State dw, int k, auto* remembered) {
+        adam.step(w, dw, remembered[0][k], remembered[1][k], remembered[2][k]);
     });
-    count_steps(table);
 }
 
 // rate = table[count], its last entry from then on; count = count + 1

@@ -1,0 +1,91 @@
+"""Dense layers with few outputs on a CUDA device: one launch forward, two back, the same bits every
+run."""
+
+from math import prod
+from pathlib import Path
+
+from ...backends import CUDA
+from ...backends.cuda.compile import c_type
+from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
+from . import linear, linear_back, linear_dweight
+
+_SOURCE = Path(__file__).with_name("few.cu")
+_FEW = 16  # outputs; half of them in f64
+_WORTH = 2**16  # numbers of x from which this is faster
+_SHARES = 64  # of the rows on the way back, at most: a constant, it orders the sums
+
+
+def _takes(x, outputs):
+    size, inputs = x.scalar_type.dtype.itemsize, x.shape[-1] if x.ndim else 0
+    fits = x.scalar_type.is_float and inputs * size % 32 == 0
+    return fits and 0 < outputs <= _FEW * 4 // max(size, 4) and x.size >= _WORTH
+
+
+def _takes_forward(x, weight, bias):
+    return _takes(x, weight.shape[1]) and x.is_contiguous and weight.is_contiguous
+
+
+@linear.kernel(CUDA, when=_takes_forward, made=True)
+def linear_few_cuda(inputs, outputs):
+    from cupy import empty
+
+    x, _, bias = inputs
+    shape, dtype, (n, i) = outputs[0].shape, x.scalar_type.dtype, _rows(x)
+    constants = _constants(x, shape[-1], has_bias=bias is not None)
+    kernel, blocks, sizes = Kernel(_SOURCE, "linear_few", constants), divide_up(n, 4), _sizes(n, i)
+
+    def run(x, weight, bias):
+        y = empty(shape, dtype)
+        bias = NULL if bias is None else bias
+        kernel(blocks, aligned(x), aligned(weight), bias, y, *sizes)
+        return y
+
+    return run
+
+
+@linear_back.kernel(CUDA, when=lambda dy, x, weight: _takes(x, weight.shape[1]), made=True)
+def linear_few_back_cuda(inputs, outputs):
+    return _back(inputs[1], outputs[1].shape[1], True)
+
+
+@linear_dweight.kernel(CUDA, when=lambda dy, x: _takes(x, dy.shape[-1]), made=True)
+def linear_few_dweight_cuda(inputs, outputs):
+    run = _back(inputs[1], outputs[0].shape[1], False)
+    return lambda dy, x: run(dy, x, x)[1:]  # the weight is not used
+
+
+def _back(x, o, has_dx):
+    from cupy import empty
+
+    (n, i), shape, dtype = _rows(x), x.shape, x.scalar_type.dtype
+    rows = divide_up(n, min(_SHARES, divide_up(n, 32)))
+    shares, wide = divide_up(n, rows), x.scalar_type.accumulator.dtype
+    constants = _constants(x, o, has_dx=has_dx)
+    back, total = (
+        Kernel(_SOURCE, name, constants) for name in ("linear_few_back", "linear_few_sums")
+    )
+    blocks, adding = (divide_up(i, 512), shares), divide_up(i * o, 256) + 1
+    sizes, rest = (*_sizes(n, i), number(rows)), (*_sizes(n, i * o), number(shares))
+
+    def run(dy, x, weight):
+        dx = empty(shape, dtype) if has_dx else NULL
+        partial = empty((shares, i, o), wide)
+        dweight, dbias = empty((i, o), dtype), empty(o, dtype)
+        back(blocks, dy, aligned(x), aligned(weight), dx, partial, *sizes)
+        total(adding, partial, dy, dweight, dbias, *rest)
+        return dx, dweight, dbias
+
+    return run
+
+
+def _rows(x):
+    return prod(x.shape[:-1]), x.shape[-1]
+
+
+def _sizes(*sizes):
+    return [number(each) for each in sizes]
+
+
+def _constants(x, o, **flags):
+    given = {"has_bias": False, "has_dx": False, **flags}
+    return {"Scalar": c_type(x.scalar_type.dtype), "O": o, **given}
