@@ -104,24 +104,30 @@ def autograph_class(net: str) -> Any:
     return {"MLP": MLP, "CNN": CNN, "Transformer": Transformer}[net]
 
 
-def autograph_runs(net: str, mode: str, scalar_type: str) -> Any:
+def autograph_runs(net: str, mode: str, scalar_type: str, captured: bool = False) -> Any:
     import autograph as ag
     from autograph.optim import SGD
 
     model, optimizer = autograph_class(net).build(scalar_type=scalar_type), SGD(learning_rate=1e-3)
     images, labels = arrays(net)
     x, t = ag.Tensor(images).cast(scalar_type), ag.Tensor(labels)
+    ag.Tensor(np.ones(8, np.float32)).relu()  # loads the engine, before memory is looked at
 
-    def train() -> None:
+    def train(x: Any, t: Any) -> Any:
         y = model(x)
-        (y.cross_entropy_loss(t) if y.ndim == 2 else y.square().mean()).backward()
+        loss = y.cross_entropy_loss(t) if y.ndim == 2 else y.square().mean()
+        loss.backward()
         model.update(optimizer)
+        return loss.detach()
 
     def infer() -> None:
         with ag.no_grad():
             model(x)
 
-    return train if mode == "train" else infer
+    if mode == "infer":
+        return infer
+    step = ag.capture(train, optimizer=optimizer) if captured else train
+    return lambda: step(x, t)
 
 
 # -- torch -------------------------------------------------------------------------------
@@ -285,6 +291,9 @@ def operations(net: str, mode: str) -> float:
 def contenders(net: str, mode: str, scalar_type: str) -> Iterator[Contender]:
     timed = {"net": net, "mode": mode, "scalar_type": scalar_type}
     yield Contender("autograph", "benches.nets:autograph_runs", timed)
+    if mode == "train":
+        replayed = {**timed, "captured": True}
+        yield Contender("autograph captured", "benches.nets:autograph_runs", replayed)
     for name, options in VARIANTS[net].items():
         yield Contender(name, "benches.nets:torch_runs", {**timed, **options})
     yield Contender("JAX jit", "benches.nets:jax_runs", timed)

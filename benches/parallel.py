@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from autograph.data.dataset import Batch
 from autograph.device import Device
 from autograph.optim import SGD, AdamW
 from autograph.parallel import World
+from autograph.parallel.__main__ import average_times
 from autograph.parallel.placing import devices_of
 from autograph.parallel.sharding import memory_of
 from autograph.parallel.steps import Alone, Steps
@@ -109,23 +111,12 @@ def reduce(world: World, options: argparse.Namespace) -> None:
     """Averages of gradients: the time from when the last rank comes until all have the average."""
     for size in (46_920, 61_000, 1_000_000, 11_000_000):
         for wire in ("f32", "bf16"):
-            world.options = replace(world.options, gradients=wire)
-            dtype = ag.ScalarType(wire).dtype
-            bucket = world.bucket(size, world.device, dtype, lane="gradients", average=True)
-            mine = ag.Tensor(np.ones(size, np.float32), device=world.device).array
-            times = []
-            for _ in range(200 if size < 500_000 else 20):
-                world.barrier()
-                start = time.perf_counter()
-                bucket.begin([mine])
-                bucket.end()
-                world.device.synchronize()
-                times.append((time.perf_counter() - start) * 1e6)
-            slowest = world.gather(np.array(times)).max(axis=0)
+            repeats = 200 if size < 500_000 else 20
+            times = average_times(world, size, ag.ScalarType(wire).dtype, repeats)
             told(
                 world, what="reduce", device=world.device.kind, numbers=size, wire=wire,
-                median_us=round(float(np.median(slowest)), 1),
-                min_us=round(float(slowest.min()), 1),
+                median_us=round(float(np.median(times)), 1),
+                min_us=round(float(times.min()), 1),
             )  # fmt: skip
 
 
@@ -144,16 +135,20 @@ def train(world: World, options: argparse.Namespace) -> None:
         def step(x: ag.Tensor, t: ag.Tensor) -> None:
             steps.train(Batch(x, t))
 
-        fast = capture(step, optimizer=optimizer)
+        fast = capture(step, optimizer=optimizer, ranks=world)
+        for _ in range(4):  # recorded with the options as they are now
+            fast(*batch)
         return lambda: fast(*batch), mover
 
     runs = {"alone": captured(Alone)[0]}
     replicas = {}
-    for wire in options.gradients:
-        for nbytes in options.buckets:
-            world.options = replace(world.options, gradients=wire, bucket_bytes=nbytes)
-            name = f"{wire} gradients, buckets of {nbytes / 1e6:.1f} MB"
-            runs[name], replicas[name] = captured(world.replica)
+    settings = product(options.gradients, options.buckets, (False, True)[: 1 + options.shard])
+    for wire, nbytes, shard in settings:
+        world.options = replace(
+            world.options, gradients=wire, bucket_bytes=nbytes, shard_optimizer=shard
+        )
+        name = f"{wire} gradients, buckets of {nbytes / 1e6:.1f} MB{', in parts' * shard}"
+        runs[name], replicas[name] = captured(world.replica)
     times = timed(runs, device, world)
     alone = min(times["alone"])  # of the fastest rank
     for name, replica in replicas.items():
@@ -242,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scalar-type", default="f32", choices=("f32", "bf16"))
     parser.add_argument("--gradients", nargs="+", default=["f32"], choices=("f32", "bf16"))
     parser.add_argument("--buckets", nargs="+", type=int, default=[64 << 20])
+    parser.add_argument("--shard", action="store_true", help="the optimizer's state, too")
     options = parser.parse_args(arguments)
     world = parallel.init(options.device)
     world.print(world)

@@ -77,6 +77,7 @@ def row_of(bench: str, contender: str, times: Times, *, limit: float = 0.0) -> R
         "p10 ms": times.p10 * 1e3,
         "runs": len(times.times),
         "peak MiB": times.peak,
+        "added MiB": times.added,
     }
     if limit:
         row |= {"floor ms": limit, "x floor": times.median * 1e3 / limit}
@@ -96,7 +97,8 @@ def peers_of(rows: Sequence[Row], ours: str = "autograph") -> dict[str, float]:
 
 def shown(rows: Sequence[Row]) -> str:
     """Rows as a table of text, autograph's time over each in the last column."""
-    lines = [f"{'':34}{'median':>10}{'p10':>10}{'x floor':>9}{'MiB':>7}{'autograph / it':>16}"]
+    names = f"{'median':>10}{'p10':>10}{'x floor':>9}{'MiB':>7}{'added':>7}{'autograph / it':>16}"
+    lines = [" " * 34 + names]
     for bench in dict.fromkeys(each["bench"] for each in rows):
         group = [each for each in rows if each["bench"] == bench]
         ratios = peers_of(group)
@@ -110,7 +112,8 @@ def shown(rows: Sequence[Row]) -> str:
             ratio = ratios.get(each["contender"])
             lines.append(
                 f"{name}{each['median ms']:8.3f}ms{each['p10 ms']:8.3f}ms{over}"
-                f"{each['peak MiB']:7.0f}" + (f"{ratio:16.2f}" if ratio is not None else "")
+                f"{each['peak MiB']:7.0f}{each['added MiB']:7.0f}"
+                + (f"{ratio:16.2f}" if ratio is not None else "")
             )
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
@@ -46,6 +47,7 @@ class Times:
 
     times: tuple[float, ...]
     peak: float  # MiB of the process
+    added: float = 0.0  # MiB of them that its runs took
     error: str = ""
 
     @property
@@ -118,9 +120,9 @@ class Worker:
             times += self.ask([name, seconds / len(self.times)]) or []
 
     def results(self) -> dict[str, Times]:
-        peak = self.ask("peak") or 0.0
-        found = {name: Times(tuple(each), peak) for name, each in self.times.items()}
-        return {"": Times((), 0.0, self.error)} if self.error else found
+        memory = self.ask("peak") or (0.0, 0.0)
+        found = {name: Times(tuple(each), *memory) for name, each in self.times.items()}
+        return {"": Times((), *memory, self.error)} if self.error else found
 
 
 @contextmanager
@@ -155,15 +157,38 @@ def serve(target: str, settings: dict[str, Any]) -> None:
         name: run if isinstance(run, tuple) else (run, 1)
         for name, run in (made if isinstance(made, dict) else {"": made}).items()
     }
+    before = from_here()
     for line in sys.stdin:
         request = json.loads(line)
         if request == "names":
             answer: Any = list(runs)
         elif request == "peak":
-            answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            answer = [peak(), peak() - before]
         else:
             answer = block(*runs[request[0]], request[1])
         answers.write(json.dumps(answer) + "\n")
+
+
+def from_here() -> float:
+    """MiB in memory, from which on the peak is a new one where the system can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except OSError:
+        return peak()
+
+
+def peak() -> float:
+    """MiB that this process had in memory at most."""
+    try:
+        return _status("VmHWM")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def block(run: Run, steps: int, seconds: float) -> list[float]:

@@ -3,11 +3,9 @@
 from ..backends import NATIVE
 from ..backends.host.jit import kernel, launcher
 from ..backends.host.product import SHARES, shares
-from ..backends.host.scalars import bf16, f32
-from ..scalar_type import BF16, F32
+from ..backends.host.scalars import KINDS
+from ..outline import CONTIGUOUS
 from .elementwise import accumulate
-
-KINDS = {F32: f32, BF16: bf16}
 
 
 @kernel
@@ -18,8 +16,9 @@ def add_into(task, tasks: int, size: int, total: "T", part: "T"):
 
 
 def takes(total, part):
-    """Whether both are of one shape, and of a scalar type that the engine computes with."""
-    return total.shape == part.shape and total.scalar_type in KINDS
+    """Whether both are of one shape, contiguous, and of a scalar type that the engine knows."""
+    plain = total.shape == part.shape and total.layout == CONTIGUOUS
+    return plain and total.scalar_type in KINDS
 
 
 @accumulate.kernel(NATIVE, when=takes, halves=True, made=True)

@@ -6,20 +6,21 @@ from math import prod, sqrt
 import numpy as np
 
 from ..backends import NATIVE
+from ..backends.host import pool, scalars
 from ..backends.host.buffers import empty
 from ..backends.host.functions import exp, log
 from ..backends.host.intrinsics import larger, plus
 from ..backends.host.jit import kernel
 from ..backends.host.packing import pack_panel
 from ..backends.host.product import shares
-from ..backends.host.scalars import bf16, f32, i64, u8
+from ..backends.host.scalars import f32, i64, u8
 from ..backends.host.small_product import places_of, steps_of, times_panel
 from ..backends.host.tiles import ACCUMULATE, PANEL, ROWS, addresses
 from ..scalar_type import BF16, BOOL, F32
 from .attention import attention_back, scaled_dot_product_attention
 from .shape import copy
 
-KINDS = {F32: f32, BF16: bf16, BOOL: u8}
+KINDS = scalars.KINDS | {BOOL: u8}
 BLOCK = 8 * ROWS  # rows at a time
 SPREAD = 16  # tasks to make at least, where there are so many blocks
 INFINITY = float("inf")
@@ -82,7 +83,7 @@ def attend(
 @kernel
 def attend_back(
     task, tasks: int, heads: int, parts: int, blocks: int, rows: int, length: int, seen: int,
-    e: int, d: int, places: i64, dy: "T", dy_row: int, dy_e: int, y: "T", y_row: int, y_e: int,
+    e: int, d: int, places: i64, dy: "T", dy_row: int, dy_e: int,
     q: "T", q_row: int, q_e: int, k: "T", k_row: int, k_e: int, v: "T", v_row: int, v_e: int,
     normaliser: f32, mask: "M", mask_row: int, mask_column: int, causal: int, scale: float,
     dq: "T", dq_row: int, dk: "T", dk_row: int, dv: "T", dv_row: int, sums: f32, tile: i64,
@@ -127,14 +128,13 @@ def attend_back(
                 row, delta = weights + i * pitch, deltas + i * pitch
                 visible = min(limit, first + i + 1) if causal else limit
                 hide(row, visible, mask + (here[5] + (first + i) * mask_row), mask_column)
-                slope, answer = slopes + i * d, y + (here[1] + (first + i) * y_row)
                 along, length_of_row = f32(0.0), normaliser[head * length + first + i]
-                for j in range(d):
-                    along = plus(along, slope[j] * answer[j * y_e])
                 for j in range(visible):
                     weight = exp(row[j] - length_of_row)
                     row[j] = weight
-                    delta[j] = weight * (delta[j] - along)
+                    along = plus(along, weight * delta[j])  # dy * y, which may be rounded
+                for j in range(visible):
+                    delta[j] = row[j] * (delta[j] - along)
                 for j in range(visible, limit):
                     row[j] = 0.0
                     delta[j] = 0.0
@@ -250,6 +250,10 @@ class Attention:
         self.work = self.heads * self.length * self.seen * (self.e + self.d)
         self.wide = [-(-n // PANEL) * PANEL for n in (self.seen, self.e, self.d)]
 
+    def tasks(self, units):
+        """How many tasks: each has a room, which is to stay in the caches."""
+        return min(shares(units, self.work), 2 * pool.get_num_threads())
+
     def spread(self, mask):
         """A mask seen as one for all scores."""
         return None if mask is None else np.broadcast_to(mask, self.scores)
@@ -283,12 +287,13 @@ def lying_as(array, shape):
 def attention_native(inputs, outputs, *, causal, scale, **settings):
     found = Attention(inputs[0], inputs[2], inputs[3], causal, scale)
     length, seen, e, d, rows = found.length, found.seen, found.e, found.d, found.rows
-    launch, tasks = attend.of(**found.names), shares(found.heads * found.blocks, found.work)
+    launch, units = attend.of(**found.names), found.heads * found.blocks
     pitch, _, y_pitch = found.wide
     room = pitch * (e + rows) + y_pitch * (seen + rows) + rows * e
     shape, kept = outputs[0].shape, outputs[1].shape
 
     def run(q, k, v, mask, counter):
+        tasks = found.tasks(units)
         y, normaliser, mask = lying_as(q, shape), empty(kept, np.float32), found.spread(mask)
         launch(
             tasks, tasks, found.heads, found.blocks, rows, length, seen, e, d,
@@ -307,13 +312,13 @@ def attention_back_native(inputs, outputs, *, causal, scale, **settings):
     heads, length, seen, e, d = found.heads, found.length, found.seen, found.e, found.d
     rows, (pitch, e_pitch, d_pitch) = found.rows, found.wide
     parts = min(found.blocks, -(-SPREAD // heads))
-    tasks = shares(heads * parts, found.work)
     launch, joined = attend_back.of(**found.names), join_parts.of(T=found.names["T"])
     size = seen * (e_pitch + d_pitch)
     room = pitch * (e + d + 2 * rows) + e_pitch * (seen + rows) + rows * (e + d)
     room += rows * max(e_pitch, d_pitch)
 
     def run(dy, y, q, k, v, normaliser, mask, counter):
+        tasks = found.tasks(heads * parts)
         dq, dk, dv = (lying_as(each, each.shape) for each in (q, k, v))
         normaliser, mask = copied(normaliser), found.spread(mask)
         places = found.places(dy, y, q, k, v, mask, dq, dk, dv)
@@ -321,7 +326,7 @@ def attention_back_native(inputs, outputs, *, causal, scale, **settings):
         (dk_row, dv_row) = (steps_of(each)[-2] for each in (dk, dv))
         launch(
             tasks, tasks, heads, parts, found.blocks, rows, length, seen, e, d, places,
-            *matrix(dy), *matrix(y), *matrix(q), *matrix(k), *matrix(v), normaliser, *matrix(mask),
+            *matrix(dy), *matrix(q), *matrix(k), *matrix(v), normaliser, *matrix(mask),
             found.causal, found.scale, dq, steps_of(dq)[-2], dk, dk_row, dv, dv_row, sums,
             addresses(), empty((tasks * room,), np.float32), room,
         )  # fmt: skip

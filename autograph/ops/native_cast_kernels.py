@@ -3,11 +3,9 @@
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
 from ..backends.host.product import SHARES, convert, shares
-from ..backends.host.scalars import bf16, f32
+from ..backends.host.scalars import KINDS
 from ..scalar_type import BF16, F32, ScalarType
 from .cast import cast
-
-KINDS = {F32: f32, BF16: bf16}
 
 
 def takes(x, *, scalar_type):

@@ -5,13 +5,12 @@ from math import prod
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
 from ..backends.host.jit import kernel
-from ..backends.host.product import shares
-from ..backends.host.scalars import bf16, f32
-from ..outline import CHANNELS_LAST, STRIDED
-from ..scalar_type import BF16, F32
+from ..backends.host.product import SHARES, convert, shares
+from ..backends.host.scalars import KINDS
+from ..outline import CHANNELS_LAST, CONTIGUOUS, STRIDED
 from .shape import copy, reshape
 
-KINDS = {F32: f32, BF16: bf16}
+LARGE = 1 << 16  # numbers: below, NumPy copies as fast
 
 
 @kernel
@@ -78,6 +77,23 @@ def copy_native(inputs, outputs):
         y = empty(shape, dtype)
         steps = [step // x.itemsize for step in x.strides]
         launch(tasks, tasks, *sizes, *[0] * (4 - len(steps)), *steps, x, y)
+        return y
+
+    return run
+
+
+@copy.kernel(
+    NATIVE, halves=True, made=True,
+    when=lambda x: x.scalar_type in KINDS and x.layout == CONTIGUOUS and x.size >= LARGE,
+)  # fmt: skip
+def copy_whole(inputs, outputs):
+    x, shape, dtype = inputs[0], outputs[0].shape, inputs[0].scalar_type.dtype
+    size, scalar, tasks = x.size, KINDS[x.scalar_type], shares(SHARES, x.size)
+    launch = convert.of(T=scalar, U=scalar)
+
+    def run(x):
+        y = empty(shape, dtype)
+        launch(tasks, tasks, size, x, y)
         return y
 
     return run

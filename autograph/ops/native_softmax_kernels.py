@@ -9,11 +9,9 @@ from ..backends.host.functions import exp, log1p
 from ..backends.host.intrinsics import larger, plus
 from ..backends.host.jit import kernel
 from ..backends.host.product import shares
-from ..backends.host.scalars import bf16, f32, f64
-from ..scalar_type import BF16, F32
+from ..backends.host.scalars import KINDS, f32, f64
 from .softmax import log_softmax, log_softmax_dx, softmax, softmax_dx
 
-KINDS = {F32: f32, BF16: bf16}
 COST = 16  # of an element, in multiply-adds
 
 

@@ -1,6 +1,7 @@
 """Memory that is used again."""
 
-import threading
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -59,12 +60,24 @@ def test_threads_never_get_the_same_memory():
             if not (x[::4096] == mark).all():
                 wrong.append(mark)
 
-    workers = [threading.Thread(target=work, args=(mark,)) for mark in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
 
     assert not wrong
     free = buffers.shared.free
     assert buffers.shared.kept == sum(len(m) for each in free.values() for m, _ in each)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("count", [buffers.SMALL // 4, buffers.LARGE_PAGE])
+def test_what_a_forked_child_writes_is_its_own(count):
+    x = buffers.empty((count,), np.float32)
+    x[:] = 1
+    child = os.fork()
+    if child == 0:
+        x[:] = 2
+        os._exit(int(x.min() != 2))
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0
+    assert (x == 1).all()

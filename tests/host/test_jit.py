@@ -3,8 +3,6 @@
 # ruff: noqa: F821 - kernels have names that `Kernel.of` binds, such as T
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -17,6 +15,8 @@ from autograph.backends.host import jit
 from autograph.backends.host.intrinsics import array
 from autograph.backends.host.jit import kernel
 from autograph.backends.host.scalars import KernelError, f32, i64
+
+from ..fresh import printed
 
 PROGRAM = """
 import sys
@@ -32,14 +32,7 @@ print(jit._notice.count, jit.folder(), "numba" in sys.modules)
 
 def compiled(**environment):
     """How many objects a fresh process compiled, and where it keeps them."""
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    count, folder, numba = run.stdout.split()
+    count, folder, numba = printed(PROGRAM, **environment).split()
     assert numba == "False"
     return int(count), folder
 

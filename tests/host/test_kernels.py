@@ -86,6 +86,8 @@ def channels_last(x):
         (150, 40, 900),
         (0, 4, 4),
         (101, 33, 500),
+        (25, 300, 515),  # few rows
+        (330, 34, 300),
     ],
 )
 def test_products_of_any_strides(name, shape):
@@ -111,17 +113,10 @@ def test_products_of_any_strides(name, shape):
 
 
 @pytest.mark.parametrize("name", TYPES)
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [
-        ((3, 5, 7), (3, 7, 4)),
-        ((2, 3, 40, 33), (3, 33, 17)),
-        ((5, 1, 2, 3), (4, 3, 2)),
-        ((4, 6, 20), (20, 9)),
-        ((2, 300, 40), (2, 40, 290)),
-        ((2, 3, 0), (2, 0, 4)),
-    ],
-)
+@pytest.mark.parametrize(("left", "right"), [
+    ((3, 5, 7), (3, 7, 4)), ((2, 3, 40, 33), (3, 33, 17)), ((5, 1, 2, 3), (4, 3, 2)),
+    ((4, 6, 20), (20, 9)), ((2, 300, 40), (2, 40, 290)), ((2, 3, 0), (2, 0, 4)),
+])  # fmt: skip
 def test_products_of_many_matrices(name, left, right):
     dtype, tolerance = TYPES[name]
     rng = np.random.default_rng(0)
@@ -291,6 +286,28 @@ def test_a_convolution_with_bias_relu_and_pooling_is_its_parts(name, case, last,
     np.testing.assert_array_equal(same[0], dweight)
 
 
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1)])
+def test_windows_that_relu_stopped_in_padding_read_nothing(padding):
+    """Not from before the images, either."""
+    rng, settings = np.random.default_rng(3), dict(
+        stride=(2, 2), padding=padding, dilation=(1, 1), groups=1,
+        filter=(3, 1), pool_stride=(2, 2), pool_padding=(1, 0),
+    )  # fmt: skip
+    around = np.full(3000, np.nan, np.float32)
+    x = around[1000 : 1000 + 3 * 23 * 13].reshape(3, 1, 23, 13)
+    x[...] = rng.normal(size=x.shape)
+    weight = normal(rng, 4, 1, 1, 5)
+    y, index = native(conv2_relu_max_pool2, x, weight, None, **settings)
+    dy = normal(rng, *y.shape)
+
+    for native_dx, numpy_dx in zip(
+        native(conv2_relu_max_pool2_back, dy, index, x, weight, **settings),
+        numpy(conv2_relu_max_pool2_back, dy, index, x, weight, **settings),
+        strict=True,
+    ):
+        close(native_dx, numpy_dx, 3e-6)
+
+
 @pytest.mark.parametrize("run", [native, numpy])
 def test_nan_passes_through_the_fused_op(run):
     x = np.full((1, 1, 6, 6), -1.0, np.float32)
@@ -326,15 +343,10 @@ def test_images_that_do_not_fit_at_once_go_through_numpy_in_parts(monkeypatch):
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize(
-    "case",
-    [
-        ((2, 2), (2, 2), (0, 0)),
-        ((3, 2), (2, 1), (1, 0)),
-        ((3, 3), (2, 2), (1, 1)),
-        ((17, 17), (1, 1), (8, 8)),
-    ],
-)
+@pytest.mark.parametrize("case", [
+    ((2, 2), (2, 2), (0, 0)), ((3, 2), (2, 1), (1, 0)), ((3, 3), (2, 2), (1, 1)),
+    ((17, 17), (1, 1), (8, 8)),
+])  # fmt: skip
 def test_max_pooling(last, case):
     rng = np.random.default_rng(5)
     settings = dict(zip(("filter", "stride", "padding"), case, strict=True))

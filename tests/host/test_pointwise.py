@@ -7,12 +7,14 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from autograph import Tensor
+from autograph.backends import NATIVE
 from autograph.backends.host.pointwise import fits, make, takes
 from autograph.device import HOST
 from autograph.expression import Program
 from autograph.op import REGISTRY, signature_of
 from autograph.ops.pointwise import Pointwise
 from autograph.outline import NUMBER, Outline
+from autograph.plan import find_kernel
 from autograph.scalar_type import F32, ScalarType
 
 OPS = [op for op in REGISTRY.values() if isinstance(op, Pointwise) and takes(op.program)]
@@ -89,3 +91,18 @@ def test_a_gradient_of_another_layout_than_the_output_is_right():
 
         assert y.outline.layout == "channels_last"
         np.testing.assert_array_equal(x.grad.numpy(), np.where(x.numpy() > 0, dy, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_operands_that_lie_apart_are_copied(dtype):
+    x = np.arange(24).reshape(4, 6).astype(dtype)
+    one, turned = np.broadcast_to(dtype(3), (4, 6)), np.arange(24).reshape(6, 4).astype(dtype).T
+    for other in (one, turned):
+        inputs = [signature_of(other), signature_of(x)]
+        plan = REGISTRY["multiply"].plan(inputs, {})
+        found = find_kernel(REGISTRY["multiply"], plan.inputs, {}, HOST)
+
+        assert found.backend is NATIVE
+        right = other.astype(np.float32) * x.astype(np.float32)
+        y = REGISTRY["multiply"](other, x)
+        np.testing.assert_array_equal(np.asarray(y), right.astype(dtype))

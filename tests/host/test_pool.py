@@ -2,9 +2,8 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +13,8 @@ pytest.importorskip("llvmlite")
 from autograph.backends.host import pool
 from autograph.backends.host.jit import kernel
 from autograph.backends.host.scalars import f32, i64
+
+from ..fresh import printed
 
 
 @kernel
@@ -59,11 +60,8 @@ def test_user_threads_may_all_launch_at_once():
         for _ in range(2000):
             count_up(8, mine)
 
-    users = [threading.Thread(target=work, args=(each,)) for each in counts]
-    for user in users:
-        user.start()
-    for user in users:
-        user.join()
+    with ThreadPoolExecutor(len(counts)) as users:
+        list(users.map(work, counts))
 
     assert all((each == 2000).all() for each in counts)
 
@@ -101,11 +99,5 @@ def test_a_child_process_computes_the_same(method):
 
 def test_the_environment_says_how_many_threads():
     code = "from autograph.backends.host import pool; print(pool.get_num_threads())"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "AUTOGRAPH_THREADS": "3"},
-        capture_output=True,
-        text=True,
-    )
 
-    assert run.stdout.strip() == "3"
+    assert printed(code, AUTOGRAPH_THREADS="3").strip() == "3"

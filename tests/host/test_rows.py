@@ -60,15 +60,12 @@ def test_nan_and_infinity_are_numpys(name):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "features"),
-    [
-        ("layer_norm", (6, 40), 40),
-        ("layer_norm", (3, 5, 2000), 2000),
-        ("batch_norm", (4, 3, 5, 6), 3),
-        ("batch_norm", (2, 7, 300), 7),
-    ],
-)
+@pytest.mark.parametrize(("name", "shape", "features"), [
+    ("layer_norm", (6, 40), 40),
+    ("layer_norm", (3, 5, 2000), 2000),
+    ("batch_norm", (4, 3, 5, 6), 3),
+    ("batch_norm", (2, 7, 300), 7),
+])  # fmt: skip
 @pytest.mark.parametrize("affine", [True, False])
 def test_normalisations_and_their_gradients(name, shape, features, affine):
     rng = np.random.default_rng(1)

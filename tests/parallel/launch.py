@@ -42,6 +42,7 @@ def start(
         str(mpiexec()), *flags(), "-n", str(ranks), *launcher,
         sys.executable, "-W", "ignore", "-m", module, *map(str, arguments),
     ]  # fmt: skip
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -49,11 +50,11 @@ def start(
         text=True,
         errors="replace",
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": path, "OMPI_MCA_mpi_yield_when_idle": "1", **environment},
     )
 
 
-def finish(started: subprocess.Popen[str], seconds: float = 100) -> tuple[int, str]:
+def finish(started: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
     """How it ended, and all that it printed."""
     try:
         told, _ = started.communicate(timeout=seconds)

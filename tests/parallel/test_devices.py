@@ -11,7 +11,10 @@ from autograph.device import Device
 
 from .launch import finish, missing, start
 
-NAMES = ("plain", "uneven", "dropped", "adam", "synced", "overlapped", "sharded", "clipped")
+NAMES = (
+    "plain", "uneven", "dropped", "adam", "synced", "overlapped", "sharded", "scattered", "between",
+    "clipped", "refused",
+)  # fmt: skip
 
 
 @pytest.mark.device

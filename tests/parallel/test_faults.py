@@ -8,7 +8,8 @@ from .launch import finish, missing, start
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
-TIMEOUT = 12  # seconds: all begin at once, and take their time for that
+TIMEOUT = 10  # seconds: all begin at once, and take their time for that
+PLAIN = {"AUTOGRAPH_JIT": "0"}  # nothing is compiled
 SAID = {
     ("kill", 1): "rank 1 with PID",  # by mpiexec
     ("raise", 1): "autograph: rank 1 of 2 (",
@@ -21,7 +22,8 @@ SAID = {
 
 def test_a_failing_rank_ends_the_job() -> None:
     started = {
-        (how, rank): start(2, "tests.parallel.faulty", how, rank, TIMEOUT) for how, rank in SAID
+        (how, rank): start(2, "tests.parallel.faulty", how, rank, TIMEOUT, **PLAIN)
+        for how, rank in SAID
     }
     ended = {each: finish(process) for each, process in started.items()}
 
@@ -33,7 +35,7 @@ def test_a_failing_rank_ends_the_job() -> None:
 
 
 def test_ranks_that_do_not_fail_end_well() -> None:
-    code, told = finish(start(2, "tests.parallel.faulty", "none", 0, 20))
+    code, told = finish(start(2, "tests.parallel.faulty", "none", 0, 20, **PLAIN))
 
     assert code == 0, told
     assert told.count("[    2/10000]") == told.count("done") == 1  # rank 0 alone prints

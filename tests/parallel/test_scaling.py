@@ -10,7 +10,7 @@ NEAR, FAR = Link(1e-6, 100e9), Link(10e-6, 10e9)
 
 
 def job(**changes: float) -> Job:
-    settings = {"compute": 0.01, "nbytes": 40e6, "bucket_bytes": 8e6, **changes}
+    settings = {"compute": 0.01, "nbytes": 40e6, "bucket_bytes": 8e6, "last_bytes": 8e6, **changes}
     return Job(near=NEAR, far=FAR, **settings)  # type: ignore[arg-type]
 
 
@@ -29,18 +29,34 @@ def test_only_the_last_bucket_is_waited_for_where_the_link_is_fast() -> None:
 def test_without_buckets_nothing_overlaps() -> None:
     expected = 0.01 + 2e-6 + 40e6 / 100e9
 
-    assert job(bucket_bytes=40e6).step(2) == pytest.approx(expected)
+    assert job(bucket_bytes=40e6, last_bytes=40e6).step(2) == pytest.approx(expected)
+
+
+def test_buckets_double_from_the_last_one() -> None:
+    doubled = job(last_bytes=2**21, bucket_bytes=2**23, nbytes=15 * 2**20)
+
+    assert [each / 2**20 for each in doubled.buckets(2)] == [1, 8, 4, 2]
+    assert [each / 2**20 for each in doubled.buckets(8)] == [3, 8, 4]
+    assert [each / 2**20 for each in doubled.buckets(64)] == [7, 8]
+
+
+def test_averages_take_something_from_backward() -> None:
+    expected = 0.01 + 0.5 * 4 * (2e-6 + 8e6 / 100e9) + 2e-6 + 8e6 / 100e9
+
+    assert job(contention=0.5).step(2) == pytest.approx(expected)
 
 
 def test_a_slow_link_is_never_idle_once_it_has_begun() -> None:
-    slow = Job(compute=0.01, nbytes=40e6, bucket_bytes=8e6, near=Link(0, 1e9), far=FAR)
+    slow = Job(
+        compute=0.01, nbytes=40e6, bucket_bytes=8e6, last_bytes=8e6, near=Link(0, 1e9), far=FAR
+    )
     first = 0.01 / 3 + 0.01 * 2 / 3 / 5
 
     assert slow.step(2) == pytest.approx(first + 40e6 / 1e9)
 
 
 def test_between_machines_each_rank_sends_its_part() -> None:
-    one = job(bucket_bytes=40e6)
+    one = job(bucket_bytes=40e6, last_bytes=40e6)
     within = 14 * (1e-6 + 40e6 / 8 / 100e9)
     between = 2 * (10e-6 + 40e6 / 8 / 2 / 10e9)
 

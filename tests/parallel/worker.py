@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import autograph as ag
 from autograph import parallel
 from autograph.checkpoint import training_arrays
+from autograph.errors import AutographError
 from autograph.layers import (
     BatchNorm2,
     Conv2,
@@ -29,7 +31,7 @@ from autograph.layers import (
     Relu,
     sequential,
 )
-from autograph.optim import SGD, Adam, Cosine
+from autograph.optim import LAMB, SGD, Adam, Cosine
 from autograph.parallel import World, host
 from autograph.parallel.sharding import memory_of
 from autograph.train import Progress
@@ -80,10 +82,11 @@ def trained(world: World | None, batch_size: int, kind: type[Layer] = Net, **mor
     device = DEVICE if world is None else world.device
     model = kind.build(seed=3, scalar_type=more.pop("scalar_type", "f32"), device=device)
     stop_after = more.pop("stop_after", None)
-    adam = more.pop("adam", False)
-    optimizer = Adam(learning_rate=0.002) if adam else SGD(
+    optimizer = more.pop("optimizer", None) or SGD(
         learning_rate=Cosine(peak=0.05), momentum=0.9, clip_norm=more.pop("clip", None)
-    )  # fmt: skip
+    )
+    if more.pop("adam", False):
+        optimizer = Adam(learning_rate=0.002)
     settings = {"epochs": 3, "batch_size": batch_size, "seed": 5} | more
     reports = []
     for report in ag.fit(model, optimizer, DATA, TEST, parallel=world, **settings):
@@ -181,6 +184,89 @@ def clipped(world: World | None, ranks: int, out: Path) -> Any:
     return trained(changed(world, shard_optimizer=True), 20 // ranks, clip=0.5)[0]
 
 
+def scattered(world: World | None, ranks: int, out: Path) -> Any:
+    """The same in many small buckets, by messages."""
+    shard = changed(world, near=False, shard_optimizer=True, bucket_bytes=256)
+    return trained(shard, 20 // ranks, adam=True)[0]
+
+
+def sharded_rounded(world: World | None, ranks: int, out: Path) -> Any:
+    return trained(changed(world, shard_optimizer=True, gradients="bf16"), 20 // ranks)[0]
+
+
+def between(world: World | None, ranks: int, out: Path) -> Any:
+    """An optimizer that needs whole parameters: each rank moves some."""
+    optimizer = LAMB(learning_rate=0.01)
+    return trained(changed(world, shard_optimizer=True), 20 // ranks, optimizer=optimizer)[0]
+
+
+def grouped(world: World | None, ranks: int, out: Path) -> Any:
+    """Settings of a group that only some ranks have a parameter of, and limited gradients."""
+    groups = {"*.bias": {"learning_rate": 0.2}}
+    optimizer = SGD(learning_rate=0.05, momentum=0.9, clip_norm=0.3, clip_value=0.1, groups=groups)
+    return trained(changed(world, shard_optimizer=True), 20 // ranks, optimizer=optimizer)[0]
+
+
+def refused(world: World | None, ranks: int, out: Path) -> Any:
+    """Rank 1 alone reads a value, so that its step cannot be recorded."""
+
+    def loss(scores: ag.Tensor, targets: ag.Tensor) -> ag.Tensor:
+        value = scores.cross_entropy_loss(targets)
+        if world is not None and world.rank == 1:
+            value.item()
+        return value
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = trained(world, 20 // ranks, loss=loss)[0]
+    words = " ".join(str(each.message) for each in said)
+    return found if world is None else found | {"warned": np.array(words)}
+
+
+def disagreeing(world: World, ranks: int, out: Path) -> Any:
+    """What ranks are told that were started with different things."""
+    odd = world.rank == 1
+    images, classes = DATA
+    kept = replace(world.options, shard_optimizer=True)
+    attempts: dict[str, Callable[[], Any]] = {
+        "model": lambda: trained(world, 10, Chance if odd else Net),
+        "scalar type": lambda: trained(world, 10, scalar_type="bf16" if odd else "f32"),
+        "optimizer": lambda: trained(world, 10, optimizer=SGD(momentum=0.5 if odd else 0.1)),
+        "sharded optimizer": lambda: trained(
+            changed(world, **vars(kept)), 10, optimizer=Adam() if odd else SGD()
+        ),
+        "seed": lambda: trained(world, 10, seed=world.rank),
+        "batch": lambda: trained(world, 10 + world.rank),
+        "parts": lambda: trained(world, 10, micro_batches=1 + world.rank),
+        "policy": lambda: trained(world, 10, nan_policy="skip" if odd else "stop"),
+        "data": lambda: list(ag.fit(Net.build(), SGD(), (images + odd, classes), parallel=world)),
+        "few": lambda: trained(world, 1, progress=Progress(epochs=1, batch_size=1, seed=0)),
+        "update": lambda: world.replica(Net.build(), SGD()).update(),
+    }
+    said = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+            said[name] = np.array("nothing")
+        except AutographError as error:
+            said[name] = np.array(f"{type(error).__name__}: {error}")
+    return said
+
+
+def tiny(world: World | None, ranks: int, out: Path) -> Any:
+    """One sample to train on, and one to test: most ranks have none."""
+    model = Net.build(seed=3, device=DEVICE if world is None else world.device)
+    one = IMAGES[:1], CLASSES[:1]
+    reports = list(
+        ag.fit(
+            model, SGD(learning_rate=0.1), one, one, epochs=2, batch_size=4 // ranks,
+            parallel=world,
+        )
+    )  # fmt: skip
+    found = {f"model.{path}": each.numpy() for path, each in model.named_parameters().items()}
+    return found | {"tests": np.array([each.test.loss for each in reports if each.test])}
+
+
 def halves(world: World | None, ranks: int, out: Path) -> Any:
     """A bf16 model with its f32 masters in parts."""
     shard = changed(world, shard_optimizer=True)
@@ -197,6 +283,19 @@ def begun(world: World | None, ranks: int, out: Path) -> Any:
 def resumed(world: World | None, ranks: int, out: Path) -> Any:
     """The run of `begun`'s first two epochs, which others than these ranks have made."""
     return trained(world, 20, run=out / "elsewhere")[0]
+
+
+def begun_sharded(world: World | None, ranks: int, out: Path) -> Any:
+    """The same with a part of Adam's state on each rank."""
+    shard = changed(world, shard_optimizer=True)
+    trained(shard, 20 // ranks, adam=True, run=out / "begun_sharded", stop_after=2)
+    return trained(shard, 20 // ranks, adam=True, run=out / "begun_sharded")[0]
+
+
+def resumed_sharded(world: World | None, ranks: int, out: Path) -> Any:
+    """The run of two ranks of 10 each goes on with more."""
+    shard = changed(world, shard_optimizer=True)
+    return trained(shard, 10, adam=True, run=out / "elsewhere_sharded")[0]
 
 
 def own_loop(world: World | None, ranks: int, out: Path) -> Any:
@@ -232,7 +331,8 @@ CHECKS: dict[str, Callable[[World | None, int, Path], Any]] = {
     each.__name__: each
     for each in (
         plain, uneven, few, dropped, parts, adam, norms, synced, synced_uneven, sent, overlapped,
-        rounded, sharded, clipped, halves, begun, resumed, own_loop,
+        rounded, sharded, scattered, sharded_rounded, between, grouped, refused, clipped, halves,
+        begun, resumed, begun_sharded, resumed_sharded, own_loop, tiny, disagreeing,
     )
 }  # fmt: skip
 

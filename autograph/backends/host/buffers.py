@@ -3,10 +3,11 @@ page faults."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import prod
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 SMALL = 512 << 10  # bytes; below, the system reuses memory as well
 FEW = SMALL // 8  # elements, which are small whatever they are
+LARGE_PAGE = 2 << 20
 LIMIT = 1 << 30  # bytes kept for later; more go back to the system
 
 _lock = threading.RLock()  # an array may die, and take it again, while its thread holds it
@@ -25,24 +27,38 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+def _pages(size: int) -> Any:
+    """Fresh memory, in large pages where the system has them: few faults, and few look-ups of
+    addresses; none of it is there before it is written."""
+    if size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return bytearray(size)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{size} bytes: {error}") from None
+    with suppress(OSError):  # a system without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 class Store:
     """Memory that arrays gave back, by its size; of at most `limit` bytes."""
 
     def __init__(self, limit: float) -> None:
-        self.free: dict[int, list[tuple[bytearray, int]]] = {}
+        self.free: dict[int, list[tuple[Any, int]]] = {}
         self.kept, self.limit = 0, limit
 
-    def take(self, size: int) -> tuple[bytearray, int]:
+    def take(self, size: int) -> tuple[Any, int]:
         """Memory of this size, and where in it the first aligned byte is."""
         with _lock:
             found = self.free.get(size)
             if found:
                 self.kept -= size
                 return found.pop()
-        memory = bytearray(size)
+        memory = _pages(size)
         return memory, -np.frombuffer(memory, np.uint8).ctypes.data % 64
 
-    def give(self, memory: bytearray, start: int) -> None:
+    def give(self, memory: Any, start: int) -> None:
         with _lock:
             if self.kept + len(memory) <= self.limit:
                 self.kept += len(memory)
@@ -68,8 +84,8 @@ class _Lease(np.ndarray):
     __slots__ = ("start", "store")
 
     def __del__(self) -> None:
-        memory = self.base  # a bytearray: views of a view of an array would forget the lease
-        if isinstance(memory, bytearray):
+        memory = self.base  # no array: views of a view of an array would forget the lease
+        if isinstance(memory, bytearray | mmap.mmap):
             self.store.give(memory, self.start)
 
 

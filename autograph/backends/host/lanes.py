@@ -1,10 +1,11 @@
-"""What kernels call to put numbers of several arrays side by side, a lane for each, and back."""
+"""What kernels call to put numbers of several arrays, or rows, side by side, a lane for each, and
+back."""
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from .scalars import F32, I8, I32, I64, Intrinsic, i64
+from .scalars import F32, I8, I16, I32, I64, Intrinsic, i64
 from .tiles import LANES
 from .vectors import Vectors
 
@@ -44,6 +45,19 @@ def bytes_from_lanes(to, source, targets, at):
         place = _lane(to, targets, lane, 0)
         whole = b.bitcast(row, ir.VectorType(I8, 4 * LANES))
         vectors.store(whole, b.gep(b.bitcast(place, I8.as_pointer()), [to.cast(at, i64).code]))
+
+
+@Intrinsic
+def turn(to, source, step, out, pitch):
+    """out[k * pitch + lane] = source[lane * step + k], for as many k as lanes."""
+    vectors, b, half = Vectors(to.module, to.builder, LANES), to.builder, ir.VectorType(I16, LANES)
+    rows = []
+    for lane in range(LANES):
+        place = to.element(source, to.binary(None, "Mult", step, lane))
+        is_half = source.type.scalar.memory == I16
+        rows.append(vectors.widened(vectors.load(place, half)) if is_half else vectors.load(place))
+    for k, row in enumerate(vectors.transposed(rows)):
+        vectors.store(row, b.gep(out.code, [I64(k * pitch)]))
 
 
 def _lane(to, table, lane, at):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .intrinsics import bits
 from .jit import kernel
+from .lanes import turn
 from .scalars import f32, i32
-from .tiles import PANEL, ROWS
+from .tiles import LANES, PANEL, ROWS, VECTORS
 
 
 @kernel
@@ -29,8 +30,9 @@ def pack(
         )  # fmt: skip
 
 
-def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
-    """One panel: k by k where columns lie side by side, else column by column."""
+def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out, turns=True):
+    """One panel: k by k where columns lie side by side, blocks turned where k do, else column by
+    column. Who knows that k do not says so, and has less to compile."""
     if (sj == 1) & (left >= PANEL) & (width == PANEL):
         for i0 in range(n0):
             for i1 in range(n1):
@@ -41,6 +43,12 @@ def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
                     )
                     for j in range(PANEL):
                         there[j] = here[j]
+    elif (s2 == 1) & (left >= PANEL) & (width == PANEL) & turns:
+        if turns:
+            for i0 in range(n0):
+                for i1 in range(n1):
+                    here, there = source + (i0 * s0 + i1 * s1), out + (i0 * n1 + i1) * n2 * PANEL
+                    turn_panel(here, n2, sj, there)
     else:
         for j in range(width):
             for i0 in range(n0):
@@ -55,6 +63,36 @@ def pack_panel(source, left, width, n0, n1, n2, s0, s1, s2, sj, out):
                     else:
                         for i2 in range(n2):
                             there[i2 * width] = 0.0
+
+
+def turn_panel(source, depth, step, out):
+    """A panel of whole columns that lie a step apart."""
+    at = 0
+    while at + LANES <= depth:
+        for v in range(VECTORS):
+            turn(source + (v * LANES * step + at), step, out + (at * PANEL + v * LANES), PANEL)
+        at += LANES
+    while at < depth:
+        for j in range(PANEL):
+            out[at * PANEL + j] = source[j * step + at]
+        at += 1
+
+
+def pack_beside(source, count, left, depth, s_k, s_j, out):
+    """Some panels of a matrix side by side: all of a row at once where columns lie so, which reads
+    memory in its order."""
+    if (s_j == 1) & (left >= count * PANEL):
+        for k in range(depth):
+            for panel in range(count):
+                here, there = source + (k * s_k + panel * PANEL), out + (panel * depth + k) * PANEL
+                for j in range(PANEL):
+                    there[j] = here[j]
+    else:
+        for panel in range(count):
+            pack_panel(
+                source + panel * PANEL * s_j, left - panel * PANEL, PANEL, 1, 1, depth, 0, 0, s_k,
+                s_j, out + panel * depth * PANEL,
+            )  # fmt: skip
 
 
 @kernel
@@ -88,10 +126,14 @@ def pack_rows(a, rows, depth, a_row, a_k, out):
             out + group * ROWS * depth,
             min(ROWS, rows - group * ROWS),
         )
-        if a_row == 1:
+        if (a_row == 1) & (count == ROWS):
             for k in range(depth):
-                for i in range(count):
+                for i in range(ROWS):
                     there[k * ROWS + i] = here[k * a_k + i]
+        elif (a_k == 1) & (count == ROWS):
+            for k in range(depth):
+                for i in range(ROWS):
+                    there[k * ROWS + i] = here[i * a_row + k]
         else:
             for i in range(count):
                 for k in range(depth):

@@ -110,14 +110,17 @@ def kernel_of(program: Program, kinds: tuple[tuple[str, str], ...], result: str)
 
 
 def compile_pointwise(op: Any) -> None:
-    """Register the kernels of a pointwise op: where operands are whole or single numbers, and where
-    some are rows or columns."""
+    """Register the kernels of a pointwise op: where operands are whole or single numbers, where
+    some are rows or columns, and where some have to be copied first, to lie as the others."""
     if takes(op.program):
         op.kernel(NATIVE, when=fits, strided=CHANNELS_LAST, halves=True, made=True)(
             lambda inputs, outputs: make(op.program, inputs, outputs[0])
         )
         op.kernel(NATIVE, when=fits_rows, halves=True, made=True)(
             lambda inputs, outputs: make_rows(op.program, inputs, outputs[0])
+        )
+        op.kernel(NATIVE, when=fits_copied, halves=True, made=True)(
+            lambda inputs, outputs: make(op.program, inputs, outputs[0], copied=True)
         )
 
 
@@ -129,6 +132,11 @@ def fits(*inputs: Outline) -> bool:
         and whole[0].layout in (CONTIGUOUS, CHANNELS_LAST)
         and _one_float(inputs)
     )
+
+
+def fits_copied(*inputs: Outline) -> bool:
+    """Whether operands are of one shape, or numbers, however they lie."""
+    return len({each.shape for each in inputs if each.shape}) == 1 and _one_float(inputs)
 
 
 def fits_rows(*inputs: Outline) -> bool:
@@ -188,13 +196,16 @@ def make_rows(
     return _run(found, (tasks, tasks, rows, size), shape, dtype)
 
 
-def make(program: Program, inputs: Sequence[Outline], output: Outline) -> Callable[..., Any]:
+def make(
+    program: Program, inputs: Sequence[Outline], output: Outline, copied: bool = False
+) -> Callable[..., Any]:
     """A function from operands of these outlines to a new array that lies as they do."""
     places = ["[i]"] * len(inputs)
     found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])
     size, shape, dtype = output.size, output.shape, output.scalar_type.dtype
     tasks = shares(SHARES, COST * size)
-    if next(each for each in inputs if each.shape).layout == CHANNELS_LAST:
+    lie = {each.layout for each in inputs if each.shape}
+    if lie == {CHANNELS_LAST} and not copied:
         n, c, h, w = shape
         run = _run(found, (tasks, tasks, size), (n, h, w, c), dtype)
         return lambda *operands: run(*operands).transpose(0, 3, 1, 2)

@@ -17,7 +17,7 @@ from . import pool, tiles
 from .buffers import empty
 from .intrinsics import address, array, as_pointer, call
 from .jit import kernel
-from .packing import pack, pack_pairs, pack_row_pairs, pack_rows
+from .packing import pack, pack_beside, pack_pairs, pack_row_pairs, pack_rows
 from .scalars import bf16, f32, i32, i64
 from .tiles import (
     A0,
@@ -41,9 +41,12 @@ from .tiles import (
     ROWS,
 )  # fmt: skip
 
-K_BLOCK = 384  # of k that stay in the first cache while a group of rows meets a panel
+# of k that stay in the first cache while a group of rows meets a panel
+K_BLOCK = 256 if LANES == 8 else 384
 M_BLOCK = 144  # rows of a that stay in the second cache
+FEW = 320  # rows of a: below, packing b as a whole is not repaid
 SMALL = 1 << 16  # multiply-adds that one thread does in about the time of waking another
+BESIDE = 4  # panels of b that are packed at once
 SHARES = 64
 DIRECT = 512  # k up to which rows of a, if contiguous, are read where they are
 DOT = tiles.dot_product()  # how pairs of bfloat16 are multiplied; "" where they are widened
@@ -100,6 +103,49 @@ def multiply(
         k0 += k_block
 
 
+@kernel
+def multiply_few(
+    task, tasks: int, m: int, n: int, k: int, k_block: int, a: T, a_row: int, a_k: int, b: T,
+    b_k: int, b_j: int, bias: int, relu: int, c: U, c_row: int, tile: i64, scratch: f32,
+):  # fmt: skip
+    """All of few rows times some panels, each packed where it is used."""
+    panels, groups = (n + PANEL - 1) // PANEL, (m + ROWS - 1) // ROWS
+    room = scratch + task * (groups * ROWS + BESIDE * PANEL) * k_block
+    columns = room + groups * ROWS * k_block
+    plan, a_table, c_table = array(i64, PLAN), array(i64, ROWS), array(i64, ROWS)
+    one_loop(plan, 1, ROWS, c_row, a_table, c_table)
+    k0 = 0
+    while k0 < k:
+        depth = min(k_block, k - k0)
+        pack_rows(a + k0 * a_k, m, depth, a_row, a_k, room)
+        plan[N2] = depth
+        plan[FLAGS] = (ACCUMULATE if k0 > 0 else 0) + (
+            RELU if (relu != 0) & (k0 + k_block >= k) else 0
+        )
+        panel, last = task * panels // tasks, (task + 1) * panels // tasks
+        while panel < last:
+            count, first = min(BESIDE, last - panel), panel
+            pack_beside(
+                b + (k0 * b_k + panel * PANEL * b_j), count, n - panel * PANEL, depth, b_k, b_j,
+                columns,
+            )  # fmt: skip
+            while panel < first + count:
+                width = min(PANEL, n - panel * PANEL)
+                choice = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1)
+                added = bias + 4 * panel * PANEL if (bias != 0) & (k0 == 0) else 0
+                row = 0
+                while row < m:
+                    rows = min(ROWS, m - row)
+                    call(
+                        choice[rows - 1], plan, room + row * depth,
+                        columns + (panel - first) * depth * PANEL,
+                        c + (row * c_row + panel * PANEL), added, width, 0,
+                    )  # fmt: skip
+                    row += rows
+                panel += 1
+        k0 += k_block
+
+
 def one_loop(plan, a_row, a_k, c_row, a_table, c_table):
     """A plan with a single loop of k over panels."""
     for i in range(ROWS):
@@ -134,10 +180,20 @@ def product(
     if not out.size:
         return out
     (a_row, a_k), (b_k, b_j) = a.strides, b.strides
-    columns = pack_columns(b, k, n, b_k // size, b_j // size)
     rounds = size != 4 and k > K_BLOCK  # sums of several blocks of k are kept in float32
     result = empty((m, n), np.float32) if rounds else out
-    multiply_packed(a, columns, result, m, n, k, a_row // size, a_k // size, bias, relu)
+    a_steps, b_steps = (a_row // size, a_k // size), (b_k // size, b_j // size)
+    threads = pool.get_num_threads() if m * n * k >= SMALL else 1
+    if k > 0 and m <= FEW and n >= 8 * threads * PANEL and not (DOT and size != 4):
+        k_block = _k_block(k)
+        multiply_few.of(T=scalar_of(a), U=scalar_of(result))(
+            threads, threads, m, n, k, k_block, a, *a_steps, b, *b_steps, bias, int(relu), result,
+            n, tiles.addresses(scalar_of(result).name),
+            empty((threads * (m + ROWS + BESIDE * PANEL) * k_block,), np.float32),
+        )  # fmt: skip
+    else:
+        columns = pack_columns(b, k, n, *b_steps)
+        multiply_packed(a, columns, result, m, n, k, *a_steps, bias, relu)
     if rounds:
         tasks = shares(SHARES, out.size)
         convert.of(T=f32, U=bf16)(tasks, tasks, out.size, result, out)
@@ -187,13 +243,18 @@ def _blocks(
     that."""
     groups, panels = -(-m // ROWS), -(-n // PANEL)
     packs = int(k > 0 and (not direct or k > DIRECT or (a_k != 1 and panels > 4)))
-    k_block = -(-k // -(-k // K_BLOCK) // 2) * 2 if packs else max(k, 1)  # of whole pairs
+    k_block = _k_block(k)
     m_blocks = n_blocks = 1
     if m * n * k >= SMALL:
         m_blocks = min(groups, -(-groups * ROWS // M_BLOCK // threads) * threads)
         n_blocks = min(panels, -(-threads // m_blocks))
     room = m_blocks * n_blocks * -(-groups // m_blocks) * ROWS * k_block
     return m_blocks, n_blocks, k_block, packs, room
+
+
+def _k_block(k: int) -> int:
+    """How much of k at a time: blocks of one size, of whole pairs."""
+    return max(2, -(-k // max(1, -(-k // K_BLOCK)) // 2) * 2)
 
 
 def shares(parts: int, work: int) -> int:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
+from ...scalar_type import ScalarType
+
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64, VOID = ir.FloatType(), ir.DoubleType(), ir.VoidType()
 
@@ -27,6 +29,7 @@ bf16 = Scalar("bf16", I16, F32)
 u8, i32, i64 = Scalar("u8", I8, I32), Scalar("i32", I32, I32), Scalar("i64", I64, I64)
 boolean = Scalar("bool", I1, I1)
 SCALARS = {scalar.name: scalar for scalar in (f32, f64, bf16, u8, i32, i64)}
+KINDS = {ScalarType.F32: f32, ScalarType.BF16: bf16}  # of the arrays that most kernels take
 
 
 class Pointer(NamedTuple):

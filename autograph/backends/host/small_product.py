@@ -16,7 +16,7 @@ from .jit import kernel
 from .packing import pack_panel
 from .product import DIRECT, SMALL, one_loop
 from .scalars import f32, i64
-from .tiles import A2, FLAGS, LANES, N2, PANEL, PLAN, RELU, ROWS
+from .tiles import FLAGS, LANES, N2, PANEL, PLAN, RELU, ROWS
 
 LARGEST = 1 << 16  # elements of a or of b: above, blocks for caches are worth a launch
 
@@ -189,7 +189,6 @@ def times_panel(tile, a, a_row, a_k, columns, c, c_row, m, width, k, bias, flags
     plan, a_table, c_table = array(i64, PLAN), array(i64, ROWS), array(i64, ROWS)
     one_loop(plan, a_row, a_k, c_row, a_table, c_table)
     plan[N2] = k
-    plan[A2] = a_k
     plan[FLAGS] = flags
     choice, row = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1), 0
     while row < m:

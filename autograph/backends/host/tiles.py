@@ -224,10 +224,7 @@ class Tile(Vectors):
     def load_output(self, place, mask):
         if self.output == "f32":
             return self.load_if(place, mask)
-        b, short = self.builder, ir.VectorType(I16, self.lanes)
-        wide = ir.VectorType(I32, self.lanes)
-        shift = ir.Constant(wide, [16] * self.lanes)
-        return b.bitcast(b.shl(b.zext(self.load_if(place, mask, short), wide), shift), self.vector)
+        return self.widened(self.load_if(place, mask, ir.VectorType(I16, self.lanes)))
 
     def store_output(self, value, place):
         self.store(self.as_output(value), place)
@@ -256,16 +253,6 @@ class Tile(Vectors):
 
     def as_output(self, value):
         return value if self.output == "f32" else self.round_bf16(value)
-
-    def round_bf16(self, value):
-        """float32 to the nearest bfloat16, to even; NaN stays NaN."""
-        b, wide = self.builder, ir.VectorType(I32, self.lanes)
-        every = lambda number: ir.Constant(wide, [number] * self.lanes)  # noqa: E731
-        bits = b.bitcast(value, wide)
-        high = b.lshr(bits, every(16))
-        rounded = b.lshr(b.add(b.add(bits, b.and_(high, every(1))), every(0x7FFF)), every(16))
-        kept = b.select(b.fcmp_unordered("uno", value, value), b.or_(high, every(0x40)), rounded)
-        return b.trunc(kept, ir.VectorType(I16, self.lanes))
 
 
 LANES, ROWS, VECTORS = shape()

@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .scalars import F32, I8, I32, I64, VOID
+from .scalars import F32, I8, I16, I32, I64, VOID
 
 
 class Vectors:
@@ -68,6 +68,22 @@ class Vectors:
         """Keep a vector at a place, aligned as its elements are."""
         place = self.builder.bitcast(place, value.type.as_pointer())
         self.builder.store(value, place, align=size_of(value.type.element))
+
+    def widened(self, value: Any) -> Any:
+        """A vector of bfloat16 as float32."""
+        b, wide = self.builder, ir.VectorType(I32, self.lanes)
+        shift = ir.Constant(wide, [16] * self.lanes)
+        return b.bitcast(b.shl(b.zext(value, wide), shift), self.vector)
+
+    def round_bf16(self, value: Any) -> Any:
+        """float32 to the nearest bfloat16, to even; NaN stays NaN."""
+        b, wide = self.builder, ir.VectorType(I32, self.lanes)
+        every = lambda number: ir.Constant(wide, [number] * self.lanes)  # noqa: E731
+        bits = b.bitcast(value, wide)
+        high = b.lshr(bits, every(16))
+        rounded = b.lshr(b.add(b.add(bits, b.and_(high, every(1))), every(0x7FFF)), every(16))
+        kept = b.select(b.fcmp_unordered("uno", value, value), b.or_(high, every(0x40)), rounded)
+        return b.trunc(kept, ir.VectorType(I16, self.lanes))
 
     def barrier(self) -> None:
         """Nothing is loaded or stored across: LLVM would load ahead and spill sums."""

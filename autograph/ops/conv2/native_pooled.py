@@ -9,21 +9,21 @@ from ...backends import NATIVE
 from ...backends.host import pool, tiles, window_tiles
 from ...backends.host.buffers import empty
 from ...backends.host.product import shares
-from ...backends.host.scalars import bf16, f32
+from ...backends.host.scalars import KINDS, bf16
+from ...backends.host.small_product import steps_of
 from ...backends.host.sparse_tiles import sparse_address
 from ...backends.host.tiles import LANES, PANEL, ROWS
 from ...backends.host.window_tiles import outputs_of
 from ...scalar_type import BF16, F32
 from ..shape import copy
+from . import native_winograd_pooled  # noqa: F401 - its kernels are asked first
 from . import pooled_loops as loops
-from .native_kernels import SHARES, forward_geometry, image_strides, plain, strides_of
+from .native_geometry import SHARES, forward_geometry, image_strides, plain, strides_of
 from .pooled import (
     conv2_relu_max_pool2,
     conv2_relu_max_pool2_back,
     conv2_relu_max_pool2_dweight,
 )
-
-KINDS = {F32: f32, BF16: bf16}
 
 
 def takes(x, weight, *others, groups, **settings):
@@ -133,12 +133,6 @@ def _back(x, weight, settings, needs_dx):
         return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
 
     return run
-
-
-def steps_of(array):
-    """Strides in elements."""
-    size = array.itemsize
-    return [step // size for step in array.strides]
 
 
 class Pooled:

@@ -1,16 +1,25 @@
 """Convolution + bias + relu + max pooling in NumPy's language, and the gradients.
 
-Where windows of the pooling do not overlap, images are innermost in memory, (C, H, W, N): columns
-of the product are copied in runs of images, one place of all windows after the other, so that the
-largest of each window is that of a few contiguous arrays. Else the ops run one by one.
+Where windows of the pooling do not overlap, the patch of the image that a window comes from is a
+column of one product, whose rows are the filters at each place of the window: neighbouring places
+share most of their patch, so that little is copied. Images are innermost in memory, (C, H, W, N);
+columns are copied in runs of them. Else the ops run one by one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import pairwise
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from ...backends import CUPY, NUMPY, namespace
 from ...backends.host.buffers import empty
+from ...backends.host.pool import get_num_threads
 from ...outline import Outline
 from ..elementwise import relu
 from ..pool2 import max_pool2, max_pool2_dx
@@ -28,25 +37,50 @@ ROOM = 1 << 20  # elements of columns at a time
 
 
 class Windows:
-    """Where the windows of a convolution lie that belong to each place of the pooling's windows."""
+    """The patches of images that the windows of the pooling come from.
+
+    One patch holds all `inner` places of a window where that costs at most twice the products;
+    else each place has a patch of its own, the filter's, and `starts` says where it begins.
+    """
 
     def __init__(self, x, weight, settings):
-        self.filter, self.places = weight.shape[2:], settings["filter"]
-        self.stride, self.dilation = settings["stride"], settings["dilation"]
-        self.padding, self.step = settings["padding"], settings["pool_stride"]
+        self.filter, self.stride, self.dilation = (
+            weight.shape[2:], settings["stride"], settings["dilation"]
+        )  # fmt: skip
+        places, self.padding = settings["filter"], settings["padding"]
         out = output_size(x.shape[2:], self.filter, self.stride, self.padding, self.dilation)
-        self.size = tuple(
-            (n - f) // t + 1 for n, f, t in zip(out, self.places, self.step, strict=True)
-        )
+        moves = list(zip(places, self.stride, settings["pool_stride"], strict=True))
+        self.size = tuple((n - p) // t + 1 for n, (p, _, t) in zip(out, moves, strict=True))
+        self.step = tuple(s * t for _, s, t in moves)  # from window to window
         (self.images, self.channels, *self.image), self.outputs = x.shape, len(weight)
-        self.depth = self.channels * self.filter[0] * self.filter[1]
-        self.count = self.size[0] * self.size[1]  # of windows
-        self.each = self.places[0] * self.places[1]
+        self.inner, self.starts = places, [(0, 0)]
+        self.patch = tuple(f + (p - 1) * s for f, (p, s, _) in zip(self.filter, moves, strict=True))
+        if self.dilation != (1, 1) or prod(self.patch) > 2 * prod(self.filter):
+            (sh, sw), self.inner, self.patch = self.stride, (1, 1), self.filter
+            self.starts = [(sh * i, sw * j) for i, j in np.ndindex(*places)]
+        self.depth = self.channels * prod(self.patch)
+        self.rows = prod(self.inner) * self.outputs
 
     def chunks(self):
-        """Slices of the images."""
-        step = max(1, ROOM // max(1, self.depth * self.each * self.count))
-        return [slice(i, min(self.images, i + step)) for i in range(0, self.images, step)]
+        """Slices of the images, of about one length."""
+        fit = max(1, ROOM // max(1, self.depth * prod(self.size)))
+        count = -(-self.images // fit)
+        cuts = [self.images * i // max(1, count) for i in range(count + 1)]
+        return [slice(*cut) for cut in pairwise(cuts)]
+
+    def filters(self, spread):
+        """Where in (places, O, C, patch) the filter of each place lies."""
+        (sh, sw), (r, s) = self.stride, self.filter
+        spread = spread.reshape(*self.inner, self.outputs, self.channels, *self.patch)
+        for i, j in np.ndindex(*self.inner):
+            yield spread[i, j, ..., sh * i : sh * i + r, sw * j : sw * j + s]
+
+    def spread(self, weight):
+        """weight -> (places * O, C * patch), zero where a place does not look."""
+        spread = np.zeros((self.rows, self.depth), weight.dtype)
+        for part in self.filters(spread):
+            part[...] = weight
+        return spread
 
     def bordered(self, x):
         """(N, C, H, W) -> (C, H', W', N), runs of images side by side."""
@@ -58,31 +92,36 @@ class Windows:
             return wide
         return x if x.strides[3] == x.itemsize else np.ascontiguousarray(x)
 
-    def columns(self, x):
-        """x of some images -> (C * R * S, places * windows * images)."""
-        x = self.bordered(x)
-        c_step, row, column, _ = x.strides
-        (sh, sw), (dh, dw), (th, tw) = self.stride, self.dilation, self.step
-        shape = (self.channels, *self.filter, *self.places, *self.size, x.shape[3])
-        strides = (
-            c_step, dh * row, dw * column, sh * row, sw * column, sh * th * row, sw * tw * column,
-            x.itemsize,
-        )  # fmt: skip
+    def columns(self, x, start):
+        """Bordered images -> (C * patch, windows * images)."""
+        c_step, row, column, image = x.strides
+        (dh, dw), (th, tw), (top, left) = self.dilation, self.step, start
+        shape = (self.channels, *self.patch, *self.size, x.shape[3])
+        strides = (c_step, dh * row, dw * column, th * row, tw * column, image)
         columns = empty(shape, x.dtype)
-        columns[...] = np.lib.stride_tricks.as_strided(x, shape, strides)
+        columns[...] = np.lib.stride_tricks.as_strided(x[:, top:, left:], shape, strides)
         return columns.reshape(self.depth, -1)
 
-    def scattered(self, columns, count):
-        """The adjoint: what each element of x is given by the columns it was copied to."""
-        (ph, pw), (h, w), (pp, qq) = self.padding, self.image, self.size
-        (sh, sw), (dh, dw), (th, tw) = self.stride, self.dilation, self.step
-        x = np.zeros((self.channels, h + 2 * ph, w + 2 * pw, count), columns.dtype)
-        parts = columns.reshape(self.channels, *self.filter, *self.places, pp, qq, count)
-        for r, s, i, j in np.ndindex(*self.filter, *self.places):
-            top, left, down, right = sh * i + dh * r, sw * j + dw * s, sh * th, sw * tw
-            here = x[:, top : top + down * pp : down, left : left + right * qq : right]
-            here += parts[:, r, s, i, j]
-        return x[:, ph : ph + h, pw : pw + w].transpose(3, 0, 1, 2)
+    def scatter(self, columns, x, start):
+        """The adjoint: add to each element of x what the columns that hold it are given."""
+        (dh, dw), (th, tw), (p, q) = self.dilation, self.step, self.size
+        parts = columns.reshape(self.channels, *self.patch, p, q, x.shape[3])
+        for r, s in np.ndindex(*self.patch):
+            top, left = start[0] + dh * r, start[1] + dw * s
+            here = x[:, top : top + th * p : th, left : left + tw * q : tw]
+            here += parts[:, r, s]
+
+
+def done(run: Callable[[slice], Any], chunks: list[slice]) -> Iterator[Any]:
+    """What `run` gives for each chunk, in order: one is copied while another is multiplied."""
+    threads = min(len(chunks), get_num_threads())
+    if threads < 2:
+        yield from map(run, chunks)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            running = [pool.submit(copy_context().run, run, chunk) for chunk in chunks]
+            for each in running:
+                yield each.result()
 
 
 def lie_apart(x, weight, *others, filter, pool_stride, pool_padding, groups, **settings):
@@ -96,24 +135,23 @@ def lie_apart(x, weight, *others, filter, pool_stride, pool_padding, groups, **s
 def pooled_arrays(x, weight, bias, **settings):
     found = Windows(x, weight, settings)
     shape = (found.outputs, *found.size, found.images)
-    y, index = empty(shape, x.dtype), empty(shape, np.uint8)
-    flat = weight.reshape(found.outputs, found.depth)
-    for chunk in found.chunks():
-        columns = found.columns(x[chunk])
-        sums = empty((found.outputs, columns.shape[1]), x.dtype)
-        np.matmul(flat, columns, out=sums)
-        parts = sums.reshape(found.outputs, found.each, -1).swapaxes(0, 1)
-        best, better = parts[0], np.empty(parts[0].shape, bool)
+    y, index, spread = empty(shape, x.dtype), empty(shape, np.uint8), found.spread(weight)
+
+    def run(chunk):
+        images = found.bordered(x[chunk])
+        parts: list[Any] = []
+        for start in found.starts:
+            columns = found.columns(images, start)
+            sums = empty((found.rows, columns.shape[1]), x.dtype)
+            np.matmul(spread, columns, out=sums)
+            parts.extend(sums.reshape(-1, found.outputs, sums.shape[1]))
+        best, better = parts[0], np.empty(parts[0].shape, np.bool_)
         place, turn = np.zeros(best.shape, np.uint8), np.empty(best.shape, np.uint8)
         for k, part in enumerate(parts[1:], 1):  # later places win only if they are larger
             np.greater(part, best, out=better)
             np.multiply(better.view(np.uint8), np.uint8(k), out=turn)
             np.maximum(place, turn, out=place)
             np.maximum(best, part, out=best)
-        if np.isnan(best).any():  # the first of them wins; the sums of place 0 are gone
-            again = np.matmul(flat, columns).reshape(sums.shape[0], found.each, -1)
-            for k in reversed(range(found.each)):
-                np.copyto(place, np.uint8(k), where=np.isnan(again[:, k]))
         if bias is not None:
             best += bias[:, None]
         np.less_equal(best, 0, out=better)
@@ -122,32 +160,49 @@ def pooled_arrays(x, weight, bias, **settings):
         np.maximum(best, 0, out=best)
         here = (*shape[:3], -1)
         y[..., chunk], index[..., chunk] = best.reshape(here), place.reshape(here)
+
+    for _ in done(run, found.chunks()):
+        pass
+    if np.isnan(y).any():  # whose it is gets lost in a patch: 0 * inf
+        return pooled_composed(x, weight, bias, **settings)
     return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
 
 
 def _back(dy, index, x, weight, needs_dx, **settings):
     found = Windows(x, weight, settings)
-    flat, inside = weight.reshape(found.outputs, found.depth), (found.channels, *found.image)
-    dx = empty((*inside, found.images * needs_dx), x.dtype).transpose(3, 0, 1, 2)
-    dweight = np.zeros((found.outputs, found.depth), x.dtype)
+    (ph, pw), (h, w), spread = found.padding, found.image, found.spread(weight)
+    dx = empty((found.channels, h, w, found.images * needs_dx), x.dtype).transpose(3, 0, 1, 2)
+    dspread = np.zeros(spread.shape, x.dtype)
     dy, index = (np.ascontiguousarray(each.transpose(1, 2, 3, 0)) for each in (dy, index))
-    for chunk in found.chunks():
-        slope, place = dy[..., chunk], index[..., chunk]
-        deltas = np.zeros((found.outputs, found.each, *slope.shape[1:]), x.dtype)
-        for k in range(found.each):
-            np.copyto(deltas[:, k], slope, where=place == k)
-        deltas = deltas.reshape(found.outputs, -1)
-        dweight += deltas @ found.columns(x[chunk]).T
+
+    def run(chunk):
+        slope, place, images = dy[..., chunk], index[..., chunk], found.bordered(x[chunk])
+        total, dimages = 0, np.zeros(images.shape if needs_dx else 0, x.dtype)
+        for at, start in enumerate(found.starts):
+            deltas = np.zeros((prod(found.inner), *slope.shape), x.dtype)
+            for k, delta in enumerate(deltas, at):
+                np.copyto(delta, slope, where=place == k)
+            deltas = deltas.reshape(found.rows, -1)
+            total += deltas @ found.columns(images, start).T
+            if needs_dx:
+                found.scatter(spread.T @ deltas, dimages, start)
         if needs_dx:
-            dx[chunk] = found.scattered(flat.T @ deltas, slope.shape[3])
+            dx[chunk] = dimages[:, ph : ph + h, pw : pw + w].transpose(3, 0, 1, 2)
+        return total
+
+    for part in done(run, found.chunks()):
+        dspread += part
+    dweight = np.add.reduce(list(found.filters(dspread)))
     dbias = np.where(index == STOPPED, dy.dtype.type(0), dy).sum(axis=(1, 2, 3))
-    return dx, dweight.reshape(weight.shape), dbias
+    return dx, dweight, dbias
 
 
 @conv2_relu_max_pool2_back.kernel(
     NUMPY, when=lambda dy, index, *inputs, **settings: lie_apart(*inputs, **settings)
 )
 def pooled_back_arrays(dy, index, x, weight, **settings):
+    if not np.isfinite(dy).all():  # whose it is gets lost in a patch: 0 * inf
+        return pooled_back_composed(dy, index, x, weight, **settings)
     return _back(dy, index, x, weight, True, **settings)
 
 

@@ -22,6 +22,7 @@ from ...backends.host.scalars import f32, i32, i64, u8
 from ...backends.host.tiles import LANES, PANEL, multiply_rows
 from ...backends.host.window_tiles import DEAD
 from .native_loops import COUNT, DEPTH, copy_image
+from .pooling_loops import pool_image
 
 
 @kernel
@@ -43,7 +44,7 @@ def convolve_pool(
     while panel * PANEL < o:
         pack_panel(
             weight + panel * PANEL * w_o, o - panel * PANEL, PANEL, r, s, c, w_r, w_s, w_c, w_o,
-            columns + panel * depth * PANEL,
+            columns + panel * depth * PANEL, turns=False,
         )  # fmt: skip
         panel += 1
     for k in range(pitch):
@@ -60,49 +61,10 @@ def convolve_pool(
             tile, phase, a, address(columns), address(room), 4, address(start), 0, phase[COUNT],
             pitch, depth,
         )  # fmt: skip
-        end = (n + 1) * pp * qq * o
-        for i in range(pp):
-            for j in range(qq):
-                row, column = i * stride_r - pad_r, j * stride_s - pad_s
-                there = ((n * pp + i) * qq + j) * o
-                inside = (row >= 0) & (column >= 0) & (row + WR <= p) & (column + WS <= q)
-                if inside:
-                    here = room + (row * q + column) * pitch
-                    k = 0
-                    # lanes beyond o are written again by the next pixel
-                    while (k < o) & (there + k + LANES <= end):
-                        for lane in range(LANES):
-                            largest(
-                                here, k + lane, 0, WR, 0, WS, q * pitch, pitch, y, index,
-                                there + k + lane,
-                            )  # fmt: skip
-                        k += LANES
-                    while k < o:
-                        largest(here, k, 0, WR, 0, WS, q * pitch, pitch, y, index, there + k)
-                        k += 1
-                else:
-                    first_r, last_r = max(0, -row), min(WR, p - row)
-                    first_s, last_s = max(0, -column), min(WS, q - column)
-                    here = room + (row * q + column) * pitch
-                    for k in range(o):
-                        largest(
-                            here, k, first_r, last_r, first_s, last_s, q * pitch, pitch, y, index,
-                            there + k,
-                        )  # fmt: skip
-
-
-def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, there):
-    """relu of the largest of a window of channel k, and where it is: the first of equals, NaN
-    before all."""
-    best, place = here[first_r * line + first_s * pitch + k], i32(first_r * WS + first_s)
-    for r in range(first_r, last_r):
-        for s in range(first_s, last_s):
-            value = here[r * line + s * pitch + k]
-            better = (value > best) | ((value != value) & (best == best))
-            best = value if better else best
-            place = i32(r * WS + s) if better else place
-    y[there] = 0.0 if best <= 0.0 else best
-    index[there] = DEAD if best <= 0.0 else place
+        pool_image(
+            room, pitch, p, q, o, stride_r, stride_s, pad_r, pad_s, pp, qq, (n + 1) * pp * qq * o,
+            n * pp * qq * o, y, index,
+        )  # fmt: skip
 
 
 @kernel
@@ -198,7 +160,7 @@ def scatter_pool(
         bias[k] = 0.0
     for n in range(task * images // shares, (task + 1) * images // shares):
         a = address(x + n * x_n)
-        if copies:
+        if (copies != 0) | (n == images - 1):  # vectors read past the end of the last image
             copy_image(x + n * x_n, c, h, w, x_c, x_h, x_w, top, left, height, width, image)
             a = address(image)
         entry_values(pixels, o, dy + n * entries, dy_o, dy_pixel, index + n * entries, values)
@@ -269,11 +231,13 @@ def entry_values(pixels, o, dy, dy_o, dy_pixel, index, values):
 
 
 def entry_places(entries, index, starts, down, right, offsets):
-    """An offset for every entry: of its pixel's window, and of its place there."""
+    """An offset for every entry: of its pixel's window, and of its place there. A dead one, whose
+    value is 0, reads the first place, where a window that begins in padding has no values."""
     rows, columns = i32(down), i32(right)
     for i in range(entries):
         place = i32(0) if index[i] == DEAD else index[i]
-        offsets[i] = starts[i] + place // WS * rows + place % WS * columns
+        offset = starts[i] + place // WS * rows + place % WS * columns
+        offsets[i] = i32(0) if index[i] == DEAD else offset
 
 
 @kernel

@@ -44,13 +44,37 @@ def _pooled(op, x, filter, stride, padding):
     sides = f"\n  x       {x.shape}  N C H W\n  filter  {filter}"
     if x.ndim != 4:
         raise ShapeError(f"{op}: x has 4 axes{sides}")
-    size = tuple(
-        (n + 2 * p - f) // s + 1
-        for n, f, s, p in zip(x.shape[2:], filter, stride, padding, strict=True)
-    )
+    size = pooled_size(x, filter, stride, padding)
     if min(size) < 1:
         raise ShapeError(f"{op}: the filter is larger than the padded image{sides}")
     return (*x.shape[:2], *size)
+
+
+def pooled_size(x, filter, stride, padding):
+    """(P, Q): how many windows there are."""
+    along = zip(x.shape[2:], filter, stride, padding, strict=True)
+    return tuple((n + 2 * p - f) // s + 1 for n, f, s, p in along)
+
+
+def _settings(op):
+    def settings(*, filter, stride=None, padding=0):
+        return _pairs(op.name, filter, stride, padding)
+
+    return settings
+
+
+def _settings_back(op):
+    def settings(*, size, filter, stride=None, padding=0):
+        return {"size": tuple(size), **_pairs(op.name, filter, stride, padding)}
+
+    return settings
+
+
+max_pool2_settings = max_pool2.settings_by(_settings(max_pool2))
+for _op in (max_pool2_pick, mean_pool2):
+    _op.settings_by(_settings(_op))
+for _op in (max_pool2_dx, mean_pool2_dx):
+    _op.settings_by(_settings_back(_op))
 
 
 def index_type(filter):
@@ -59,11 +83,6 @@ def index_type(filter):
 
 
 # -- the largest ---------------------------------------------------------------------
-
-
-@max_pool2.settings_by
-def max_pool2_settings(*, filter, stride=None, padding=0):
-    return _pairs("max_pool2", filter, stride, padding)
 
 
 @max_pool2.outlined_by
@@ -78,11 +97,6 @@ def max_pool2_gradient(y, x, *, index, **settings):
     return lambda dy: max_pool2_dx(dy, index, size=size, **settings)
 
 
-@max_pool2_dx.settings_by
-def max_pool2_dx_settings(*, size, filter, stride=None, padding=0):
-    return {"size": tuple(size), **_pairs("max_pool2_dx", filter, stride, padding)}
-
-
 @max_pool2_dx.outlined_by
 def max_pool2_dx_outline(dy, index, *, size, filter, stride, padding):
     return dy.like(shape=(*dy.shape[:2], *size))
@@ -91,11 +105,6 @@ def max_pool2_dx_outline(dy, index, *, size, filter, stride, padding):
 @max_pool2_dx.gradient("dy")
 def max_pool2_dx_gradient(dx, dy, index, *, size, **settings):
     return lambda ddx: max_pool2_pick(ddx, index, **settings)
-
-
-@max_pool2_pick.settings_by
-def max_pool2_pick_settings(*, filter, stride=None, padding=0):
-    return _pairs("max_pool2_pick", filter, stride, padding)
 
 
 @max_pool2_pick.outlined_by
@@ -112,11 +121,6 @@ def max_pool2_pick_gradient(y, x, index, **settings):
 # -- the mean ------------------------------------------------------------------------
 
 
-@mean_pool2.settings_by
-def mean_pool2_settings(*, filter, stride=None, padding=0):
-    return _pairs("mean_pool2", filter, stride, padding)
-
-
 @mean_pool2.outlined_by
 def mean_pool2_outline(x, *, filter, stride, padding):
     return x.like(shape=_pooled("mean_pool2", x, filter, stride, padding))
@@ -126,11 +130,6 @@ def mean_pool2_outline(x, *, filter, stride, padding):
 def mean_pool2_gradient(y, x, **settings):
     size = x.shape[2:]
     return lambda dy: mean_pool2_dx(dy, size=size, **settings)
-
-
-@mean_pool2_dx.settings_by
-def mean_pool2_dx_settings(*, size, filter, stride=None, padding=0):
-    return {"size": tuple(size), **_pairs("mean_pool2_dx", filter, stride, padding)}
 
 
 @mean_pool2_dx.outlined_by

@@ -8,12 +8,9 @@ from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.jit import kernel
 from ...backends.host.product import scalar_of, shares
-from ...backends.host.scalars import bf16, f32, i32, u8
+from ...backends.host.scalars import KINDS, f32, i32, u8
 from ...outline import CHANNELS_LAST
-from ...scalar_type import BF16, F32
-from . import max_pool2, max_pool2_dx, mean_pool2, mean_pool2_dx
-
-KINDS = {F32: f32, BF16: bf16}
+from . import index_type, max_pool2, max_pool2_dx, mean_pool2, mean_pool2_dx, pooled_size
 
 
 @kernel
@@ -143,15 +140,11 @@ def takes(x, *index, **settings):
 
 @max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True)
 def max_pool2_native(x, *, filter, stride, padding):
-    n, c, h, w = x.shape
-    p, q = (
-        (s + 2 * a - f) // t + 1 for s, f, t, a in zip((h, w), filter, stride, padding, strict=True)
-    )
-    last = x.strides[1] == x.itemsize
-    index_type = np.uint8 if filter[0] * filter[1] <= 254 else np.int32
-    y, index = (_image(n, c, p, q, dtype, last) for dtype in (x.dtype, index_type))
+    (n, c, h, w), (p, q) = x.shape, pooled_size(x, filter, stride, padding)
+    last, wanted = x.strides[1] == x.itemsize, index_type(filter).dtype
+    y, index = (_image(n, c, p, q, dtype, last) for dtype in (x.dtype, wanted))
     tasks = shares(n * p, x.size)
-    kind = u8 if index_type is np.uint8 else i32
+    kind = u8 if wanted == np.uint8 else i32
     largest_of_windows.of(T=scalar_of(x), I=kind, R=filter[0], S=filter[1])(
         tasks, tasks, n, c, h, w, *_strides(x), x, p, q, *stride, *padding, *_strides(y), y, index
     )

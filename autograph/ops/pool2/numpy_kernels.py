@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ...backends import CUPY, NUMPY, REFERENCE, namespace
-from . import index_type, max_pool2, max_pool2_dx, max_pool2_pick, mean_pool2, mean_pool2_dx
+from . import (
+    index_type,
+    max_pool2,
+    max_pool2_dx,
+    max_pool2_pick,
+    mean_pool2,
+    mean_pool2_dx,
+    pooled_size,
+)  # fmt: skip
 
 
 def bordered(x, padding, value):
@@ -35,9 +43,7 @@ def _lowest(dtype):
 @max_pool2.kernel(NUMPY, CUPY)
 def max_pool2_arrays(x, *, filter, stride, padding):
     """The first of equal maxima wins, and a NaN wins over all, as in torch."""
-    xp = namespace(x)
-    size = [(n + 2 * p - f) // s + 1 for n, f, s, p in
-            zip(x.shape[2:], filter, stride, padding, strict=True)]
+    xp, size = namespace(x), pooled_size(x, filter, stride, padding)
     wide = bordered(x, padding, _lowest(x.dtype))
     (r, s), (sh, sw), (p, q) = filter, stride, size
     tall = wide[:, :, : sh * p : sh]
@@ -99,9 +105,7 @@ def max_pool2_pick_arrays(x, index, *, filter, stride, padding):
 
 @mean_pool2.kernel(NUMPY, CUPY)
 def mean_pool2_arrays(x, *, filter, stride, padding):
-    size = [(n + 2 * p - f) // s + 1 for n, f, s, p in
-            zip(x.shape[2:], filter, stride, padding, strict=True)]
-    wide = bordered(x, padding, 0)
+    size, wide = pooled_size(x, filter, stride, padding), bordered(x, padding, 0)
     y = namespace(x).zeros((*x.shape[:2], *size), x.dtype)
     for _, rows, columns in window_slices(filter, stride, size):
         y += wide[:, :, rows, columns]
@@ -135,8 +139,7 @@ def _windows(x, filter, stride, padding, out):
 
 @max_pool2.kernel(REFERENCE)
 def max_pool2_reference(x, *, filter, stride, padding):
-    out = [(n + 2 * p - f) // s + 1 for n, f, s, p in
-           zip(x.shape[2:], filter, stride, padding, strict=True)]
+    out = pooled_size(x, filter, stride, padding)
     y = np.zeros((*x.shape[:2], *out), x.dtype)
     index = np.zeros(y.shape, index_type(filter).dtype)
     for at, cells in _windows(x, filter, stride, padding, out):
@@ -150,8 +153,7 @@ def max_pool2_reference(x, *, filter, stride, padding):
 
 @mean_pool2.kernel(REFERENCE)
 def mean_pool2_reference(x, *, filter, stride, padding):
-    out = [(n + 2 * p - f) // s + 1 for n, f, s, p in
-           zip(x.shape[2:], filter, stride, padding, strict=True)]
+    out = pooled_size(x, filter, stride, padding)
     y = np.zeros((*x.shape[:2], *out), x.dtype)
     for at, cells in _windows(x, filter, stride, padding, out):
         y[at] = sum(x[at[:2] + cell] for cell in cells) / (filter[0] * filter[1])
