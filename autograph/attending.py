@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import op as op_module
-from .op import Op
+from .op import APPLIERS, Op
 from .tensor import Tensor
+from .tensor.state import long_way
 
 Apply = Callable[[Op, Sequence[Any], Mapping[str, Any]], Any]
 Attendant = Callable[[Apply, Op, Sequence[Any], Mapping[str, Any]], Any]
@@ -24,32 +24,37 @@ class _Stack(threading.local):
 
 _stack = _Stack()
 _installing = threading.Lock()
-_within = 0  # blocks that are open, of all threads
+_open = 0  # blocks, of all threads
+_eager = 0  # those of them that want each op where it is asked for
 _below: Apply = Tensor.__apply__  # what applied ops before the first of them
 
 
 @contextmanager
-def attending(attendant: Attendant) -> Iterator[None]:
+def attending(attendant: Attendant, *, defers: bool = False) -> Iterator[None]:
     """Within the block, in this thread, ops on tensors run as `attendant(apply, op, inputs,
-    settings)`, which calls `apply(op, inputs, settings)` and answers what that does."""
-    global _within, _below
-    with _installing:
-        if not _within:
-            _below = Tensor.__apply__
-            Tensor.__apply__ = staticmethod(_attended)
-            op_module._APPLIERS.clear()
-        _within += 1
+    settings)`, which calls `apply(op, inputs, settings)` and answers what that does. What may wait
+    until somebody looks is not deferred, unless the attendant `defers`."""
     before = _stack.attendants
     _stack.attendants = (*before, attendant)
-    try:
-        yield
-    finally:
-        _stack.attendants = before
-        with _installing:
-            _within -= 1
-            if not _within:
-                Tensor.__apply__ = staticmethod(_below)  # type: ignore[arg-type]
-                op_module._APPLIERS.clear()
+    with long_way():
+        _opened(1, 0 if defers else 1)
+        try:
+            yield
+        finally:
+            _stack.attendants = before
+            _opened(-1, 0 if defers else -1)
+
+
+def _opened(blocks: int, eager: int) -> None:
+    """So many blocks more are open: ops go through here while any is."""
+    global _open, _eager, _below
+    with _installing:
+        if not _open:
+            _below = Tensor.__apply__
+        _open, _eager = _open + blocks, _eager + eager
+        _attended.defers = not _eager  # type: ignore[attr-defined]
+        Tensor.__apply__ = staticmethod(_attended if _open else _below)  # type: ignore[arg-type]
+        APPLIERS.clear()
 
 
 def _attended(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:

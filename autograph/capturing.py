@@ -9,8 +9,8 @@ import gc
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -33,12 +33,26 @@ from .watching import Watch, watching
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_ELSEWHERE = "another rank has to"
+
 RECORDINGS = 8  # kept at a time, one for each kind of inputs; the oldest goes first
 _watching = threading.RLock()
 ATTEMPTS = 8  # recordings that may turn out stale before the step stays eager
 
 
-def capture(step: Callable[P, T], *, optimizer: Optimizer | None = None) -> Captured[P, T]:
+class Ranks(Protocol):
+    """Processes that run the same step, and talk within it."""
+
+    def any(self, flag: bool) -> bool:
+        """Whether any of them says so."""
+
+    def rehearsing(self) -> AbstractContextManager[None]:
+        """Within the block the step waits for nobody; what it does is undone."""
+
+
+def capture(
+    step: Callable[P, T], *, optimizer: Optimizer | None = None, ranks: Ranks | None = None
+) -> Captured[P, T]:
     """The step as a callable that is recorded on its third call, and replayed from then on.
 
     What the step does to Python objects happens while it runs and is recorded, not when it is
@@ -46,27 +60,30 @@ def capture(step: Callable[P, T], *, optimizer: Optimizer | None = None) -> Capt
     it updates, whose count of steps is kept. Tensors among the arguments are data; everything
     else about them (shapes, scalar types, numbers) chooses the recording. The first replay is
     compared bit for bit with a step that ran eagerly. What cannot be captured runs eagerly, and
-    a warning says why.
+    a warning says why; of several `ranks` all replay the step, or none does.
 
         fast = capture(step, optimizer=optimizer)
         for batch in batches:
             loss = fast(batch)
     """
-    return Captured(step, optimizer)
+    return Captured(step, optimizer, ranks)
 
 
 class Captured(Generic[P, T]):
     """What `capture` returns."""
 
-    def __init__(self, step: Callable[P, T], optimizer: Optimizer | None) -> None:
-        self.step, self.optimizer = step, optimizer
+    def __init__(
+        self, step: Callable[P, T], optimizer: Optimizer | None, ranks: Ranks | None
+    ) -> None:
+        self.step, self.optimizer, self.ranks = step, optimizer, ranks
         self.eager = False  # for good
         self._entries: dict[Any, Device | Trial | Recording] = {}
         self._left = ATTEMPTS
         self._turn = threading.RLock()  # replays share their memory
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.eager or hung or Tensor.__apply__ is not apply:  # somebody wants to see each op
+        watched = bool(hung) or Tensor.__apply__ is not apply  # somebody wants to see each op
+        if self.eager or (watched and self.ranks is None):
             return self.step(*args, **kwargs)
         inputs: list[Tensor] = []
         try:
@@ -76,6 +93,8 @@ class Captured(Generic[P, T]):
             why = f"an argument is neither a tensor nor hashable: {error}"
             return self._give_up(why, args, kwargs)
         if isinstance(entry, Recording):
+            if watched:
+                return self.step(*args, **kwargs)
             prepared = self.optimizer is None or self.optimizer.prepare()
             if prepared and entry.is_current():
                 return self._replayed(entry, inputs)
@@ -84,11 +103,12 @@ class Captured(Generic[P, T]):
                 why = "tensors that it reads are replaced again and again"
                 return self._give_up(why, args, kwargs)
             entry = self._entries[key] = entry.tape.device
-        if not _watching.acquire(blocking=False):  # another thread is at it: they do not mix
+        # where another thread is at it: they do not mix, and ranks stay in step
+        if not _watching.acquire(blocking=self.ranks is not None):
             return self.step(*args, **kwargs)
         try:
             if isinstance(entry, Trial):
-                return self._record(key, entry, inputs, args, kwargs)
+                return self._record(key, entry, inputs, args, kwargs, watched)
             if entry is None:
                 return self._first(key, args, kwargs)
             return self._try(key, entry, inputs, args, kwargs)
@@ -151,51 +171,66 @@ class Captured(Generic[P, T]):
     # -- recording ---------------------------------------------------------------------------
 
     def _record(
-        self, key: Any, trial: Trial, inputs: list[Tensor], args: Any, kwargs: Any
+        self, key: Any, trial: Trial, inputs: list[Tensor], args: Any, kwargs: Any, watched: bool
     ) -> T:
         done: list[T] = []
-        if trial.is_stale():  # so this step is tried, and recorded as well
+        if self._any(trial.is_stale()):  # so this step is tried, and recorded as well
             done.append(self._try(key, trial.device, inputs, args, kwargs))
             tried = self._entries.get(key)
-            if not isinstance(tried, Trial):
-                return done[0]
+            if self._any(not isinstance(tried, Trial)) or not isinstance(tried, Trial):
+                return done[0] if self.eager else self._give_up(_ELSEWHERE, args, kwargs, done)
             trial = tried
         optimizer, tape = self.optimizer, tape_of(trial.device)
-        count, before = 0 if optimizer is None else optimizer.count, taken.updates
-        watch = Watch({}, np.copy) if tape.runs else Watch()
+        count, seen = 0 if optimizer is None else optimizer.count, list[Optimizer]()
+        watch, why = Watch({}, np.copy) if tape.runs else Watch(), ""
+        quiet = self.ranks.rehearsing() if self.ranks is not None and tape.runs else nullcontext()
+        taken.seen = seen
         try:
+            if watched:
+                raise CaptureError("somebody wants to see each op")
             if optimizer is not None:
                 optimizer.prepare()
             with tape.memory():
                 buffers = [Tensor.borrow(array) for array in copies(inputs)]
                 given_args, given_kwargs = replaced((args, kwargs), iter(buffers))
                 undone = self._undone(watch, trial if done else None, tape)
-                with undone, watching(watch), tape.writing():
+                with undone, watching(watch), tape.writing(), quiet:
                     results = self.step(*given_args, **given_kwargs)
-            updates = taken.updates != before
-            if optimizer is None and updates:
+            if seen and optimizer is None:
                 raise CaptureError(
                     "it updates an optimizer: write capture(step, optimizer=optimizer)"
                 )
+            if seen and seen != [optimizer]:
+                raise CaptureError("it updates several times: capture a step for each update")
             outputs: list[Tensor] = []
             outlined(results, outputs)
             del given_args, given_kwargs
             if len(watch.left()) > len(outputs):
                 gc.collect()
             held, written = watch.held(buffers), watch.written()
-            found = Recording(tape, buffers, results, outputs, held, written, updates)
+            found = Recording(tape, buffers, results, outputs, held, written, bool(seen))
             self._check(found, watch, outputs, trial)
-            agrees = self._agrees(found, trial)
         except Exception as error:
+            why = reason(error)
+        finally:
+            taken.seen = None
+        why = self._joint(why)
+        if not why and not self._any(trial.outputs is None):
+            try:
+                if not self._agrees(found, trial):
+                    why = "a replay differs from the eager step"
+            except Exception as error:
+                why = reason(error)
+            why = self._joint(why)
+        if (why or done) and optimizer is not None:
+            optimizer.counted(count)
+        if why:
+            for each in seen:
+                if each is not optimizer:
+                    each.counted(each.count - 1)
             for leaf, gradient in watch.gradients:
                 leaf.grad = gradient
-            if optimizer is not None:
-                optimizer.counted(count)
-            return self._give_up(reason(error), args, kwargs, done)
-        if (done or not agrees) and optimizer is not None:
-            optimizer.counted(count)
-        if not agrees:
-            return self._give_up("a replay differs from the eager step", args, kwargs, done)
+            return self._give_up(why, args, kwargs, done)
         self._entries[key] = found
         if done:
             return done[0]
@@ -238,19 +273,25 @@ class Captured(Generic[P, T]):
 
     def _agrees(self, found: Recording, trial: Trial) -> bool:
         """Whether a replay of the step that was tried gives its bits; the state is put back."""
-        if trial.outputs is None:
-            return True
         now = copies(array for _, array in found.written)
         for each in trial.written:
             ops.assign(each.array, each.before)
         found.fill([Tensor.borrow(each) for each in trial.inputs])
         found.tape.replay()
         replayed = [each._array for each in found.outputs] + [each.array for each in trial.written]
-        expected = trial.outputs + trial.after
+        expected = (trial.outputs or []) + trial.after
         same = len(replayed) == len(expected) and all(map(same_bits, replayed, expected))
         for (_, array), kept in zip(found.written, now, strict=True):
             ops.assign(array, kept)
         return same
+
+    def _any(self, flag: bool) -> bool:
+        """Whether any rank says so."""
+        return flag if self.ranks is None else self.ranks.any(flag)
+
+    def _joint(self, why: str) -> str:
+        """Why one of the ranks stays eager; "" if none does."""
+        return (why or _ELSEWHERE) if self._any(bool(why)) else ""
 
     # -- replaying ---------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .errors import ShapeError
+from .errors import ScalarTypeError, ShapeError
 from .tensor import Tensor, enable_grad, higher_order, is_training, training
 from .tensor.state import state
 from .tensor.tensor import check_gradient
@@ -179,7 +179,6 @@ def _pulled(
     return tuple(made)
 
 
-
 def _zeros(x: Tensor) -> Tensor:
     return Tensor(np.zeros(x.shape, x.dtype), device=x.device)
 
@@ -210,19 +209,24 @@ def _rows(outputs: Sequence[Tensor], at: int, leaves: Sequence[Any]) -> Any:
         rows.append(_pulled([y], [dy], leaves))
     found: list[Tensor | None] = []
     for j, leaf in enumerate(leaves):
+        shape = (*y.shape, *leaf.shape)
         if not _is_float(leaf):
             found.append(None)
         elif not rows:
-            empty = np.zeros((*y.shape, *leaf.shape), leaf.dtype)
-            found.append(Tensor(empty, device=leaf.device))
+            found.append(Tensor(np.zeros(shape, leaf.dtype), device=leaf.device))
         else:
-            stacked = ops.stack([row[j] for row in rows])
-            found.append(_told(ops.reshape(stacked, shape=(*y.shape, *leaf.shape))))
+            found.append(_told(ops.reshape(ops.stack([row[j] for row in rows]), shape=shape)))
     return found[0] if len(found) == 1 else tuple(found)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+    found = value if isinstance(value, tuple) else (value,)
+    for each in found:
+        if each is not None and not isinstance(each, Tensor):
+            raise ScalarTypeError(
+                f"a function of tensors answers tensors, and not a {type(each).__name__}"
+            )
+    return found
 
 
 def _told(value: Any) -> Any:

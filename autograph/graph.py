@@ -15,7 +15,7 @@ from .errors import GraphError
 
 Gradient = Any  # an array; or a tensor, where gradients are differentiated again
 
-_clock = count()
+clock = count()
 _age = attrgetter("age")
 
 
@@ -33,25 +33,33 @@ class Version:
 # `rule` maps the gradient of the node to the gradients of `targets`, in their order; with one
 # target it returns that gradient alone. The rule of an `into` edge takes the target's gradient so
 # far (or None) as well, adds its part there and returns the whole. `values` are the node's own
-# tensors, where rules are differentiated again: while a rule runs they carry the node, and at no
-# other time, so that no cycle exists. (A plain tuple: millions of them are made.)
-Edge = tuple[Sequence["Node | None"], Callable[..., Any], bool, Sequence[Any]]
+# tensors (None for one without gradients), where rules are differentiated again: while a rule runs
+# they carry the node, and at no other time, so that no cycle exists. (A plain tuple: millions of
+# them are made.)
+#
+# Nodes with `targets` share their edges with all that were made alike, (place, rule, False, ()):
+# the target of an edge is the one at that place, and its rule takes what the node keeps as well,
+# rule(dy, node.keeps).
+Edge = tuple[Any, Callable[..., Any], bool, Sequence[Any]]
 
 # A value that a rule holds on to: (its name, the version of its memory, the count it had then).
 Kept = tuple[str, Version, int]
 
 
 def carrying(node: Node, values: Sequence[Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule, run while `values` carry the node."""
+    """The rule, run while `values` carry the node, or of several each its outlet."""
+    count = len(values)
 
     def run(*arguments: Any) -> Any:
-        for value in values:
-            value.node = node
+        for i, value in enumerate(values):
+            if value is not None:
+                value.node = node if count == 1 else Outlet(node, i, count)
         try:
             return rule(*arguments)
         finally:
             for value in values:
-                value.node = None
+                if value is not None:
+                    value.node = None
 
     return run
 
@@ -63,15 +71,21 @@ class Node:
     youngest to the oldest meets each only when its gradient is complete.
     """
 
-    __slots__ = ("age", "edges", "kept", "name")
+    __slots__ = ("age", "edges", "keeps", "kept", "name", "targets")
 
     def __init__(
-        self, name: str, edges: Sequence[Edge], kept: Sequence[Kept] = ()
+        self,
+        name: str,
+        edges: Sequence[Edge],
+        kept: Sequence[Kept] = (),
+        targets: Sequence[Node | None] | None = None,
+        keeps: Any = None,
     ) -> None:
-        self.age = next(_clock)
+        self.age = next(clock)
         self.name = name
         self.edges: Sequence[Edge] | None = edges  # None: used up by a backward
         self.kept = kept
+        self.targets, self.keeps = targets, keeps  # where edges are shared
 
 
 class Leaf(Node):
@@ -108,12 +122,20 @@ def _nothing(dy: Gradient) -> None:
     """The rule of an outlet: the walk hands its gradient to the joint node."""
 
 
+def targets_of(node: Node) -> Sequence[Node | None]:
+    """What the edges of a node lead to."""
+    if node.targets is not None:
+        return node.targets
+    return [target for edge in node.edges or () for target in edge[0]]
+
+
 def reachable(roots: Iterable[Node]) -> list[Node]:
     """Every node under `roots`, the youngest first; refused if any cannot be walked."""
     order = list(dict.fromkeys(roots))
     seen = set(order)
     for node in order:  # it grows meanwhile
-        if node.edges is None:
+        edges, targets = node.edges, node.targets
+        if edges is None:
             raise spent(node)
         for name, version, then in node.kept:
             if version.count != then:
@@ -123,11 +145,12 @@ def reachable(roots: Iterable[Node]) -> list[Node]:
                     f"  version  {then} when recorded, {version.count} now\n"
                     f"  run forward again, or write into a copy: x = x.copy()"
                 )
-        for edge in node.edges:
-            for target in edge[0]:
-                if target is not None and target not in seen:
-                    seen.add(target)
-                    order.append(target)
+        if edges and targets is None:
+            targets = targets_of(node)
+        for target in targets or ():
+            if target is not None and target not in seen:
+                seen.add(target)
+                order.append(target)
     order.sort(key=_age, reverse=True)
     return order
 
@@ -145,7 +168,7 @@ def backward(
     roots: Sequence[tuple[Node, Gradient]],
     *,
     add: Callable[[Gradient, Gradient], Gradient],
-    add_into: Callable[[Gradient, Gradient], Gradient] | None,
+    adder: Callable[[Gradient], Callable[[Gradient], None]] | None,
     wanted: Iterable[Node] | None = None,
     retain_graph: bool = False,
     arrivals: Arrivals | None = None,
@@ -153,7 +176,8 @@ def backward(
     """The gradients that reach the leaves, or the `wanted` nodes; `arrivals` are told of those of
     leaves as soon as they are complete.
 
-    `add` makes a new sum; `add_into` adds into its first argument, which this walk made.
+    `add` makes a new sum; `adder(total)` is what adds into a sum that this walk made. Without it
+    gradients are differentiated again.
     Edges are dropped as soon as they have run, and with them what they kept, so that memory
     falls while the walk proceeds. Nothing else is changed: the caller gives the leaves
     their gradients, when all of them are known.
@@ -161,24 +185,25 @@ def backward(
     order = reachable(node for node, _ in roots)
     needed = None if wanted is None else _leading_to(set(wanted), order)
     gradients: dict[Node, Any] = {}
-    own: set[Node] = set()
+    adders: dict[Node, Callable[[Gradient], None]] = {}  # into the gradients that this walk made
     found: dict[Node, Gradient] = {}
 
     def gather(target: Node, gradient: Gradient) -> None:
         have = gradients.get(target)
         if have is None:
             gradients[target] = gradient
-        elif target in own and add_into is not None:
-            gradients[target] = add_into(have, gradient)
+        elif target in adders:
+            adders[target](gradient)
         else:
-            gradients[target] = add(have, gradient)
-            own.add(target)
+            gradients[target] = total = add(have, gradient)
+            if adder is not None:
+                adders[target] = adder(total)
 
     for node, gradient in roots:
         gather(node, gradient)
     for node in order if arrivals is None else _announced(order, gradients, found, arrivals):
         dy = gradients.pop(node, None)
-        edges = node.edges
+        edges, targets, keeps = node.edges, node.targets, node.keeps
         assert edges is not None
         if not edges and needed is None:  # a leaf
             if dy is not None:
@@ -187,21 +212,31 @@ def backward(
         if needed is not None and node in needed[0] and dy is not None:
             found[node] = dy
         if not retain_graph and edges:
-            node.edges, node.kept = None, ()
+            node.edges, node.kept, node.targets, node.keeps = None, (), None, None
         if dy is None:
+            continue
+        if targets is not None:
+            if adder is None:
+                raise _first_order(node)
+            for place, rule, _, _ in edges:
+                target: Any = targets[place]
+                if needed is None or target in needed[1]:
+                    dx = rule(dy, keeps)
+                    if target in gradients:
+                        gather(target, dx)
+                    else:
+                        gradients[target] = dx
             continue
         if isinstance(node, Outlet):
             slots = gradients.setdefault(node.joint, [None] * node.outlets)
-            slots[node.index] = dy
+            have = slots[node.index]  # of another outlet, that a rule was lent
+            slots[node.index] = dy if have is None else add(have, dy)
             continue
         for targets, rule, into, values in edges:
             if needed is not None and needed[1].isdisjoint(targets):
                 continue
-            if add_into is None and not values:
-                raise GraphError(
-                    f"{node.name}: recorded outside of higher_order()\n"
-                    f"  run the forward inside it as well:  with ag.higher_order(): ..."
-                )
+            if adder is None and not values:
+                raise _first_order(node)
             if values:
                 rule = carrying(node, values, rule)
             if len(targets) > 1:
@@ -210,20 +245,22 @@ def backward(
                         gather(target, dx)
                 continue
             (target,) = targets
-            assert target is not None
-            if into and add_into is not None:
-                if target in gradients and target not in own:
-                    gather(target, rule(dy, None))
-                else:
-                    gradients[target] = rule(dy, gradients.get(target))
-                    own.add(target)
+            if not into:
+                gather(target, rule(dy))
+            elif adder is None or (target in gradients and target not in adders):
+                gather(target, rule(dy, None))
             else:
-                dx = rule(dy, None) if into else rule(dy)
-                if target in gradients:
-                    gather(target, dx)
-                else:
-                    gradients[target] = dx
+                gradients[target] = total = rule(dy, gradients.get(target))
+                if target not in adders:
+                    adders[target] = adder(total)
     return found
+
+
+def _first_order(node: Node) -> GraphError:
+    return GraphError(
+        f"{node.name}: recorded outside of higher_order()\n"
+        f"  run the forward inside it as well:  with ag.higher_order(): ..."
+    )
 
 
 def _announced(
@@ -233,13 +270,12 @@ def _announced(
     left = Counter(
         target
         for node in order
-        for edge in node.edges or ()
-        for target in edge[0]
+        for target in targets_of(node)
         if target is not None and not target.edges
     )
     arrivals.begin(left)
     for node in order:
-        leaves = [each for edge in node.edges or () for each in edge[0] if each in left]
+        leaves = [each for each in targets_of(node) if each in left]
         yield node
         for leaf in leaves:
             assert leaf is not None
@@ -254,6 +290,6 @@ def _leading_to(wanted: set[Node], order: list[Node]) -> tuple[set[Node], set[No
     """The wanted nodes, and all nodes on the way to one."""
     leading = set(wanted)
     for node in reversed(order):  # the oldest first: targets are decided before their makers
-        if any(not leading.isdisjoint(edge[0]) for edge in node.edges or ()):
+        if not leading.isdisjoint(targets_of(node)):
             leading.add(node)
     return wanted, leading

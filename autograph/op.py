@@ -6,9 +6,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from math import copysign
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,12 @@ import numpy as np
 from .backends import Backend
 from .backends.backend import lookups
 from .errors import SettingsError
-from .outline import OF_HOST, Outline
+from .outline import NUMBER, OF_HOST, Outline
 from .plan import FoundKernel, Plan, Signature, no_memory, refuse_settings
+from .scalar_type import BOOL
 
 REGISTRY: dict[str, Op] = {}
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 PLANS = 512  # plans kept of each op; beyond it the table starts anew
 
 
@@ -88,6 +91,7 @@ class Op:
         self.optional = frozenset(i for i, word in enumerate(words) if word.endswith("?"))
         self.outputs, self.saves = tuple(outputs.split()), tuple(saves.split())
         self.writes = frozenset(writes.split())
+        self.written = [i for i, name in enumerate(self.inputs) if name in self.writes]
         self.promotes = None if promotes is None else frozenset(promotes.split())
         self.floats, self.view, self.dynamic = floats, view, dynamic
         self.kernels: list[FoundKernel] = []
@@ -153,6 +157,11 @@ class Op:
 
         def register(rule: Callable[..., Any]) -> Callable[..., Any]:
             whole = self.variable and inputs == (f"*{self.inputs[0]}",)
+            if not whole and not set(inputs) <= set(self.inputs):
+                raise SettingsError(
+                    f"{self.name}.gradient: no such input\n"
+                    f"  given   {', '.join(inputs)}\n  inputs  {', '.join(self.inputs)}"
+                )
             positions = None if whole else tuple(map(self.inputs.index, inputs))
             asks = "needs" in inspect.signature(rule).parameters
             self.gradients.append(Rule(positions, rule, into, asks))
@@ -192,19 +201,20 @@ class Op:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The output for arrays; or for tensors, whose type says how to apply an op."""
-        kinds = tuple(map(type, inputs))
-        try:
-            apply = _APPLIERS[kinds]
-        except KeyError:
-            apply = _applier_of(kinds)
-        if apply is not None:
-            return apply(self, inputs, settings)
         given: list[Any] = []
-        for each, kind in zip(inputs, kinds, strict=True):
-            outline = None
+        for each in inputs:
+            kind = type(each)
             if kind is ndarray:
                 outline = OF_HOST.get((each.shape, each.dtype, each.strides))
-            given.append(outline or signature_of(each))
+                given.append(outline or outline_of(each))
+                continue
+            try:
+                apply = APPLIERS[kind]
+            except KeyError:
+                apply = applier_of(kind)
+            if apply is not None:
+                return apply(self, inputs, settings)
+            given.append(signature_of(each))
         plan = self.plan(given, settings)
         try:
             direct = plan.direct == len(inputs)
@@ -218,8 +228,8 @@ class Op:
         key: Any = (lookups.key, *given)
         if settings:
             values = settings.values()
-            kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
-            key += (*settings, *values, kinds)
+            kinds = [*map(type, values)]  # 1, 1.0 and True are equal
+            key = (*key, *settings, *values, *kinds)
             if float in kinds:  # and so are 0.0 and -0.0
                 key += tuple([copysign(1.0, each) for each in values if type(each) is float])
         try:
@@ -243,31 +253,40 @@ class Op:
         self.plans[key] = plan
         return plan
 
-    def bound(self, given: Sequence[Outline]) -> Callable[..., Any]:
-        """The op for arrays of these outlines, whose kernel is found once. Of the first array,
-        which may turn out to be otherwise, this is checked."""
-        key, first = lookups.limit, given[0]
-        plans: list[Plan] = []
-        shape, dtype = first.shape, first.scalar_type.dtype
+    def bound(
+        self, given: Sequence[Outline], settings: Mapping[str, Any] = NO_SETTINGS, checked: int = 0
+    ) -> Callable[..., Any]:
+        """The op for arrays and numbers of these outlines, whose kernel is found once. Of the one
+        array that may turn out to be otherwise, the one at `checked`, this is looked at."""
+        key, outline, kernel = lookups.limit, given[checked], None
+        shape, dtype = outline.shape, outline.scalar_type.dtype
 
-        def run(array: Any, *others: Any) -> Any:
-            if not (
+        def find() -> Callable[..., Any]:
+            nonlocal kernel
+            plan = self.plan([signature_like(each) for each in given], settings)
+            kernel = plan.kernel if plan.exact else partial(self, **settings)
+            return kernel
+
+        def run(*arrays: Any) -> Any:
+            array = arrays[checked]
+            if (
                 type(array) is ndarray
                 and array.shape == shape
                 and array.dtype is dtype
                 and array.flags.c_contiguous
                 and lookups.key is key
             ):
-                return self(array, *others)
-            if not plans:
-                plans.append(self.plan(given, {}))
-            (plan,) = plans
-            try:
-                return plan.kernel(array, *others) if plan.direct >= 0 else self(array, *others)
-            except MemoryError as error:
-                raise no_memory(self, plan, error) from None
+                return (kernel or find())(*arrays)
+            return self(*arrays, **settings)
 
-        return run if first.is_contiguous else self
+        def run_there(*arrays: Any) -> Any:
+            if lookups.key is key and outline_of(arrays[checked]) is outline:
+                return (kernel or find())(*arrays)
+            return self(*arrays, **settings)
+
+        if not outline.is_contiguous:
+            return partial(self, **settings)
+        return run if outline.device.is_host else run_there
 
     def run(self, plan: Plan, arrays: Sequence[Any]) -> tuple[Sequence[Any], Any]:
         """The arrays as they were prepared, and all that the kernel returns."""
@@ -363,24 +382,27 @@ class Op:
 
 
 Applier = Callable[[Op, Sequence[Any], Mapping[str, Any]], Any]
-_APPLIERS: dict[tuple[type, ...], Applier | None] = {}  # by the types of all inputs
+APPLIERS: dict[type, Applier | None] = {}  # by the type of an input
 
 
-def _applier_of(kinds: tuple[type, ...]) -> Applier | None:
-    """How inputs of these types want ops applied: as the type of the highest rank says, which
-    tensors do; None where all are arrays and numbers."""
-    able: list[Any] = [kind for kind in kinds if getattr(kind, "__apply__", None) is not None]
-    found = max(able, key=lambda kind: kind.__apply_rank__).__apply__ if able else None
-    if found is None and any(issubclass(kind, np.generic) for kind in kinds):
-        found = _apply_scalars
-    if len(_APPLIERS) >= PLANS:
-        _APPLIERS.clear()
-    _APPLIERS[kinds] = found
+def applier_of(kind: type) -> Applier | None:
+    """How an input of this type has ops applied; None: it is an array or a number."""
+    found: Applier | None = getattr(kind, "__apply__", None)
+    if found is not None or issubclass(kind, np.generic):
+        found = found if getattr(found, "ranks", False) else by_rank
+    if len(APPLIERS) >= PLANS:
+        APPLIERS.clear()
+    APPLIERS[kind] = found
     return found
 
 
-def _apply_scalars(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-    """NumPy's scalars as arrays without axes."""
+def by_rank(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """As the type of the highest rank says in its `__apply__`, which tensors have; NumPy's scalars
+    are arrays without axes where none does. (An `__apply__` that asks this itself where it meets
+    other types than its own has an attribute `ranks`, and is asked at once.)"""
+    able: list[Any] = [kind for each in inputs if hasattr(kind := type(each), "__apply__")]
+    if able:
+        return max(able, key=lambda kind: kind.__apply_rank__).__apply__(op, inputs, settings)
     arrays = [np.asarray(each) if isinstance(each, np.generic) else each for each in inputs]
     return op(*arrays, **settings)
 
@@ -398,6 +420,14 @@ def signature_of(value: Any) -> Signature:
     if kind is float or kind is int or kind is bool:
         return kind
     return Outline.of(np.asarray(value) if isinstance(value, np.generic) else value)
+
+
+def signature_like(outline: Outline) -> Signature:
+    """What a plan depends on of an input that lies like this."""
+    if outline.layout != NUMBER:
+        return outline
+    kind = outline.scalar_type
+    return float if kind.is_float else bool if kind is BOOL else int
 
 
 def _frozen(value: Any) -> Any:

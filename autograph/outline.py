@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -17,7 +18,8 @@ LIMIT = 4096  # outlines kept; beyond it the table starts anew, which costs time
 
 _OUTLINES: dict[tuple[Any, ...], Outline] = {}
 OF_HOST: dict[tuple[Any, ...], Outline] = {}  # by shape, dtype and strides
-_OF_DEVICES: dict[tuple[Any, ...], Outline] = {}
+_OF_DEVICES: dict[tuple[Any, ...], Outline] = {}  # by type of array and index of device as well
+_INDEX_OF: dict[type, Callable[[Array], int]] = {}  # of the device, by the type of array
 
 
 class Outline:
@@ -67,14 +69,17 @@ class Outline:
                     array.shape, ScalarType.of(array), HOST, layout_of(array)
                 )
             return outline
-        device = Device.of(array)  # refuses what is no array
-        key = (array.shape, array.dtype, array.strides, device.name)
+        kind = type(array)
+        index_of = _INDEX_OF.get(kind)
+        if index_of is None:
+            index_of = _INDEX_OF[kind] = Device.of(array).platform.index_of  # refuses no array
+        key = (array.shape, array.dtype, array.strides, kind, index_of(array))
         outline = _OF_DEVICES.get(key)
         if outline is None:
             if len(_OF_DEVICES) >= LIMIT:
                 _OF_DEVICES.clear()
             outline = _OF_DEVICES[key] = Outline(
-                array.shape, ScalarType.of(array), device, layout_of(array)
+                array.shape, ScalarType.of(array), Device.of(array), layout_of(array)
             )
         return outline
 

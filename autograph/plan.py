@@ -33,6 +33,7 @@ class Plan:
     __slots__ = (
         "casts",
         "direct",
+        "exact",
         "given",
         "inputs",
         "kernel",
@@ -55,7 +56,8 @@ class Plan:
     kernel: Callable[..., Any]  # of prepared arrays; it has the settings already
     native: bool  # whether the kernel is nothing but launches of the host engine, or other ops
     direct: int  # how many inputs the kernel takes as they are; -1 where they are prepared
-    recipes: dict[tuple[bool, ...], Any]  # how it is recorded, by which inputs are
+    exact: bool  # whether it gets arrays that lie as `inputs` says: numbers at most are prepared
+    recipes: dict[int, Any]  # how it is recorded, by which inputs are (1, 2, 4, ... each)
     settled: bool  # whether equal signatures give results that lie alike in memory
     results: list[Outline] | None  # how they lie, once seen
     result: Outline | None  # the one there is, where nothing is saved, written or viewed
@@ -79,6 +81,10 @@ class Plan:
             self.kernel = around(self.kernel, device.index)
         self.prepare = _preparation(op, names, given, self.inputs, found)
         self.direct = len(self.inputs) if self.prepare is None else -1
+        self.exact = all(
+            step is None or isinstance(before, type)
+            for step, before in zip(self.prepare or (), given, strict=False)
+        )
         self.settled = not op.dynamic and all(
             not isinstance(each, Outline) or each.layout != STRIDED for each in given
         )
@@ -86,6 +92,15 @@ class Plan:
             self.kernel = _empty(self.outputs)
         elif self.settings and not found.made:
             self.kernel = partial(self.kernel, **self.settings)
+
+    def __copy__(self) -> Plan:
+        """For somebody who puts a kernel of their own into it: it knows no results, and so its op
+        does not go the short way."""
+        twin = object.__new__(Plan)
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.recipes, twin.result, twin.results, twin.settled = {}, None, None, False
+        return twin
 
 
 def promoted(

@@ -47,28 +47,30 @@ class Recording:
     ) -> None:
         self.updates = updates  # whether it is a step of an optimizer
         self.tape, self.buffers, self.results, self.outputs = tape, buffers, results, outputs
-        self.held, self.written = held, written
+        self.held = [(each, array, _is_frozen(each())) for each, array in held]
+        self.written = written
 
     def fill(self, inputs: list[Tensor]) -> None:
         """Copy the arguments to where the recording reads them."""
+        copy = self.tape.copy
         for buffer, each in zip(self.buffers, inputs, strict=True):
-            self.tape.copy(buffer._array, each._array)
+            copy(buffer, each)
 
     def run(self) -> Any:
         """Replay, and copy what came out, which the next replay writes over."""
         self.tape.replay()
         if not self.outputs:
             return self.results
-        fresh = [empty_like(each) for each in self.outputs]
+        fresh = [Tensor.borrow(empty_like(each)) for each in self.outputs]
         for to, each in zip(fresh, self.outputs, strict=True):
-            self.tape.copy(to, each._array)
-        return replaced(self.results, map(Tensor.borrow, fresh))
+            self.tape.copy(to, each)
+        return replaced(self.results, iter(fresh))
 
     def is_current(self) -> bool:
-        """Whether the tensors that were recorded are still where they were."""
-        for each, array in self.held:
+        """Whether the tensors that were recorded are still where they were, and as frozen."""
+        for each, array, frozen in self.held:
             tensor = each()
-            if tensor is None or tensor._array is not array:
+            if tensor is None or tensor._array is not array or _is_frozen(tensor) is not frozen:
                 return False
         return True
 
@@ -77,7 +79,12 @@ class Recording:
         for each, _ in self.written:
             tensor = each()
             if tensor is not None:
-                version_of(tensor).count += 1
+                version = tensor.version or version_of(tensor)
+                version.count += 1
+
+
+def _is_frozen(tensor: Tensor | None) -> bool:
+    return tensor is None or tensor.node is None
 
 
 def outlined(value: Any, tensors: list[Tensor]) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import ops
 from .backends import NATIVE, enabled
-from .backends.backend import lookups
+from .backends.backend import lookups, taped
 from .device import HOST, Device
 from .errors import CaptureError
 from .op import Op
@@ -46,8 +46,8 @@ class Tape(Protocol):
     def replay(self) -> None:
         """Do it all again; on a device, wait for nothing."""
 
-    def copy(self, to: Any, array: Any) -> None:
-        """Write the values of an array into another, in turn with replays."""
+    def copy(self, to: Tensor, x: Tensor) -> None:
+        """Write the values of a tensor into another, in turn with replays."""
 
 
 def tape_of(device: Device) -> Tape:
@@ -85,12 +85,13 @@ class DeviceTape:
         self._enter()
         self.graph.launch(self.stream)
 
-    def copy(self, to: Any, array: Any) -> None:
+    def copy(self, to: Tensor, x: Tensor) -> None:
         self._enter()
-        if array.flags.c_contiguous and to.flags.c_contiguous:
-            to.data.copy_from_device_async(array.data, array.nbytes)
+        array = x._array  # what is pending knows how it lies from now on
+        if x.outline.is_contiguous and to.outline.is_contiguous:
+            to._array.data.copy_from_device_async(array.data, array.nbytes)
         else:
-            ops.assign(to, array)
+            ops.assign(to._array, array)
 
 
 class HostTape:
@@ -114,14 +115,8 @@ class HostTape:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        with _writing, _refusing_to_read():
-            before = lookups.key
-            lookups.key = lookups.tape = self
-            try:
-                with self._listening():
-                    yield
-            finally:
-                lookups.key, lookups.tape = before, None
+        with _writing, _refusing_to_read(), taped(self), self._listening():
+            yield
         self._end_stretch()
 
     @contextmanager
@@ -150,20 +145,11 @@ class HostTape:
         with private(self._store):
             yield
 
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """Within the block nothing is written down."""
-        lookups.key, lookups.tape = lookups.limit, None
-        try:
-            yield
-        finally:
-            lookups.key = lookups.tape = self
-
     def plan(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """The plan of an op as it runs while this tape is written."""
         if op.dynamic:
             raise CaptureError("the shape of its output depends on values")
-        with self._aside():
+        with taped(None):
             twin = copy(op.plan(given, settings))
         if not twin.native:
             twin.kernel = partial(self._call, twin.kernel, bool(op.writes))
@@ -176,7 +162,7 @@ class HostTape:
 
     def _call(self, kernel: Callable[..., Any], writes: bool, *arrays: Any) -> Any:
         """Run a kernel, and write down to run it again."""
-        with self._aside():
+        with taped(None):
             answers = kernel(*arrays)
         found = answers if isinstance(answers, tuple) else (answers,)
         fresh = [
@@ -214,8 +200,8 @@ class HostTape:
         for call in self.calls:
             call()
 
-    def copy(self, to: Any, array: Any) -> None:
-        np.copyto(to, array)
+    def copy(self, to: Tensor, x: Tensor) -> None:
+        np.copyto(to._array, x._array)
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import ref
 
-from . import op as op_module
 from . import ops
+from .attending import Apply, attending
 from .device import Device
 from .graph import Leaf
 from .op import Op
@@ -96,46 +95,16 @@ class Watch:
         return [(each, array) for each, array in self._written.values() if each() is not None]
 
 
-class _Here(threading.local):
-    watch: Watch | None = None
-
-
-_here = _Here()
-_installing = threading.Lock()
-_within = 0  # blocks that are open, of all threads
-_below = Tensor.__apply__  # what applied ops before the first of them
-
-
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
-    """Within the block, `watch` sees every op that this thread runs on tensors."""
-    global _within, _below
-    with _installing:
-        if not _within:
-            _below = Tensor.__apply__
-            Tensor.__apply__ = staticmethod(_watched)
-            op_module._APPLIERS.clear()
-        _within += 1
-    before, _here.watch = _here.watch, watch
-    try:
+    """Within the block, `watch` sees every op that this thread runs on tensors; what is deferred,
+    when it is asked for."""
+
+    def watched(apply: Apply, op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+        watch.enter(op, inputs)
+        results = apply(op, inputs, settings)
+        watch.leave(results)
+        return results
+
+    with attending(watched, defers=True):
         yield
-    finally:
-        _here.watch = before
-        with _installing:
-            _within -= 1
-            if not _within:
-                Tensor.__apply__ = staticmethod(_below)
-                op_module._APPLIERS.clear()
-
-
-def _watched(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-    watch = _here.watch
-    if watch is None:
-        return _below(op, inputs, settings)
-    watch.enter(op, inputs)
-    results = _below(op, inputs, settings)
-    watch.leave(results)
-    return results
-
-
-_watched.defers = True  # type: ignore[attr-defined]  # what is deferred is seen when asked for

@@ -63,6 +63,17 @@ class Lookups(threading.local):
 lookups = Lookups()
 
 
+@contextmanager
+def taped(tape: Any) -> Iterator[None]:
+    """Within the block, in this thread, `tape` is asked for the plan of every op; None: no tape."""
+    before = lookups.key, lookups.tape
+    lookups.key, lookups.tape = tape or lookups.limit, tape
+    try:
+        yield
+    finally:
+        lookups.key, lookups.tape = before
+
+
 def limit() -> frozenset[Backend] | None:
     """What `using` leaves on in this thread; None where it says nothing."""
     return lookups.limit

@@ -7,6 +7,7 @@ import numpy as np
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
+from ..outline import CONTIGUOUS, STRIDED, Outline
 from .broadcast import sum_to
 from .cast import rounded_once
 from .shape import permute_dims, reshape
@@ -69,6 +70,32 @@ def matmul_db(y, a, b):
         return _shaped(_summed(_swapped(left), columns, (*shape, 1) if single else shape), shape)
 
     return rule
+
+
+def _da_of_matrices(inputs, outputs):
+    """The gradient of a, of two matrices: dy @ b.T."""
+    if len(inputs[0].shape) != 2 or len(inputs[1].shape) != 2:
+        return None
+    product = matmul.bound([outputs[0], _transposed(inputs[1])])
+    return lambda dy, b: product(dy, b.T), [2]
+
+
+def _db_of_matrices(inputs, outputs):
+    """The gradient of b, of two matrices: a.T @ dy."""
+    if len(inputs[0].shape) != 2 or len(inputs[1].shape) != 2:
+        return None
+    product = matmul.bound([_transposed(inputs[0]), outputs[0]], checked=1)
+    return lambda dy, a: product(a.T, dy), [1]
+
+
+matmul_da.bound, matmul_db.bound = _da_of_matrices, _db_of_matrices  # type: ignore[attr-defined]
+
+
+def _transposed(x):
+    """The outline of x.T, of a matrix x in C order."""
+    shape = x.shape[::-1]
+    flat = 1 in shape or 0 in shape
+    return Outline(shape, x.scalar_type, x.device, CONTIGUOUS if flat else STRIDED)
 
 
 def _summed(a, b, shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import import_module
 from typing import Any
 
@@ -111,23 +111,22 @@ class Pointwise(Op):
         return Program((self._delta, *self.inputs, self._output), (), result)
 
     def _rule(self, name: str, position: int) -> Callable[..., Any]:
-        """The rule of an input, and bound to a signature."""
-
-        def bound(inputs: Any, outputs: Any) -> Callable[..., Any]:
-            op, names = self.gradient_of(name)
-            shape = inputs[position].shape
-            places = [(self._output, *self.inputs).index(each) for each in names]
-            if shape != outputs[0].shape:
-                return _summed(op, places, shape)
-            if op is None:
-                return lambda *values: _same
-            given = [(outputs[0], *inputs)[place] for place in places]
-            run = op.bound([outputs[0], *given]) if type(outputs[0]) is Outline else op
-            return _of_one(run, places[0]) if len(places) == 1 else _of_some(run, places)
+        """The rule of an input, and what it is for a signature."""
 
         def rule(*values: Any) -> Callable[[Any], Any]:
-            found: Callable[[Any], Any] = bound(values[1:], values[:1])(*values)
-            return found
+            run, places = bound(values[1:], values[:1])
+            kept = [values[place] for place in places]
+            return lambda dy: run(dy, *kept)
+
+        def bound(inputs: Any, outputs: Any) -> tuple[Callable[..., Any], list[int]]:
+            op, names = self.gradient_of(name)
+            x, y = inputs[position], outputs[0]
+            places = [(self._output, *self.inputs).index(each) for each in names]
+            given = [y, *[(y, *inputs)[place] for place in places]]
+            run: Any = op.bound(given) if op is not None and type(y) is Outline else op
+            if x.shape != y.shape:
+                return _summed(run, x.shape, y), places
+            return run or _same, places
 
         rule.__name__ = f"{self.name}_d{name}"
         rule.bound = bound  # type: ignore[attr-defined]
@@ -187,39 +186,21 @@ def _normal_samples(count: int) -> Callable[[Any], Iterator[Any]]:
     return samples
 
 
-# Rules get the output, then the inputs, and keep what the gradient op takes of them, by place.
-
-
 def _same(dy: Any) -> Any:
     return dy
 
 
-def _of_one(op: Callable[..., Any], place: int) -> Callable[..., Any]:
-    def rule(*values: Any) -> Callable[[Any], Any]:
-        kept = values[place]
-        return lambda dy: op(dy, kept)
-
-    return rule
-
-
-def _of_some(op: Callable[..., Any], places: list[int]) -> Callable[..., Any]:
-    def rule(*values: Any) -> Callable[[Any], Any]:
-        kept = [values[place] for place in places]
-        return lambda dy: op(dy, *kept)
-
-    return rule
-
-
-def _summed(op: Op | None, places: list[int], shape: tuple[int, ...]) -> Callable[..., Any]:
-    """The rule of an input that was broadcast from a shape."""
-
-    def rule(*values: Any) -> Callable[[Any], Any]:
-        if op is None:
-            return lambda dy: sum_to(dy, shape=shape)
-        kept = [values[place] for place in places]
-        return lambda dy: rounded_once(lambda dy: sum_to(op(dy, *kept), shape=shape), dy)
-
-    return rule
+def _summed(run: Callable[..., Any] | None, shape: tuple[int, ...], y: Any) -> Callable[..., Any]:
+    """The gradient of an input that was broadcast from a shape: `run`'s, or dy, summed."""
+    if type(y) is Outline:
+        total = sum_to.bound([y], {"shape": shape})
+    else:
+        total = partial(sum_to, shape=shape)
+    if run is None:
+        return total
+    if y.scalar_type.is_half if type(y) is Outline else True:
+        return lambda dy, *kept: rounded_once(lambda dy: sum_to(run(dy, *kept), shape=shape), dy)
+    return lambda dy, *kept: total(run(dy, *kept))
 
 
 def _unlike(name: str, prefix: str, taken: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from ..outline import Outline
 from ..settings import Described, described
 from ..tensor import Parameter, Tensor, no_grad
 from ..tensor.staircase import version_of
+from ..tensor.state import state
 from ..words import OPTIMIZER, unknown
 from .clip import clipped
 from .groups import Groups, GroupSettings
@@ -25,14 +26,15 @@ from .schedule import Schedule
 State = dict[str, Tensor]
 Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what is remembered
 Kept = tuple[str, ReferenceType[Parameter], Outline, State]  # by path, with the outline it had
-Alike = tuple["Optimizer", "Optimizer", Device, list[Kept]]  # who moves them, whose rate it is
+Group = tuple["Optimizer", "Optimizer", Device, list[tuple[str, State]]]  # who moves them, whose
+# rate it is, and where they are
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
 class _Taken(local):
     """What this thread has done."""
 
-    updates = 0  # of all optimizers
+    seen: list[Optimizer] | None = None  # whose updates, where somebody wants to know
 
 
 taken = _Taken()
@@ -61,7 +63,7 @@ class Optimizer(Described):
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
         self._clocks: dict[Device, _Clock] = {}
         self._groups = Groups(self, self.groups)
-        self._last: list[Alike] = []  # what `_alike` answered last, and all that is in it
+        self._last: list[Group] = []  # what `_groups_of` answered last, and all that is in it
         self._known: list[Kept] = []
 
     if not TYPE_CHECKING:
@@ -81,8 +83,8 @@ class Optimizer(Described):
 
     def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
         """Move parameters of one device and scalar type; where an op takes several, by that."""
-        for w, dw, state in moving:
-            self.move(w, dw, rate, state)
+        for w, dw, kept in moving:
+            self.move(w, dw, rate, kept)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,41 +95,57 @@ class Optimizer(Described):
 
     def update(self, parameters: Mapping[str, Parameter]) -> None:
         """Take one step of every parameter that has a gradient, and take the gradients."""
-        taken.updates += 1
-        self._own(parameters)
-        moving = {path: w for path, w in parameters.items() if w.grad is not None}
-        with no_grad():
-            gradients = clipped([w.grad for w in moving.values()], self.clip_norm, self.clip_value)
-            slopes = dict(zip(moving, gradients, strict=True))
-            for mover, paced, device, some in self._alike(moving):
+        if taken.seen is not None:
+            taken.seen.append(self)
+        slopes = {path: dw for path, w in parameters.items() if (dw := w.grad) is not None}
+        before, state.recording = state.recording, False
+        try:
+            groups = self._groups_of(parameters, slopes)
+            if self.clip_norm is not None or self.clip_value is not None:
+                found = clipped(list(slopes.values()), self.clip_norm, self.clip_value)
+                slopes = dict(zip(slopes, found, strict=True))
+            for mover, paced, device, some in groups:
                 rate = paced._clock(device).rate(paced)
-                moved = [(moving[path], slopes[path], state) for path, _, _, state in some]
-                mover.move_all(moved, rate)
-            for path, w in moving.items():
-                w.grad = None
-                if w.outline.scalar_type.is_half:
-                    self._versions[path] = version_of(w).count
+                moving = [(parameters[path], slopes[path], kept) for path, kept in some]
+                mover.move_all(moving, rate)
+            for path in slopes:
+                parameters[path].grad = None
+            for path in self._versions.keys() & slopes.keys():
+                self._versions[path] = version_of(parameters[path]).count
+        finally:
+            state.recording = before
         self.counted(self.count + 1)
 
-    def _alike(self, moving: Mapping[str, Parameter]) -> list[Alike]:
+    def _groups_of(
+        self, parameters: Mapping[str, Parameter], slopes: Mapping[str, Tensor]
+    ) -> list[Group]:
         """The parameters by who moves them at which rate, with their state: as in the last update,
         while they and their state are the same."""
-        known, state = self._known, self.state
-        if len(known) == len(moving) and all(
-            (w := moving.get(path)) is not None and w is weak() and w.outline is outline
-            and state.get(path) is found
-            and (not outline.scalar_type.is_half or self._versions.get(path) == version_of(w).count)
-            for path, weak, outline, found in known
-        ):  # fmt: skip
-            return self._last
-        alike: dict[Any, Alike] = {}
-        for path, w in moving.items():
+        known, remembered, versions = self._known, self.state, self._versions
+        if len(known) == len(parameters) == len(slopes):
+            for path, weak, outline, kept in known:
+                w = parameters.get(path)
+                if (
+                    w is None
+                    or weak() is not w
+                    or w.outline is not outline
+                    or remembered.get(path) is not kept
+                    or (path in versions and versions[path] != version_of(w).count)
+                ):
+                    break
+            else:
+                return self._last
+        self._own(parameters)
+        groups: dict[Any, Group] = {}
+        self._known = []
+        for path in slopes:
+            w = parameters[path]
             mover, paced = self._groups.mover(self, path)
+            kept = self._state_of(path, w, mover)
             key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
-            some = alike.setdefault(key, (mover, paced, w.device, []))[-1]
-            some.append((path, ref(w), w.outline, self._state_of(path, w, mover)))
-        self._last = list(alike.values())
-        self._known = [each for *_, some in self._last for each in some]
+            groups.setdefault(key, (mover, paced, w.device, []))[-1].append((path, kept))
+            self._known.append((path, ref(w), w.outline, kept))
+        self._last = list(groups.values())
         return self._last
 
     def counted(self, count: int) -> None:
@@ -144,7 +162,7 @@ class Optimizer(Described):
         for each in (self, *self._groups.twins):
             for clock in each._clocks.values():
                 clock.lay_out(each)
-        return all(
+        return not self._versions or all(
             version_of(w).count == count
             for path, count in self._versions.items()
             if (w := self._owned[path]()) is not None
@@ -204,8 +222,10 @@ class Optimizer(Described):
             stale = self._versions.get(path) != version_of(w).count
             if "master" not in state or stale:
                 state["master"] = w.detach().cast(wide)
+            self._versions[path] = version_of(w).count
         else:
             state.pop("master", None)
+            self._versions.pop(path, None)
         return state
 
     # -- saving -------------------------------------------------------------------------

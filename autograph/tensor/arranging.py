@@ -72,8 +72,12 @@ class Arranging:
         return ops.masked_fill(self, mask, value)
 
     def masked_select(self, mask: Any) -> Tensor:
-        """The elements where the mask is true, in a row."""
-        return self[mask]
+        """The elements where the mask, which broadcasts, is true, in a row."""
+        return ops.masked_select(self, mask)
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """The elements where the condition is true, and those of the other elsewhere."""
+        return ops.where(condition, self, other)
 
     def nonzero(self) -> tuple[Tensor, ...]:
         """The indices of the elements that are not 0, a tensor for each axis."""

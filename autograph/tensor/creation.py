@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from ..device import HOST, Device
+from ..errors import ScalarTypeError, ShapeError
 from ..philox import normals, stream, uniforms
 from ..scalar_type import F32, ScalarType
 from .tensor import Tensor, _make
@@ -30,7 +32,10 @@ def full(
     shape: Shape, value: float, *, device: Where = HOST, scalar_type: Type | None = None
 ) -> Tensor:
     """A tensor of one value; f32, i64 or bool by the value unless said."""
-    natural = {bool: "bool", int: "i64", float: "f32"}[type(value)]
+    value = value.item() if isinstance(value, np.generic | Tensor) else value
+    natural = {bool: "bool", int: "i64", float: "f32"}.get(type(value))
+    if natural is None:
+        raise ScalarTypeError(f"full: a {type(value).__name__} is no number")
     dtype = ScalarType(scalar_type or natural).dtype
     array = HOST.empty(_shape(shape), dtype)  # which says what was asked for where it cannot
     array[...] = value
@@ -105,7 +110,14 @@ def _placed(values: np.ndarray[Any, Any], shape: Shape, device: Where, scalar_ty
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    given = shape if isinstance(shape, list | tuple) else (shape,)
+    try:
+        sizes = tuple(map(index, given))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"shape: {shape!r} is none\n  write sizes from 0 on: (2, 3)")
+    return sizes
 
 
 def _count(shape: Shape) -> int:

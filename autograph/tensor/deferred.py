@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 from weakref import ref
 
@@ -23,8 +24,8 @@ from .. import ops
 from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
-from ..graph import Leaf, Node, Version, spent
-from ..op import Op
+from ..graph import Leaf, Node, spent
+from ..op import NO_SETTINGS, PLANS, Op
 from ..ops.chain import (
     UPDATES,
     chain,
@@ -36,7 +37,7 @@ from ..ops.chain import (
 from ..ops.update.together import adam_updates, parts_of, sgd_updates
 from ..outline import Outline
 from ..plan import Plan, no_memory
-from .staircase import _written, apply, live, version_of
+from .staircase import _tensors, apply, live, version_of
 from .state import state
 from .tensor import Tensor, _make
 from .walk import _gather, _walk
@@ -104,13 +105,13 @@ class Deferred:
 
     def __init__(self, inputs: Sequence[Tensor], reads: int) -> None:
         """It works on `inputs`, of which somebody may write the first `reads`."""
-        self.inputs, self.then = inputs, []
-        self.versions: set[Version | None] = set()
-        for i, each in enumerate(inputs):
+        self.inputs, self.then = inputs, (then := [])
+        versions = []
+        for each in inputs:
             version = each.version or version_of(each)
-            self.then.append((each._array, each.node, version.count))
-            if i < reads:
-                self.versions.add(version)
+            then.append((each._array, each.node, version.count))
+            versions.append(version)
+        self.versions = set(versions[:reads])
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
         if len(live) > LIVE:
@@ -178,9 +179,9 @@ def fill(tensor: Tensor | None, value: Tensor) -> None:
 class Forward(Deferred):
     """y = chain(x, *parameters)."""
 
-    def __init__(self, inputs: Sequence[Tensor], settings: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], plan: Plan) -> None:
         super().__init__(inputs, len(inputs))
-        self.settings = settings
+        self.plan, self.settings = plan, plan.settings
         self.y: Tensor | None = None
 
     def compute(self) -> None:
@@ -225,18 +226,23 @@ class Loss(Deferred):
         x, *parameters = forward.inputs
         if (
             forward.y is not None
-            or any(type(each.node) is not Leaf for each in parameters)
+            or any([type(each.node) is not Leaf for each in parameters])
             or not (forward.is_current() and self.is_current() and forward.limit == lookups.limit)
         ):
             return False
-        settings = {**forward.settings, "has_dx": x.node is not None}
+        has_dx = x.node is not None
+        settings = {**forward.settings, "has_dx": has_dx}
+        arrays = [each[0] for each in (forward.then[0], *self.then, *forward.then[1:])]
         before, state.recording = state.recording, False
         try:
-            y, left, *dx = _run(chain_step, (x, target, *parameters), settings)
+            y, left, *dx = _run(
+                chain_step, (x, target, *parameters), arrays, settings,
+                (forward.plan, target.outline, has_dx),
+            )  # fmt: skip
             upstream: dict[Any, Any] = {}
-            if x.node is not None:
+            if has_dx:
                 upstream = _walk([(x.node, dx[0]._array)], retain_graph=False)
-            walk = Walk(loss, x, left, parameters, settings)
+            walk = Walk(loss, x, left, parameters, settings, forward.plan)
             gradients = walk.gradients()
             for leaf, value in upstream.items():
                 _gather(leaf, value, set())
@@ -264,10 +270,10 @@ class Walk(Deferred):
 
     def __init__(
         self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor],
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any], plan: Plan,
     ) -> None:  # fmt: skip
         super().__init__([x, left], 1)
-        self.parameters, self.settings = parameters, settings
+        self.parameters, self.settings, self.plan = parameters, settings, plan
         self.pending.append(ref(loss))
         _value.__set__(loss, self)
 
@@ -297,43 +303,77 @@ class Walk(Deferred):
     def update(self, op: Op, rate: Tensor, parts: Sequence[Any], settings: Any) -> bool:
         """Move the parameters by their gradients, which are not written down for it, if these
         are all the gradients."""
-        by_parameter = {id(part[0]): part for part in parts}
-        moving = []
-        for w, pending in zip(self.parameters, self.pending[1:], strict=True):
-            part = by_parameter.get(id(w))
-            if part is None or part[1] is not pending():
-                return False
-            moving += [w, *part[2:]]
-        if len(by_parameter) != len(self.parameters):
+        parameters = self.parameters
+        if len(parts) != len(parameters):
             return False
+        if not all(map(is_, [part[0] for part in parts], parameters)):  # in another order
+            by_parameter = {id(part[0]): part for part in parts}
+            if by_parameter.keys() != set(map(id, parameters)):
+                return False
+            parts = [by_parameter[id(w)] for w in parameters]
+        pending = [each() for each in self.pending]
+        if not all(map(is_, [part[1] for part in parts], pending[1:])):
+            return False
+        moving = [each for part in parts for each in part]
+        del moving[1 :: len(parts[0])]
         x, left = self.inputs_then()
+        outlines = [None if each is None else each.outline for each in moving]
+        has_dx = self.settings["has_dx"]
+        inputs = x, left, rate, *moving
         live[:] = [weak for weak in live if weak() is not self]  # it need not see this write
         try:
-            loss = _run(op, (x, left, rate, *moving), {**self.settings, **settings})
+            loss = _run(
+                op, inputs, [None if each is None else each._array for each in inputs],
+                {**self.settings, **settings},
+                (self.plan, has_dx, left.outline, rate.outline, *outlines), settings,
+            )  # fmt: skip
         except NoKernelError:
             return False
         finally:
             live.append(ref(self))
-        fill(self.pending[0](), loss)
+        fill(pending[0], loss)
         return True
 
 
-def _run(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-    """`op` run on plain tensors under no_grad, the short way where nobody watches ops."""
+def _run(
+    op: Op, inputs: Sequence[Any], arrays: Sequence[Any], settings: Mapping[str, Any],
+    key: Sequence[Any], varying: Mapping[str, Any] = NO_SETTINGS,
+) -> Any:  # fmt: skip
+    """`op` run on plain tensors under no_grad, the short way where nobody watches ops. All that its
+    plan depends on follows from `key`, and from the settings that are `varying`."""
     if Tensor.__apply__ is not apply:
         return op(*inputs, **settings)
-    arrays = [None if each is None else each._array for each in inputs]
-    plan = op.plan([None if each is None else each.outline for each in inputs], settings)
-    if op.writes:
+    plan = op.plans.get((lookups.key, *key))
+    if plan is None or len(plan.settings) != len(settings) or not _has(plan.settings, varying):
+        plan = op.plan([None if each is None else each.outline for each in inputs], settings)
+        if lookups.tape is None:
+            if len(op.plans) >= PLANS:
+                op.plans.clear()
+            op.plans[(lookups.key, *key)] = plan
+    if op.writes and live:
         before_writing(op, inputs)
     try:
         _, results = op.run(plan, arrays)
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
-    if op.writes:
-        _written(op, inputs)
-        return _make(results)
-    return [_make(each) for each in results]
+    count = len(inputs)
+    for at in op.written:
+        if at >= count:
+            break
+        each = inputs[at]
+        if each is not None:
+            (each.version or version_of(each)).count += 1
+    tensors = _tensors(op, plan, inputs, results)
+    return tensors[0] if len(op.outputs) == 1 else tensors
+
+
+def _has(settings: Mapping[str, Any], varying: Mapping[str, Any]) -> bool:
+    """Whether the settings are these, for certain: 1, 1.0 and True are equal, 0.0 and -0.0 too."""
+    for name, value in varying.items():
+        have = settings.get(name)
+        if have is not value and not (have and have == value and type(have) is type(value)):
+            return False
+    return True
 
 
 # -- which ops defer, and which join what is deferred ----------------------------------------
@@ -349,7 +389,7 @@ def defer(op: Op, plan: Plan, inputs: Sequence[Any], nodes: Sequence[Node | None
     for node in nodes:
         if node is not None and node.edges is None:
             raise spent(node)
-    return Forward(inputs, plan.settings).pend(plan.outputs[0])
+    return Forward(inputs, plan).pend(plan.outputs[0])
 
 
 def _may_defer(outline: Outline) -> bool:

@@ -9,6 +9,7 @@ from ..scalar_type import ScalarType
 from .arranging import Arranging
 from .operators import Operators
 from .reducing import Reducing
+from .staircase import apply_one
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -23,7 +24,7 @@ class Methods(Operators, Arranging, Reducing):
 
     def copy(self) -> Tensor:
         """The same values in memory of their own, contiguous."""
-        return ops.copy(self)
+        return apply_one(ops.copy, self)
 
     def cast(self, scalar_type: ScalarType | str) -> Tensor:
         """The values in another scalar type, rounded to nearest even."""
@@ -36,126 +37,130 @@ class Methods(Operators, Arranging, Reducing):
     # -- functions ---------------------------------------------------------------------
 
     def abs(self) -> Tensor:
-        return ops.abs(self)
+        return apply_one(ops.abs, self)
 
     def sign(self) -> Tensor:
         """-1, 0 or 1."""
-        return ops.sign(self)
+        return apply_one(ops.sign, self)
 
     def square(self) -> Tensor:
         """x * x."""
-        return ops.square(self)
+        return apply_one(ops.square, self)
 
     def sqrt(self) -> Tensor:
-        return ops.sqrt(self)
+        return apply_one(ops.sqrt, self)
 
     def rsqrt(self) -> Tensor:
         """1 / sqrt(x)."""
-        return ops.rsqrt(self)
+        return apply_one(ops.rsqrt, self)
 
     def reciprocal(self) -> Tensor:
         """1 / x."""
-        return ops.reciprocal(self)
+        return apply_one(ops.reciprocal, self)
 
     def exp(self) -> Tensor:
-        return ops.exp(self)
+        return apply_one(ops.exp, self)
 
     def exp2(self) -> Tensor:
         """2 ** x."""
-        return ops.exp2(self)
+        return apply_one(ops.exp2, self)
 
     def expm1(self) -> Tensor:
         """exp(x) - 1, exact near 0."""
-        return ops.expm1(self)
+        return apply_one(ops.expm1, self)
 
     def log(self) -> Tensor:
         """The natural logarithm."""
-        return ops.log(self)
+        return apply_one(ops.log, self)
 
     def log1p(self) -> Tensor:
         """log(1 + x), exact near 0."""
-        return ops.log1p(self)
+        return apply_one(ops.log1p, self)
 
     def log2(self) -> Tensor:
-        return ops.log2(self)
+        return apply_one(ops.log2, self)
 
     def log10(self) -> Tensor:
-        return ops.log10(self)
+        return apply_one(ops.log10, self)
 
     def sin(self) -> Tensor:
-        return ops.sin(self)
+        return apply_one(ops.sin, self)
 
     def cos(self) -> Tensor:
-        return ops.cos(self)
+        return apply_one(ops.cos, self)
 
     def tan(self) -> Tensor:
-        return ops.tan(self)
+        return apply_one(ops.tan, self)
 
     def asin(self) -> Tensor:
-        return ops.asin(self)
+        return apply_one(ops.asin, self)
 
     def acos(self) -> Tensor:
-        return ops.acos(self)
+        return apply_one(ops.acos, self)
 
     def atan(self) -> Tensor:
-        return ops.atan(self)
+        return apply_one(ops.atan, self)
 
     def sinh(self) -> Tensor:
-        return ops.sinh(self)
+        return apply_one(ops.sinh, self)
 
     def cosh(self) -> Tensor:
-        return ops.cosh(self)
+        return apply_one(ops.cosh, self)
 
     def tanh(self) -> Tensor:
-        return ops.tanh(self)
+        return apply_one(ops.tanh, self)
 
     def asinh(self) -> Tensor:
-        return ops.asinh(self)
+        return apply_one(ops.asinh, self)
 
     def acosh(self) -> Tensor:
-        return ops.acosh(self)
+        return apply_one(ops.acosh, self)
 
     def atanh(self) -> Tensor:
-        return ops.atanh(self)
+        return apply_one(ops.atanh, self)
 
     def erf(self) -> Tensor:
         """The error function."""
-        return ops.erf(self)
+        return apply_one(ops.erf, self)
+
+    def erfc(self) -> Tensor:
+        """1 - erf(x), exact where that is small."""
+        return apply_one(ops.erfc, self)
 
     def sigmoid(self) -> Tensor:
         """1 / (1 + exp(-x))."""
-        return ops.sigmoid(self)
+        return apply_one(ops.sigmoid, self)
 
     def logsigmoid(self) -> Tensor:
         """log(sigmoid(x))."""
-        return ops.logsigmoid(self)
+        return apply_one(ops.logsigmoid, self)
 
     def relu(self) -> Tensor:
         """max(x, 0), with gradient 0 at 0."""
-        return ops.relu(self)
+        return apply_one(ops.relu, self)
 
     def floor(self) -> Tensor:
-        return ops.floor(self)
+        return apply_one(ops.floor, self)
 
     def ceil(self) -> Tensor:
-        return ops.ceil(self)
+        return apply_one(ops.ceil, self)
 
     def round(self) -> Tensor:
         """The nearest whole number, of two the even one."""
-        return ops.round(self)
+        return apply_one(ops.round, self)
 
     def trunc(self) -> Tensor:
         """The whole number next to it towards 0."""
-        return ops.trunc(self)
+        return apply_one(ops.trunc, self)
 
     def isnan(self) -> Tensor:
-        return ops.isnan(self)
+        return apply_one(ops.isnan, self)
 
     def isinf(self) -> Tensor:
-        return ops.isinf(self)
+        return apply_one(ops.isinf, self)
 
     def isfinite(self) -> Tensor:
-        return ops.isfinite(self)
+        return apply_one(ops.isfinite, self)
 
     def nan_to_num(
         self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
@@ -174,6 +179,22 @@ class Methods(Operators, Arranging, Reducing):
     def minimum(self, other: Any) -> Tensor:
         """The smaller of two, element by element."""
         return ops.minimum(self, other)
+
+    def atan2(self, other: Any) -> Tensor:
+        """The angle of the point (other, x)."""
+        return ops.atan2(self, other)
+
+    def copysign(self, other: Any) -> Tensor:
+        """|x| with the sign of the other."""
+        return ops.copysign(self, other)
+
+    def hypot(self, other: Any) -> Tensor:
+        """sqrt(x² + other²), without overflow."""
+        return ops.hypot(self, other)
+
+    def logaddexp(self, other: Any) -> Tensor:
+        """log(exp(x) + exp(other)), without overflow."""
+        return ops.logaddexp(self, other)
 
     def lerp(self, other: Any, weight: Any) -> Tensor:
         """x + weight * (other - x)."""

@@ -47,6 +47,10 @@ class Reducing:
         """Whether all elements over axes are not 0."""
         return ops.all(self, axis=axis, keepdims=keepdims)
 
+    def count_nonzero(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """How many elements over axes are not 0 (i64)."""
+        return ops.count_nonzero(self, axis=axis, keepdims=keepdims)
+
     def var(self, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Tensor:
         """The mean square distance to the mean; of samples with correction=1."""
         return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
@@ -101,6 +105,18 @@ class Reducing:
         """The k largest (or smallest) along an axis, the best first, and their indices (i64)."""
         return ops.topk(self, k=k, axis=axis, largest=largest)
 
+    def searchsorted(self, values: Any, *, side: str = "left") -> Tensor:
+        """Where values go into this sorted row (i64): before its equals, or after with "right"."""
+        return ops.searchsorted(self, values, side=side)
+
+    def unique(self, *, inverse: bool = False, counts: bool = False) -> Any:
+        """The different values in rising order; which each element is, and how many there are."""
+        return ops.unique(self, inverse=inverse, counts=counts)
+
+    def bincount(self, weights: Any = None, *, minlength: int = 0) -> Tensor:
+        """How often each whole number from 0 on occurs, or the sum of its weights."""
+        return ops.bincount(self, weights, minlength=minlength)
+
     def softmax(self, axis: int = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along an axis."""
         return ops.softmax(self, axis=axis)
@@ -130,6 +146,10 @@ class Reducing:
     def det(self) -> Tensor:
         """The determinant of square matrices."""
         return ops.det(self)
+
+    def trace(self, offset: int = 0, *, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of the diagonal of two axes."""
+        return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
 
     def solve(self, b: Any) -> Tensor:
         """The x with self @ x = b."""

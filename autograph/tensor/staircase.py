@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import ops
 from ..backends.backend import lookups
 from ..errors import DeviceError, GraphError
-from ..graph import Edge, Kept, Node, Outlet, Version, spent
-from ..op import Op
+from ..graph import Edge, Node, spent
+from ..op import Op, by_rank
 from ..outline import Outline
 from ..plan import Plan, no_memory
-from .state import state
+from .recorded import _hang, _recipes, _share
+from .recorded import _record as _record  # the profiler steps in its way here
+from .recorded import version_of as version_of  # many ask for it here
+from .state import plain, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -59,14 +62,13 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         if pending is not None:
             return pending
     if op.writes and live:
-        from .deferred import before_writing
-
-        before_writing(op, inputs)
+        _deferred().before_writing(op, inputs)
     try:
         if plan.direct == len(arrays):
             results = plan.kernel(*arrays)
         else:
             arrays, results = op.run(plan, arrays)
+            nodes += [None] * (len(arrays) - len(nodes))
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
     if plan.result is not None:
@@ -90,13 +92,71 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
-def _apply_others(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-    """The same where some inputs are pending, or are no tensors yet."""
-    from .deferred import Pending, joined
+def apply_one(op: Op, x: Any) -> Any:
+    """`op` of a tensor, the short way where nothing about it is special."""
+    if type(x) in plain:
+        plan = op.plans.get((lookups.key, x.outline))
+        if plan is not None and plan.result is not None and plan.direct == 1:
+            array, node = x._array, x.node
+            try:
+                own = plan.kernel(array)
+            except MemoryError as error:
+                raise no_memory(op, plan, error) from None
+            tensor = _new(_tensor_type)
+            tensor._array, tensor.outline = own, plan.result
+            tensor.node = tensor.version = None
+            if node is not None and state.recording and op.gradients:
+                record = plan.recipes.get(1)
+                if record is None or record.shared is None:
+                    _record(op, plan, (x,), (node,), (array,), own, {}, [tensor])
+                else:
+                    _share(op, record, (node,), (tensor, x), (own, array))
+            return tensor
+    return op(x)
 
-    if any(type(each) is Pending for each in inputs):
-        return joined(op, inputs, settings)
+
+def apply_two(op: Op, x: Any, w: Any) -> Any:
+    """`op` of two tensors, the short way where nothing about them or about it is special."""
+    if type(x) in plain and type(w) in plain:
+        plan = op.plans.get((lookups.key, x.outline, w.outline))
+        if plan is not None and plan.result is not None and plan.direct == 2:
+            a, b, m, n = x._array, w._array, x.node, w.node
+            try:
+                own = plan.kernel(a, b)
+            except MemoryError as error:
+                raise no_memory(op, plan, error) from None
+            tensor = _new(_tensor_type)
+            tensor._array, tensor.outline = own, plan.result
+            tensor.node = tensor.version = None
+            if (m is not None or n is not None) and state.recording and op.gradients:
+                record = plan.recipes.get((m is not None) + 2 * (n is not None))
+                if record is None or record.shared is None:
+                    _record(op, plan, (x, w), (m, n), (a, b), own, {}, [tensor])
+                else:
+                    _share(op, record, (m, n), (tensor, x, w), (own, a, b))
+            return tensor
+    return op(x, w)
+
+
+def _apply_others(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """The same where some inputs are pending, are no tensors yet, or apply ops themselves."""
+    deferred = _deferred()
+    if deferred.Pending in map(type, inputs):
+        return deferred.joined(op, inputs, settings)
+    if any(getattr(each, "__apply_rank__", 0) > 0 for each in inputs):
+        return by_rank(op, inputs, settings)
     return apply(op, [_operand(op, each, inputs) for each in inputs], settings)
+
+
+apply.ranks = True  # type: ignore[attr-defined]
+
+
+@cache
+def _deferred() -> Any:
+    """The module of what is deferred, which needs this one."""
+    from . import deferred
+
+    return deferred
 
 
 def _operand(op: Op, value: Any, inputs: Sequence[Any]) -> Any:
@@ -132,7 +192,7 @@ def _tensors(op: Op, plan: Plan, inputs: Sequence[Any], own: Any) -> list[Tensor
         outlines = [Outline.of(array) for array in arrays]
         if plan.settled:
             plan.results = outlines
-            if not (op.saves or op.writes or op.view or len(outlines) > 1):
+            if not (op.saves or op.writes or op.view or op.deferral or len(outlines) > 1):
                 plan.result = outlines[0]
     made = []
     for array, outline in zip(arrays, outlines, strict=True):
@@ -154,160 +214,14 @@ def install(tensor_type: type) -> None:
     _tensor_type = tensor_type
 
 
-def version_of(tensor: Tensor) -> Version:
-    """The version of the memory behind a tensor, made when it is first asked for."""
-    if tensor.version is None:
-        tensor.version = Version()
-    return tensor.version
-
-
 def _written(op: Op, inputs: Sequence[Any]) -> None:
     """Raise the version of the tensors that the op has written."""
-    writes = op.writes
-    for name, each in zip(op.inputs, inputs, strict=False):
-        if name in writes and each is not None:
-            version = each.version
-            if version is None:
-                version = each.version = Version()
-            version.count += 1
-
-
-class Recipe(NamedTuple):
-    """How one gradient rule is recorded, for one signature and certain inputs that are."""
-
-    places: tuple[int, ...]  # the inputs whose gradients it computes
-    rule: Callable[..., Any]  # it has its settings already
-    finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None
-    into: bool
-
-
-def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
-    """What to record of `op` where these inputs are recorded."""
-    made = []
-    for positions, rule, into, asks in op.gradients:
-        places = tuple(range(len(recorded))) if positions is None else positions
-        needs = tuple([recorded[at] for at in places])
-        if not any(needs):
-            continue
-        settings = {**plan.settings, "needs": needs} if asks else plan.settings
-        finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
-        if plan.casts is not None:
-            finish = partial(_cast_back, before=[plan.casts[at] for at in places])
-        elif positions is None and len(places) == 1:
-            finish = _alone
-        bound = getattr(rule, "bound", None)
-        if bound is not None and plan.direct >= 0 and plan.results is not None:
-            rule = bound(plan.inputs, plan.results)  # how arrays lie is known
-        elif settings:
-            rule = partial(rule, **settings)
-        made.append(Recipe(places, rule, finish, into))
-    return made
-
-
-def _record(
-    op: Op,
-    plan: Plan,
-    inputs: Sequence[Any],
-    nodes: list[Node | None],
-    arrays: Sequence[Any],
-    own: Any,
-    saved: Mapping[str, Any],
-    tensors: list[Tensor],
-) -> None:
-    """Give the outputs their nodes."""
-    for each in nodes:
-        if each is not None and each.edges is None:
-            raise spent(each)
-    if len(nodes) < len(arrays):
-        nodes += [None] * (len(arrays) - len(nodes))
-    recorded = tuple([each is not None for each in nodes])
-    recipes, keeps = plan.recipes.get(recorded) or (_recipes(op, plan, recorded), None)
-    if not recipes:
-        return
-    edges: list[Edge] = []
-    for places, rule, finish, into in recipes:
-        closure = rule(own, *arrays, **saved) if saved else rule(own, *arrays)
-        if finish is not None:
-            closure = finish(closure)
-        targets = [nodes[at] for at in places] if len(places) > 1 else (nodes[places[0]],)
-        edges.append((targets, closure, into, ()))
-    if keeps is None:
-        closures = [rule(own, *arrays, **saved) for _, rule, _, _ in recipes]
-        keeps = _kept_places(op, closures, inputs, arrays, own)
-        plan.recipes[recorded] = recipes, keeps
-    kept: list[Kept] = []
-    for at, name in keeps:
-        value = inputs[at] if at >= 0 else tensors[-1 - at]
-        version = value.version
-        if version is None:
-            version = value.version = Version()
-        kept.append((name, version, version.count))
-    _attach(op, edges, kept, tensors)
-
-
-def _alone(closure: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule of a variable number of inputs answers a list, also where it is of one."""
-    return lambda dy: closure(dy)[0]
-
-
-def _attach(op: Op, edges: list[Edge], kept: Sequence[Kept], tensors: list[Tensor]) -> None:
-    """Hang a node with these edges on the outputs."""
-    node = Node(op.name, edges, kept)
-    if len(tensors) == 1:
-        tensors[0].node = node
-        return
-    for i, tensor in enumerate(tensors):
-        if tensor.scalar_type.is_float:
-            tensor.node = Outlet(node, i, len(tensors))
-
-
-def _kept_places(
-    op: Op,
-    closures: Sequence[Callable[..., Any]],
-    inputs: Sequence[Any],
-    arrays: Sequence[Any],
-    own: Any,
-) -> list[tuple[int, str]]:
-    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) gradient functions close over, with
-    their names; of an input that was prepared it is a copy, which nobody else can write."""
-    outputs = own if isinstance(own, tuple) else (own,)
-    names = op.names_of(arrays)
-    places = {
-        id(array): (i, names[i])
-        for i, (each, array) in enumerate(zip(inputs, arrays, strict=False))
-        if array is not None and getattr(each, "_array", None) is array
-    }
-    places |= {id(each): (-1 - i, op.outputs[i]) for i, each in enumerate(outputs)}
-    found = set()
-    stack: list[Any] = [
-        cell.cell_contents for closure in closures for cell in closure.__closure__ or ()
-    ]
-    while stack:
-        value = stack.pop()
-        if id(value) in places:
-            found.add(places[id(value)])
-        elif isinstance(value, tuple | list):
-            stack.extend(value)
-        elif getattr(value, "base", None) is not None:
-            stack.append(value.base)
-    return sorted(found)
-
-
-def _cast_back(closure: Callable[..., Any], before: Sequence[Any]) -> Callable[..., Any]:
-    """Gradients in the scalar types that the inputs had before they were promoted."""
-
-    def one(dx: Any, scalar_type: Any) -> Any:
-        if scalar_type is None or dx is None:
-            return dx
-        return ops.cast(dx, scalar_type=scalar_type)
-
-    def rule(dy: Any, *so_far: Any) -> Any:
-        gradients = closure(dy, *so_far)
-        if len(before) == 1:
-            return one(gradients, before[0])
-        return [one(dx, scalar_type) for dx, scalar_type in zip(gradients, before, strict=True)]
-
-    return rule
+    for at in op.written:
+        if at >= len(inputs):
+            return
+        each = inputs[at]
+        if each is not None:
+            version_of(each).count += 1
 
 
 # -- Higher order ----------------------------------------------------------------------
@@ -345,7 +259,7 @@ def _apply_higher(
     for node in nodes:
         if node is not None and node.edges is None:
             raise spent(node)
-    padded = [*inputs, *[None] * (len(arrays) - len(inputs))]
+    padded = [*map(_kept, inputs), *[None] * (len(arrays) - len(inputs))]
     twins = [_make(tensor._array) for tensor in tensors]
     for twin, tensor in zip(twins, tensors, strict=True):
         twin.version = version_of(tensor)
@@ -361,16 +275,29 @@ def _apply_higher(
                 f"  write the op as its parts inside ag.higher_order()"
             )
     own = twins[0] if len(twins) == 1 else tuple(twins)
+    lent = [twin if twin.scalar_type.is_float else None for twin in twins]
     edges: list[Edge] = []
     for places, rule, finish, into in _recipes(op, plan, list(map(bool, nodes))):
         closure = rule(own, *padded, **saved)
         if finish is not None:
             closure = finish(closure)
-        edges.append(([nodes[at] for at in places], closure, into, twins))
+        edges.append(([nodes[at] for at in places], closure, into, lent))
     if edges:
         versions = [(each.node.name, version_of(each)) for each in inputs if _is_recorded(each)]
-        _attach(op, edges, [(name, version, version.count) for name, version in versions], tensors)
+        kept = [(name, version, version.count) for name, version in versions]
+        _hang(Node(op.name, edges, kept), tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+def _kept(value: Any) -> Any:
+    """The input as a rule may keep it: what the walk lends a node to has it only for a while."""
+    if not _is_recorded(value):
+        return value
+    from .tensor import _make
+
+    kept = _make(value._array, value.node)
+    kept.version = version_of(value)
+    return kept
 
 
 def _is_recorded(value: Any) -> bool:

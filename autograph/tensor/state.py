@@ -19,6 +19,32 @@ class State(threading.local):
 
 
 state = State()
+plain: set[type] = set()  # of tensors whose ops go the short way
+_kinds: set[type] = set()
+_special = 0  # blocks that are open, of all threads
+_changing = threading.Lock()
+
+
+def goes_short(*kinds: type) -> None:
+    """Have ops on tensors of these types go the short way, except within `long_way`."""
+    _kinds.update(kinds)
+    plain.update(kinds)
+
+
+@contextmanager
+def long_way() -> Iterator[None]:
+    """Within the block no op of any thread goes the short way, which asks nobody."""
+    global _special
+    with _changing:
+        _special += 1
+        plain.clear()
+    try:
+        yield
+    finally:
+        with _changing:
+            _special -= 1
+            if not _special:
+                plain.update(_kinds)
 
 
 @contextmanager
@@ -74,7 +100,8 @@ def higher_order() -> Iterator[None]:
     before = state.higher_order
     state.higher_order = True
     try:
-        yield
+        with long_way():
+            yield
     finally:
         state.higher_order = before
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..device import HOST, Device
-from ..errors import GraphError, ScalarTypeError, ShapeError
+from ..errors import DeviceError, GraphError, ScalarTypeError, ShapeError
 from ..graph import Leaf, Node, Version
 from ..outline import Outline
 from ..platforms import Array
@@ -17,6 +17,7 @@ from ..words import TENSOR, unknown
 from .exchange import Exchange
 from .methods import Methods
 from .staircase import apply, install, version_of
+from .state import goes_short
 
 _NATURAL: dict[str, np.dtype[Any]] = {
     "f": np.dtype(np.float32),
@@ -311,6 +312,7 @@ class Buffer(Tensor):
 
 
 install(Tensor)
+goes_short(Tensor, Parameter, Buffer)
 _new = object.__new__
 
 
@@ -328,25 +330,29 @@ def _array_of(data: Any) -> Array:
         return data.copy(order="C")
     if isinstance(data, np.generic):
         return np.array(data)
-    if isinstance(data, bool | int | float | list | tuple):
+    if isinstance(data, bool | int | float | list | tuple | range):
         try:
             array = np.asarray(_plain(data))
         except ValueError:
             raise ShapeError(
                 "Tensor: rows of different lengths\n  write lists of one length"
             ) from None
+        if array.dtype.kind == "u" and (array > np.iinfo(np.int64).max).any():
+            return array
         natural: np.dtype[Any] = _NATURAL.get(array.dtype.kind, array.dtype)
         return array.astype(natural)
     if type(data).__module__.startswith("cupy"):
         return data.copy()
     if hasattr(data, "__array__"):
         return np.asarray(data).copy(order="C")
-    if data is None or isinstance(data, str | bytes | dict | set):
+    try:
+        device = Device.of(data)
+    except DeviceError:
         raise ScalarTypeError(
             f"Tensor: a {type(data).__name__} is no array\n"
             f"  write numbers, nested lists of them, or an array"
-        )
-    return ops.copy(data) if Device.of(data) is not HOST else np.array(data)
+        ) from None
+    return np.array(data) if device is HOST else ops.copy(data)
 
 
 def _plain(data: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from .. import graph, ops
 from ..errors import GraphError, ShapeError
 from ..graph import Leaf, Node
-from .state import enable_grad, no_grad, state
+from ..outline import Outline
+from .state import state
 from .tensor import Tensor, _make, check_gradient
 
 _gathering = threading.Lock()
@@ -38,7 +40,7 @@ def backward(
 
 def grad(
     y: Tensor,
-    wrt: Sequence[Tensor],
+    wrt: Sequence[Tensor] | Tensor,
     gradient: Tensor | np.ndarray[Any, Any] | None = None,
     *,
     retain_graph: bool = False,
@@ -53,7 +55,7 @@ def grad(
     (Tensor(host f32 () 6.),)
     """
     root = _root(y, "grad")
-    nodes = [each.node for each in wrt]
+    nodes = [each.node for each in ([wrt] if isinstance(wrt, Tensor) else wrt)]
     for i, node in enumerate(nodes):
         if node is None:
             raise GraphError(
@@ -104,20 +106,26 @@ def _walk(
     roots: Any, wanted: Any = None, *, retain_graph: bool, arrivals: Any = None
 ) -> dict[Node, Any]:
     higher = state.higher_order
-    with enable_grad() if higher else no_grad():
+    before, state.recording = state.recording, higher
+    try:
         return graph.backward(
             roots,
             add=ops.add,
-            add_into=None if higher else _add_into,
+            adder=None if higher else _adder,
             wanted=wanted,
             retain_graph=retain_graph or higher,
             arrivals=arrivals,
         )
+    finally:
+        state.recording = before
 
 
-def _add_into(total: Any, part: Any) -> Any:
-    ops.accumulate(total, part)
-    return total
+def _adder(total: Any) -> Callable[[Any], None]:
+    """What adds parts into `total`, in place."""
+    if isinstance(total, Tensor):
+        return partial(ops.accumulate, total)
+    outline = Outline.of(total)
+    return partial(ops.accumulate.bound([outline, outline], checked=1), total)
 
 
 def _bare(value: Any) -> Any:

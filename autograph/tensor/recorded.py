@@ -1,0 +1,258 @@
+"""How what an op did is recorded: its node, with edges that are worked out once a signature.
+
+Rules that can be bound to a signature make edges that all nodes of it share, which then differ in
+their targets and in what they keep; other rules answer a closure for each node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import ops
+from ..graph import Edge, Kept, Node, Outlet, Version, clock, spent
+from ..op import Op
+from ..plan import Plan
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_new = object.__new__
+
+
+def version_of(tensor: Tensor) -> Version:
+    """The version of the memory behind a tensor, made when it is first asked for."""
+    if tensor.version is None:
+        tensor.version = Version()
+    return tensor.version
+
+
+class Recipe(NamedTuple):
+    """How one gradient rule is recorded, for one signature and certain inputs that are."""
+
+    places: tuple[int, ...]  # the inputs whose gradients it computes
+    rule: Callable[..., Any]  # it has its settings already
+    finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None
+    into: bool
+
+
+class Record(NamedTuple):
+    """How an op is recorded, for one signature and certain inputs that are."""
+
+    recipes: Sequence[Recipe]
+    shared: Sequence[Edge] | None  # the edges of all nodes, where arrays are all that differs
+    take: Callable[[Any], Any] | None  # what those need, of (y, *inputs)
+    keeps: Sequence[tuple[int, str]]  # the tensors that must not be written before backward: of
+    # inputs and outputs (-1, -2, ...), or, where edges are shared, of (y, *inputs)
+
+
+def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
+    """What to record of `op` where these inputs are recorded."""
+    made = []
+    for positions, rule, into, asks in op.gradients:
+        places = tuple(range(len(recorded))) if positions is None else positions
+        needs = tuple([recorded[at] for at in places])
+        if not any(needs):
+            continue
+        settings = {**plan.settings, "needs": needs} if asks else plan.settings
+        finish: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        if plan.casts is not None:
+            finish = partial(_cast_back, before=[plan.casts[at] for at in places])
+        elif positions is None and len(places) == 1:
+            finish = _alone
+        made.append(Recipe(places, partial(rule, **settings) if settings else rule, finish, into))
+    return made
+
+
+def _learnt(
+    op: Op,
+    plan: Plan,
+    inputs: Sequence[Any],
+    nodes: Sequence[Node | None],
+    arrays: Sequence[Any],
+    own: Any,
+    saved: Mapping[str, Any],
+) -> Record:
+    """How to record `op` from now on; what its closures keep is seen when they are made."""
+    recorded = [each is not None for each in nodes]
+    recipes = _recipes(op, plan, recorded)
+    bound = None
+    if plan.exact and plan.results is not None:  # how arrays lie is known
+        bound = _shared(op, plan, recorded)
+    if bound is None:
+        closures = [rule(own, *arrays, **saved) for _, rule, _, _ in recipes]
+        return Record(recipes, None, None, _kept_places(op, closures, inputs, arrays, own))
+    edges, take, places = bound
+    names = op.outputs + op.names_of(arrays)
+    keeps = [(at, names[at]) for at in places if not at or hasattr(inputs[at - 1], "version")]
+    return Record(recipes, edges, take, keeps)
+
+
+def _shared(
+    op: Op, plan: Plan, recorded: Sequence[bool]
+) -> tuple[Sequence[Edge], Callable[[Any], Any] | None, list[int]] | None:
+    """The edges that all nodes of a signature share, if every rule can be bound to it; what to take
+    of (y, *inputs) for them, and from which places."""
+    runs: dict[int, tuple[Callable[..., Any], Sequence[int]]] = {}
+    for positions, rule, into, _ in op.gradients:
+        bind = getattr(rule, "bound", None)
+        if bind is None or into or positions is None:
+            return None
+        (place,) = positions
+        if recorded[place]:
+            bound = bind(plan.inputs, plan.results)
+            if bound is None:
+                return None
+            runs[place] = bound
+    if len(runs) != sum(recorded):
+        return None
+    places = sorted({at for _, taken in runs.values() for at in taken})
+    edges = tuple([
+        (place, _of_kept(run, [places.index(at) for at in taken], len(places)), False, ())
+        for place, (run, taken) in runs.items()
+    ])  # fmt: skip
+    return edges, itemgetter(*places) if places else None, places
+
+
+def _of_kept(run: Callable[..., Any], at: Sequence[int], count: int) -> Callable[..., Any]:
+    """A rule from dy and the kept values, `count` of them (alone or in a tuple)."""
+    if not at:
+        return lambda dy, kept: run(dy)
+    if count == 1:
+        return run
+    if len(at) == 1:
+        (i,) = at
+        return lambda dy, kept: run(dy, kept[i])
+    return lambda dy, kept: run(dy, *[kept[i] for i in at])
+
+
+def _record(
+    op: Op,
+    plan: Plan,
+    inputs: Sequence[Any],
+    nodes: Sequence[Node | None],
+    arrays: Sequence[Any],
+    own: Any,
+    saved: Mapping[str, Any],
+    tensors: list[Tensor],
+) -> None:
+    """Give the outputs their nodes."""
+    recorded, bit = 0, 1
+    for each in nodes:
+        if each is not None:
+            if each.edges is None:
+                raise spent(each)
+            recorded += bit
+        bit += bit
+    record = plan.recipes.get(recorded)
+    if record is None:
+        record = _learnt(op, plan, inputs, nodes, arrays, own, saved)
+        plan.recipes[recorded] = record
+    if record.shared is not None:
+        _share(op, record, nodes, (tensors[0], *inputs), (own, *arrays))
+        return
+    edges: list[Edge] = []
+    for places, rule, finish, into in record.recipes:
+        closure = rule(own, *arrays, **saved) if saved else rule(own, *arrays)
+        if finish is not None:
+            closure = finish(closure)
+        targets = (nodes[places[0]],) if len(places) == 1 else [nodes[at] for at in places]
+        edges.append((targets, closure, into, ()))
+    kept: list[Kept] = []
+    for at, name in record.keeps:
+        version = version_of(inputs[at] if at >= 0 else tensors[-1 - at])
+        kept.append((name, version, version.count))
+    if edges:
+        _hang(Node(op.name, edges, kept), tensors)
+
+
+def _share(
+    op: Op,
+    record: Record,
+    nodes: Sequence[Node | None],
+    tensors: Sequence[Tensor],
+    values: Sequence[Any],
+) -> None:
+    """Give the output the node that differs from others of its signature in its values alone;
+    `tensors` and `values` are of (y, *inputs)."""
+    for target in nodes:
+        if target is not None and target.edges is None:
+            raise spent(target)
+    _, edges, take, keeps = record
+    node = _new(Node)
+    node.age, node.name, node.targets, node.edges = next(clock), op.name, nodes, edges
+    node.keeps = None if take is None else take(values)
+    node.kept = kept = []
+    for at, name in keeps:
+        version = tensors[at].version
+        if version is None:
+            version = tensors[at].version = _new(Version)
+            version.count = 0
+        kept.append((name, version, version.count))
+    tensors[0].node = node
+
+
+def _alone(closure: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of a variable number of inputs answers a list, also where it is of one."""
+    return lambda dy: closure(dy)[0]
+
+
+def _hang(node: Node, tensors: Sequence[Tensor]) -> None:
+    """Give outputs the node of their op."""
+    if len(tensors) == 1:
+        tensors[0].node = node
+        return
+    for i, tensor in enumerate(tensors):
+        if tensor.scalar_type.is_float:
+            tensor.node = Outlet(node, i, len(tensors))
+
+
+def _kept_places(
+    op: Op,
+    closures: Sequence[Callable[..., Any]],
+    inputs: Sequence[Any],
+    arrays: Sequence[Any],
+    own: Any,
+) -> list[tuple[int, str]]:
+    """Which inputs (0, 1, ...) and outputs (-1, -2, ...) gradient functions close over, with
+    their names; of an input that was prepared it is a copy, which nobody else can write."""
+    outputs = own if isinstance(own, tuple) else (own,)
+    names = op.names_of(arrays)
+    places = {
+        id(array): (i, names[i])
+        for i, (each, array) in enumerate(zip(inputs, arrays, strict=False))
+        if array is not None and getattr(each, "_array", None) is array
+    }
+    places |= {id(each): (-1 - i, op.outputs[i]) for i, each in enumerate(outputs)}
+    found = set()
+    stack: list[Any] = [
+        cell.cell_contents for closure in closures for cell in closure.__closure__ or ()
+    ]
+    while stack:
+        value = stack.pop()
+        if id(value) in places:
+            found.add(places[id(value)])
+        elif isinstance(value, tuple | list):
+            stack.extend(value)
+        elif getattr(value, "base", None) is not None:
+            stack.append(value.base)
+    return sorted(found)
+
+
+def _cast_back(closure: Callable[..., Any], before: Sequence[Any]) -> Callable[..., Any]:
+    """Gradients in the scalar types that the inputs had before they were promoted."""
+
+    def one(dx: Any, scalar_type: Any) -> Any:
+        if scalar_type is None or dx is None:
+            return dx
+        return ops.cast(dx, scalar_type=scalar_type)
+
+    def rule(dy: Any, *so_far: Any) -> Any:
+        gradients = closure(dy, *so_far)
+        if len(before) == 1:
+            return one(gradients, before[0])
+        return [one(dx, scalar_type) for dx, scalar_type in zip(gradients, before, strict=True)]
+
+    return rule
