@@ -32,13 +32,13 @@ from .layers.stored import (
     reseed,
     staged,
 )
-from .optim import Optimizer, optimizer_from_description
+from .optim import Average, Optimizer, optimizer_from_description
 from .scalar_type import ScalarType
 from .tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 
-STATE = "optimizer."
+STATE, AVERAGE = "optimizer.", "average."
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ class Snapshot:
         model: Layer,
         optimizer: Optimizer | None = None,
         progress: Mapping[str, Any] | None = None,
+        average: Average | None = None,
     ) -> Snapshot:
         """Copy the state as it is now."""
-        arrays = training_arrays(model, optimizer)
+        arrays = training_arrays(model, optimizer, average)
         copies = {name: np.array(each, order="C") for name, each in arrays.items()}
-        return cls(copies, training_document(model, optimizer, progress))
+        return cls(copies, training_document(model, optimizer, progress, average))
 
     def write(self, path: str | Path) -> None:
         """Write it as a checkpoint."""
@@ -70,6 +71,7 @@ def save(
     model: Layer,
     optimizer: Optimizer | None = None,
     progress: Mapping[str, Any] | None = None,
+    average: Average | None = None,
 ) -> None:
     """Write a checkpoint: `progress` is any JSON that a training loop wants back.
 
@@ -79,7 +81,8 @@ def save(
         raise SettingsError(
             f"save: a {type(model).__name__} is no model\n  write  save(path, model, optimizer)"
         )
-    write(path, training_arrays(model, optimizer), training_document(model, optimizer, progress))
+    document = training_document(model, optimizer, progress, average)
+    write(path, training_arrays(model, optimizer, average), document)
 
 
 def load(
@@ -99,16 +102,22 @@ def load(
         return build(file, layers=layers, device=device, scalar_type=scalar_type)
 
 
-def training_arrays(model: Layer, optimizer: Optimizer | None = None) -> dict[str, Array]:
+def training_arrays(
+    model: Layer, optimizer: Optimizer | None = None, average: Average | None = None
+) -> dict[str, Array]:
     """The values of a training state, by the names that files give them."""
     arrays = arrays_of(named_tensors(model))
-    return arrays if optimizer is None else arrays | arrays_of(optimizer.tensors(), STATE)
+    for prefix, each in ((STATE, optimizer), (AVERAGE, average)):
+        if each is not None:
+            arrays |= arrays_of(each.tensors(), prefix)
+    return arrays
 
 
 def training_document(
     model: Layer,
     optimizer: Optimizer | None = None,
     progress: Mapping[str, Any] | None = None,
+    average: Average | None = None,
 ) -> dict[str, Any]:
     """What of a training state is not in its tensors, as a JSON value of its own."""
     document = document_of(model)
@@ -118,13 +127,16 @@ def training_document(
             "updates": optimizer.count,
             "fingerprint": fingerprint(model.device),
         }
+    if average is not None:
+        document["average"] = average.describe()
     if progress is not None:
         document["progress"] = dict(progress)
     return copy.deepcopy(document)
 
 
 class Checkpoint:
-    """A checkpoint that is open: what it says of model, optimizer and progress, and its tensors.
+    """A checkpoint that is open: what it says of model, optimizer, average and progress, and its
+    tensors.
 
     Opening reads and checks the header; tensors are read when they are asked for, and only if
     the checksum of the whole file is right.
@@ -132,6 +144,7 @@ class Checkpoint:
 
     model: dict[str, Any]  # the model's description
     optimizer: dict[str, Any] | None  # the optimizer's
+    average: dict[str, Any] | None  # that of the average of the weights
     updates: int  # that the optimizer had made
     seed: int  # the model's, of its random streams
     fingerprint: dict[str, Any]  # of where it was saved
@@ -146,7 +159,9 @@ class Checkpoint:
         self.seed = _typed(file, "seed", int, 0)
         self.fingerprint = _typed(file, "fingerprint", dict, {})
         self.optimizer = _typed(file, "optimizer", dict, {}) if "optimizer" in told else None
-        known = (PREFIX,) if self.optimizer is None else (PREFIX, STATE)
+        self.average = _typed(file, "average", dict, {}) if "average" in told else None
+        parts = (PREFIX, True), (STATE, "optimizer" in told), (AVERAGE, "average" in told)
+        known = tuple(prefix for prefix, held in parts if held)
         for name in file.entries:
             if not name.startswith(known):
                 raise CheckpointError(f"load: {file.path}: it has a tensor of nothing: {name!a}")
@@ -181,18 +196,33 @@ class Checkpoint:
         _in_file(self.file, lambda: self._restore_into(made, model))
         return made
 
+    def build_average(self, model: Layer) -> Average:
+        """The average of the weights, for a model that `build` made."""
+        settings = {name: each for name, each in (self.average or {}).items() if name != "kind"}
+        made: Average = _in_file(self.file, lambda: Average.from_settings(settings))
+        made.values = self._averages(model).values
+        return made
+
     def restore(
         self,
         model: Layer,
         optimizer: Optimizer | None = None,
         pattern: str | Sequence[str] | None = None,
+        *,
+        average: Average | None = None,
     ) -> None:
-        """Write the values into a model, and the optimizer's state into one of the same kind.
+        """Write the values into a model, the optimizer's state into one of the same kind, and
+        the averages of the weights into an average.
 
-        Both stay where they are, and of their scalar types. With a pattern (`"conv*"`) only
-        parameters and buffers whose paths match are written. If anything does not fit, neither
+        All stay where they are, and of their scalar types. With a pattern (`"conv*"`) only
+        parameters and buffers whose paths match are written. If anything does not fit, nothing
         is changed.
         """
+        if average is not None:
+            found = self._averages(model)
+            self.restore(model, optimizer, pattern)
+            average.values = found.values
+            return
         if optimizer is not None and pattern is not None:
             raise SettingsError(
                 "restore: an optimizer is restored whole\n  leave out  pattern, or the optimizer"
@@ -230,18 +260,33 @@ class Checkpoint:
         return self.optimizer
 
     def _restore_into(self, optimizer: Optimizer, model: Layer) -> None:
-        names = [name for name in self.file.entries if name.startswith(STATE)]
-        state = {
-            name.removeprefix(STATE): Tensor.borrow(each)
-            for name, each in self.file.take(names).items()
-        }
-        optimizer.restore(state, self.updates, model.named_parameters())
+        optimizer.restore(self._under(STATE), self.updates, model.named_parameters())
+
+    def _averages(self, model: Layer) -> Average:
+        """An average with the file's values."""
+        if self.average is None:
+            raise CheckpointError(
+                f"load: {self.file.path}: it holds no average\n"
+                "  leave out  average, or use a checkpoint that was saved with one"
+            )
+        made = Average()
+        _in_file(
+            self.file, lambda: made.restore(self._under(AVERAGE), model.named_parameters())
+        )
+        return made
+
+    def _under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin so, by the rest."""
+        names = [name for name in self.file.entries if name.startswith(prefix)]
+        found = self.file.take(names).items()
+        return {name.removeprefix(prefix): Tensor.borrow(each) for name, each in found}
 
     def compared(
         self,
         model: Layer,
         optimizer: Optimizer | None = None,
         changed: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+        average: Average | None = None,
     ) -> str:
         """ "exact" where a training of these two that goes on from here ends in the bits of the one
         that was saved; else what differs: threads 4 -> 2. `changed` are the caller's own
@@ -255,8 +300,11 @@ class Checkpoint:
         here["frozen"] = ", ".join(document_of(model).get("frozen", []))
         there["frozen"] = ", ".join(map(str, _typed(self.file, "frozen", list, [])))
         if optimizer is not None:
-            here |= _flat(optimizer.describe())
-            there |= _flat(self.optimizer or {})
+            here |= _flat("optimizer", optimizer.describe())
+            there |= _flat("optimizer", self.optimizer or {})
+        if average is not None:
+            here |= _flat("average", average.describe())
+            there |= _flat("average", self.average or {})
         here |= {name: now for name, (now, _) in changed.items()}
         there |= {name: then for name, (_, then) in changed.items()}
         return compared(here, there)
@@ -278,9 +326,9 @@ def _scalar_types(dtypes: Mapping[str, Any]) -> dict[str, str]:
     return told if len(set(told.values())) > 1 else {"scalar type": "".join(set(told.values()))}
 
 
-def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an optimizer, one name each."""
-    return {f"optimizer.{name}": value for name, value in description.items()}
+def _flat(what: str, description: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an optimizer or an average, one name each."""
+    return {f"{what}.{name}": value for name, value in description.items()}
 
 
 def _typed(file: File, name: str, kind: type, default: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from .capturing import capture
 from .control import Control
@@ -17,7 +17,7 @@ from .device import Device
 from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
-from .optim import Optimizer, Schedule
+from .optim import Average, Optimizer, Schedule
 from .parallel.shares import Part, Shares, cut
 from .parallel.steps import Alone, Steps
 from .parallel.world import World
@@ -74,6 +74,7 @@ def fit(
     control: Control | None = None,
     parallel: World | None = None,
     micro_batches: int = 1,
+    average: Average | None = None,
 ) -> Iterator[Report]:
     """Train a model, yielding a report after each epoch; stop by leaving the loop.
 
@@ -87,6 +88,7 @@ def fit(
     names step, batch, layer and op, and leaves the model as it was before that step; "skip"
     leaves the batch out; "ignore" does not look. A `control`, which a run has in its folder,
     lets others pause, save, change the learning rate and stop, which raises `control.Stopped`.
+    An `average` follows the weights from step to step, and is saved and gone on with as they are.
 
     With `parallel=parallel.init()` every rank of a job calls this, `batch_size` is that of one
     rank, and N ranks do what one process would do with a batch N times as large, sample by sample.
@@ -99,11 +101,22 @@ def fit(
             if report.test.accuracy > 0.99:
                 break
     """
+    _check("model", model, Layer, ".build(seed=0)")
+    _check("optimizer", optimizer, Optimizer, "(learning_rate=0.1)")
+    if not callable(loss):
+        raise SettingsError(
+            f"fit: loss is a {type(loss).__name__}\n  write a function of scores and targets:  "
+            f"loss=ag.ops.mse_loss"
+        )
     train = as_dataset(train)
     test = None if test is None else as_dataset(test)
     if run is not None and progress is not None:
         raise SettingsError("fit: a run knows its progress\n  leave out  progress, or the run")
     run = Run(run) if isinstance(run, str | Path) else run
+    if parallel is not None and not isinstance(parallel, World):
+        raise SettingsError(
+            f"fit: parallel takes what parallel.init() answers\n  given  {parallel!r}"
+        )
     ranks = 1 if parallel is None else parallel.size
     now = progress or Progress(epochs, batch_size * ranks, seed)
     if min(now.epochs, now.batch_size, test_batch_size, micro_batches) < 1:
@@ -112,11 +125,23 @@ def fit(
             f"  batch_size       {now.batch_size}\n  test_batch_size  {test_batch_size}\n"
             f"  micro_batches    {micro_batches}"
         )
-    guard = Guard(model, optimizer, Meter(model.device), nan_policy)
+    guard = Guard(model, optimizer, Meter(model.device), nan_policy, average)
     world = None if ranks == 1 else parallel
     return _epochs(
         guard, world, run, control, train, test, test_batch_size, loss, now, watch, micro_batches
     )
+
+
+def _check(name: str, value: Any, wanted: type, made: str) -> None:
+    """Refuse what is no model, or no optimizer."""
+    if isinstance(value, type):
+        raise SettingsError(
+            f"fit: {value.__name__} is a class\n  write  {value.__name__}{made}"
+        )
+    if not isinstance(value, wanted):
+        raise SettingsError(
+            f"fit: {type(value).__name__} is no {name}\n  write  fit(model, optimizer, train)"
+        )
 
 
 def _epochs(
@@ -157,6 +182,8 @@ def _epochs(
         for value, scores, targets in steps.train(batch, shares.weight(size)):
             if end > first:
                 meter.add(value, scores, targets)
+        if guard.average is not None:
+            guard.average.update(model)
 
     def test_step(batch: Batch, size: int) -> None:
         with no_grad():
@@ -168,14 +195,18 @@ def _epochs(
         return shares.size(batch)
 
     part = train if ranks == 1 else Part(train, shares)
-    train_pass = _pass_of("train", part, shares.room, train_step, place, optimizer, size_of)
-    test_pass, tested_order = None, None
-    if test is not None:
-        mine = test
-        if ranks > 1:
-            mine = Part(test, None, *cut(len(test), rank, ranks))
-            tested_order = mine.standing
-        test_pass = _pass_of("test", mine, test_batch_size, test_step, place, None)
+    mine, tested_order = test, None
+    if test is not None and ranks > 1:
+        mine = Part(test, None, *cut(len(test), rank, ranks))
+        tested_order = mine.standing
+
+    def passes() -> tuple[Pass, Pass | None]:
+        trained = _pass_of("train", part, shares.room, train_step, place, optimizer, size_of, world)
+        if mine is None:
+            return trained, None
+        return trained, _pass_of("test", mine, test_batch_size, test_step, place, None)
+
+    train_pass, test_pass = passes()
 
     def trained_epoch(now: Progress) -> Progress:
         order = part.order(now.seed, now.epoch + 1)
@@ -208,6 +239,12 @@ def _epochs(
     try:
         if run is not None or replica is not None:
             asked = _config(guard, train, test, test_batch_size, loss, now)
+            if world is not None:
+                more = {"micro_batches": micro_batches, "nan_policy": guard.policy}
+                told = dict(reversed((asked | more).items()))  # schedules follow from the rest
+                world.refuse_differences("what fit is asked", str(told))
+                if replica is not None and replica.sharded is not None:
+                    replica.sharded.release()
             now = keeper.resume(now, {**asked, "ranks": ranks})
         while now.epoch < now.epochs:
             start, samples = perf_counter(), len(train) - now.batch * now.batch_size
@@ -226,9 +263,23 @@ def _epochs(
             rate = samples / seconds
             resumed, keeper.resumed = keeper.resumed, ""
             taken = perf_counter() - start
+            recorded = _settings(model, optimizer)
             yield Report(now.epoch, trained, tested, taken, rate, now, resumed)
+            if _settings(model, optimizer) != recorded:
+                train_pass, test_pass = passes()
     finally:
         keeper.close()
+
+
+def _settings(model: Layer, optimizer: Optimizer) -> list[Any]:
+    """What a recorded step holds on to beside tensors, and the caller may change meanwhile."""
+    told: list[Any] = [optimizer.describe() | {"learning_rate": None}]
+    for path, each in model.named_layers().items():
+        for field in fields(cast(Any, each)):
+            value = each.__dict__.get(field.name)
+            plain = value is None or isinstance(value, bool | int | float | str | tuple)
+            told.append((path, field.name, value if plain else id(value)))
+    return told
 
 
 def _score(stats: Stats) -> float:
@@ -284,9 +335,10 @@ def _pass_of(
     place: dict[str, Any],
     optimizer: Optimizer | None,
     size_of: Callable[[int], int] = lambda batch: 0,
+    ranks: World | None = None,
 ) -> Pass:
     """The step for every batch; captured, batches and all, where the data live on its device.
-    `size_of` says how many samples a batch has in all, those of other ranks too."""
+    `size_of` says how many samples a batch has in all, those of other `ranks` too."""
     device: Device = place["device"]
     count = -(-len(data) // size)
 
@@ -295,7 +347,7 @@ def _pass_of(
             watch(name, done, count)
 
     if not data.lives_on(device):
-        captured = capture(step, optimizer=optimizer)
+        captured = capture(step, optimizer=optimizer, ranks=ranks)
 
         def moved(order: Any, watch: Watch | None, first: int) -> None:
             batches = data.batches(size, order=order, start=first, **place)
@@ -309,7 +361,7 @@ def _pass_of(
     def step_of_fit(count: int, size: int) -> None:
         step(feed.draw(count), size)
 
-    drawn = capture(step_of_fit, optimizer=optimizer)
+    drawn = capture(step_of_fit, optimizer=optimizer, ranks=ranks)
 
     def fed(order: Any, watch: Watch | None, first: int) -> None:
         feed.start(order, first)

@@ -12,16 +12,17 @@ import json
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ..atomic import write_whole
 from ..checkpoint import load, save
 from ..device import HOST, Device
-from ..errors import CheckpointError, SettingsError
+from ..errors import CheckpointError
+from ..extras import needed
 from ..layers import Layer
 from ..scalar_type import ScalarType
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+EXTRA = "'autograph-nn[hub]'"
 
 
 def save_pretrained(folder: str | Path, model: Layer, *, card: str | None = None) -> None:
@@ -69,7 +70,7 @@ def push_to_hub(
 
     The token is the one that `hf auth login` or HF_TOKEN has given.
     """
-    hub = _hub("push_to_hub")
+    hub = needed("huggingface_hub", "push_to_hub", EXTRA)
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(folder, model, card=card)
         api = hub.HfApi()
@@ -86,7 +87,7 @@ def _fetched(repository: str, revision: str | None) -> str:
             f"from_pretrained: {repository} is no folder, and no repository of the hub\n"
             f"  write a folder, or  OWNER/NAME"
         )
-    hub = _hub("from_pretrained")
+    hub = needed("huggingface_hub", "from_pretrained", EXTRA)
     try:
         return str(hub.hf_hub_download(repository, WEIGHTS, revision=revision))
     except Exception as error:  # of the network, the service, or the name
@@ -98,16 +99,6 @@ def _refused(caller: str, repository: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{caller}: {repository}: {why}\n  look at its name, the network, and  hf auth whoami"
     )
-
-
-def _hub(caller: str) -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise SettingsError(
-            f"{caller}: huggingface_hub is not installed\n  pip install 'autograph-nn[hub]'"
-        ) from None
-    return huggingface_hub
 
 
 def _card(model: Layer) -> str:

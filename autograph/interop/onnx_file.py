@@ -17,6 +17,7 @@ import numpy as np
 
 from ..atomic import write_whole
 from ..errors import SettingsError
+from ..extras import needed
 from ..layers import Layer, hooks
 from ..op import Op
 from ..outline import Outline
@@ -35,13 +36,7 @@ KEY = "autograph"  # of the description, in the file's metadata
 
 def onnx_of(caller: str) -> Any:
     """The package; refused with the remedy where it is missing."""
-    try:
-        import onnx
-    except ImportError:
-        raise SettingsError(
-            f"{caller}: onnx is not installed\n  pip install 'autograph-nn[onnx]'"
-        ) from None
-    return onnx
+    return needed("onnx", caller, "'autograph-nn[onnx]'")
 
 
 def export_onnx(
@@ -217,7 +212,7 @@ def _followed(graph: Graph) -> Iterator[None]:
         if not isinstance(x, Traced) or x.graph is not graph or path is None:
             return call(self, *inputs, **settings)
         declared = hasattr(type(self), "__fields_declared__")
-        rule = None if declared else LAYERS.get(self._builder.kind)
+        rule = None if declared else LAYERS.get(type(self).__name__)  # with plain settings
         if rule is None or len(inputs) > 1 or settings:
             return call(self, *inputs, **settings)
         y: Any = call(self, blank(x.outline))

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .parts import sizes
+from ..errors import SettingsError
+from .parts import refuse_own_statistics, sizes
 
 Rule = Callable[[Any, Any, str, str], str]
 
 
 def _dense(g: Any, layer: Any, x: str, path: str) -> str:
     y: str = g.node("MatMul", x, g.tensor(layer.weight))
-    return y if layer.bias is None else str(g.node("Add", y, g.tensor(layer.bias)))
+    return y if layer.bias is None else g.node("Add", y, g.tensor(layer.bias))
 
 
 def _conv(kind: str) -> Rule:
@@ -31,7 +32,7 @@ def _conv(kind: str) -> Rule:
         more = {}
         if kind == "ConvTranspose":
             more["output_padding"] = sizes(layer.output_padding, ndim)
-        y: str = g.node(
+        return g.node(
             kind,
             *names,
             strides=sizes(layer.stride, ndim),
@@ -40,14 +41,21 @@ def _conv(kind: str) -> Rule:
             group=layer.groups,
             **more,
         )
-        return y
 
     return rule
 
 
+def _padded(g: Any, layer: Any, x: str, path: str) -> str:
+    modes = {"replicate": "edge", "circular": "wrap"}
+    mode = modes.get(layer.padding_mode, layer.padding_mode)
+    before, after = zip(*layer.widths, strict=True)
+    around = g.node("Pad", x, g.ints(*before, *after), mode=mode)
+    return _conv("Conv")(g, layer, around, path)
+
+
 def _pool(kind: str, axes: int, **more: Any) -> Rule:
     def rule(g: Any, layer: Any, x: str, path: str) -> str:
-        y: str = g.node(
+        return g.node(
             kind,
             x,
             kernel_shape=sizes(layer.filter, axes + 2),
@@ -55,28 +63,24 @@ def _pool(kind: str, axes: int, **more: Any) -> Rule:
             pads=sizes(layer.padding, axes + 2) * 2,
             **more,
         )
-        return y
 
     return rule
 
 
 def _plain(kind: str, **fixed: Any) -> Rule:
-    return lambda g, layer, x, path: str(g.node(kind, x, **fixed))
+    return lambda g, layer, x, path: g.node(kind, x, **fixed)
 
 
 def _same(g: Any, layer: Any, x: str, path: str) -> str:
     return x
 
 
-def _flatten(g: Any, layer: Any, x: str, path: str) -> str:
-    return str(g.node("Flatten", x, axis=1))
-
-
 def _global(kind: str) -> Rule:
-    return lambda g, layer, x, path: str(g.node("Flatten", g.node(kind, x), axis=1))
+    return lambda g, layer, x, path: g.node("Flatten", g.node(kind, x), axis=1)
 
 
 def _batch_norm(g: Any, layer: Any, x: str, path: str) -> str:
+    refuse_own_statistics(layer, path)
     mean, variance = g.tensor(layer.running_mean), g.tensor(layer.running_variance)
     size = layer.running_mean.size
     names = [
@@ -85,7 +89,7 @@ def _batch_norm(g: Any, layer: Any, x: str, path: str) -> str:
         else g.tensor(getattr(layer, name))
         for name, value in (("weight", 1), ("bias", 0))
     ]
-    return str(g.node("BatchNormalization", x, *names, mean, variance, epsilon=layer.epsilon))
+    return g.node("BatchNormalization", x, *names, mean, variance, epsilon=layer.epsilon)
 
 
 def _prelu(g: Any, layer: Any, x: str, path: str) -> str:
@@ -93,14 +97,14 @@ def _prelu(g: Any, layer: Any, x: str, path: str) -> str:
     ndim = len(g.shapes[x])
     if layer.slope.size > 1 and ndim > 2:
         slope = g.node("Reshape", slope, g.ints(-1, *[1] * (ndim - 2)))
-    return str(g.node("PRelu", x, slope))
+    return g.node("PRelu", x, slope)
 
 
 def _softplus(g: Any, layer: Any, x: str, path: str) -> str:
     if layer.beta == 1:
-        return str(g.node("Softplus", x))
+        return g.node("Softplus", x)
     beta = g.number(layer.beta)
-    return str(g.node("Div", g.node("Softplus", g.node("Mul", x, beta)), beta))
+    return g.node("Div", g.node("Softplus", g.node("Mul", x, beta)), beta)
 
 
 def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
@@ -113,7 +117,7 @@ def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
             name = g.node("Transpose", name, perm=[1, 0])
         parts = g.nodes_of("Split", len(gates), name, axis=0, num_outputs=len(gates))
         joined = g.node("Concat", *[parts[each] for each in gates], axis=0)
-        return str(g.node("Unsqueeze", joined, g.ints(0)))
+        return g.node("Unsqueeze", joined, g.ints(0))
 
     def biases(g: Any, layer: Any, i: int) -> str:
         """Those of the input beside those of the state."""
@@ -122,12 +126,17 @@ def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
             return ""
         one = turned(g, first[i])
         if kind == "GRU":
-            return str(g.node("Concat", one, turned(g, layer.bias_h[i]), axis=1))
+            return g.node("Concat", one, turned(g, layer.bias_h[i]), axis=1)
         zeros = g.constant(f"zeros {first[i].size}", np.zeros((1, first[i].size), np.float32))
-        return str(g.node("Concat", one, zeros, axis=1))
+        return g.node("Concat", one, zeros, axis=1)
 
     def rule(g: Any, layer: Any, x: str, path: str) -> str:
         size = layer.weight_h[0].shape[0]
+        if getattr(layer, "projection", None):
+            raise SettingsError(
+                f"export: {path} projects its states, and ONNX has no such {kind}\n"
+                f"  write  projection=None"
+            )
         x = g.node("Transpose", x, perm=[1, 0, 2])  # (T, N, I)
         for first in range(0, len(layer.weight_h), layer.directions):
             places = range(first, first + layer.directions)
@@ -150,7 +159,7 @@ def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
             )  # (T, D, N, H)
             y = g.node("Transpose", y, perm=[0, 2, 1, 3])
             x = g.node("Reshape", y, g.ints(0, 0, layer.directions * size))
-        return str(g.node("Transpose", x, perm=[1, 0, 2]))
+        return g.node("Transpose", x, perm=[1, 0, 2])
 
     return rule
 
@@ -158,6 +167,7 @@ def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
 RULES: dict[str, Rule] = {
     "Dense": _dense,
     **{f"Conv{i}": _conv("Conv") for i in (1, 2, 3)},
+    **{f"PaddedConv{i}": _padded for i in (1, 2, 3)},
     **{f"ConvTransposed{i}": _conv("ConvTranspose") for i in (1, 2, 3)},
     **{f"MaxPool{i}": _pool("MaxPool", i) for i in (1, 2, 3)},
     **{f"MeanPool{i}": _pool("AveragePool", i, count_include_pad=1) for i in (1, 2, 3)},
@@ -166,7 +176,7 @@ RULES: dict[str, Rule] = {
     "GlobalMeanPool": _global("GlobalAveragePool"),
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),
     "GRU": _recurrent("GRU", (1, 0, 2), linear_before_reset=1),
-    "Flatten": _flatten,
+    "Flatten": _plain("Flatten", axis=1),
     "Identity": _same,
     "Dropout": _same,
     "Relu": _plain("Relu"),

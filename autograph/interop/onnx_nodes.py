@@ -94,13 +94,16 @@ def _dense(walk: Any, node: Node, value: str) -> Found | None:
 
 def _around(walk: Any, node: Node, axes: int) -> dict[str, Any]:
     """Stride, padding and dilation of a convolution or a pool."""
-    _must(walk, node, auto_pad="NOTSET", ceil_mode=0)
     given = node.attributes
+    told = {"stride": list(given.get("strides", [1] * axes))}
+    told["dilation"] = list(given.get("dilations", [1] * axes))
+    if given.get("auto_pad") == b"SAME_UPPER" and node.kind == "Conv":
+        return {**told, "padding": "same"}
+    _must(walk, node, auto_pad="NOTSET")
     pads = list(given.get("pads", [0] * 2 * axes))
     if pads[:axes] != pads[axes:]:
         raise walk.refused(node, f"its padding differs from side to side: {pads}")
-    told = {"stride": list(given.get("strides", [1] * axes)), "padding": pads[:axes]}
-    return {**told, "dilation": list(given.get("dilations", [1] * axes))}
+    return {**told, "padding": pads[:axes]}
 
 
 def _sized(told: dict[str, Any], axes: int) -> dict[str, Any]:
@@ -139,14 +142,15 @@ def _pool(kind: str) -> Rule:
     def rule(walk: Any, node: Node, value: str) -> Found | None:
         filter = list(node.attributes["kernel_shape"])
         around = _around(walk, node, len(filter))
-        if around.pop("dilation") != [1] * len(filter):
-            raise walk.refused(node, "it is dilated")
-        if kind == "MeanPool" and any(around["padding"]):
-            _must(walk, node, count_include_pad=1)
-            if not node.attributes.get("count_include_pad"):
-                raise walk.refused(node, "it leaves out the padding from the mean")
+        if kind == "MeanPool":
+            if around.pop("dilation") != [1] * len(filter):
+                raise walk.refused(node, "it is dilated")
+            if any(around["padding"]):
+                around["count_padding"] = bool(node.attributes.get("count_include_pad"))
         told = _sized({**around, "filter": filter}, len(filter))
         told = {"kind": f"{kind}{len(filter)}", **told}
+        if node.attributes.get("ceil_mode"):
+            told["ceil"] = True
         return Found(_name(node, "pool"), told, {}, node.output)
 
     return rule

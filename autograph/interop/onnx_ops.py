@@ -16,6 +16,7 @@ from ..errors import SettingsError
 from ..ops.index import thawed_key
 from ..ops.positions import encoding
 from ..ops.resample import weights
+from ..ops.window_shares import shares
 from ..ops.windows import window_count
 from ..outline import Outline
 
@@ -60,14 +61,14 @@ def _reshape(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> s
     sizes = _shape(y.shape)
     if sizes and sizes[0] == 0 and (not xs[0].shape or xs[0].shape[0] != BATCH):
         sizes[0] = -1
-    return str(g.node("Reshape", names[0], g.ints(*sizes)))
+    return g.node("Reshape", names[0], g.ints(*sizes))
 
 
 def _permute(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     ndim = xs[0].ndim
     axes = settings["axes"]
     order = range(ndim)[::-1] if axes is None else [each % ndim for each in axes]
-    return str(g.node("Transpose", names[0], perm=list(order)))
+    return g.node("Transpose", names[0], perm=list(order))
 
 
 def _expand(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
@@ -75,7 +76,7 @@ def _expand(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> st
     sizes = [1 if a == n else n for a, n in zip(before, y.shape, strict=True)]
     if any(n % BATCH == 0 for n in sizes):
         raise SettingsError("export: a tensor is broadcast to the size of the batch")
-    return str(g.node("Expand", names[0], g.ints(*sizes)))
+    return g.node("Expand", names[0], g.ints(*sizes))
 
 
 def _index(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
@@ -106,41 +107,35 @@ def _index(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str
         name = g.node("Slice", name, columns[1], columns[2], columns[0], columns[3])
     if gone:
         name = g.node("Squeeze", name, g.ints(*gone))
-    return g.node("Unsqueeze", name, g.ints(*new)) if new else str(name)
+    return g.node("Unsqueeze", name, g.ints(*new)) if new else name
 
 
 def _reduce(kind: str) -> Rule:
     def rule(g: Any, names: Names, xs: Outlines, settings: Mapping[str, Any], y: Outline) -> str:
         axes = settings["axis"]
         axes = range(xs[0].ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-        return str(
-            g.node(kind, names[0], g.ints(*axes), keepdims=int(settings["keepdims"]))
-        )
+        return g.node(kind, names[0], g.ints(*axes), keepdims=int(settings["keepdims"]))
 
     return rule
 
 
 def _along(kind: str) -> Rule:
-    return lambda g, names, xs, settings, y: g.node(kind, names[0], axis=settings["axis"])
-
-
-def _concat(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
-    return str(g.node("Concat", *names, axis=settings["axis"]))
+    return lambda g, names, xs, settings, y: g.node(kind, *names, axis=settings["axis"])
 
 
 def _cast(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
-    return str(g.node("Cast", names[0], to=g.type_of(y)))
+    return g.node("Cast", names[0], to=g.type_of(y))
 
 
 def _embedding(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
-    return str(g.node("Gather", names[1], names[0], axis=0))
+    return g.node("Gather", names[1], names[0], axis=0)
 
 
 def _standardised(g: Any, x: str, axes: Sequence[int], epsilon: float, centre: bool = True) -> str:
     if centre:
         x = g.node("Sub", x, g.node("ReduceMean", x, g.ints(*axes), keepdims=1))
     square = g.node("ReduceMean", g.node("Mul", x, x), g.ints(*axes), keepdims=1)
-    return str(g.node("Div", x, g.node("Sqrt", g.node("Add", square, g.number(epsilon)))))
+    return g.node("Div", x, g.node("Sqrt", g.node("Add", square, g.number(epsilon))))
 
 
 def _affine(g: Any, x: str, weight: str, bias: str) -> str:
@@ -151,10 +146,8 @@ def _affine(g: Any, x: str, weight: str, bias: str) -> str:
 def _layer_norm(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     axes = settings["axes"]
     if names[1]:
-        return str(
-            g.node("LayerNormalization", *[each for each in names if each], axis=-axes,
-                   epsilon=settings["epsilon"])
-        )  # fmt: skip
+        return g.node("LayerNormalization", *[each for each in names if each], axis=-axes,
+                      epsilon=settings["epsilon"])  # fmt: skip
     return _standardised(g, names[0], range(-axes, 0), settings["epsilon"])
 
 
@@ -188,14 +181,14 @@ def _attention(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) ->
             scores = g.node("Where", names[3], scores, hidden)
         else:
             scores = g.node("Add", scores, names[3])
-    return str(g.node("MatMul", g.node("Softmax", scores, axis=-1), v))
+    return g.node("MatMul", g.node("Softmax", scores, axis=-1), v)
 
 
 def _positions(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     length, size = xs[0].shape[-2:]
     table = encoding(np, None, np.dtype(np.float32), length, size, settings["base"])
     name = g.constant(f"places {length} {size} {settings['base']}", table)
-    return str(g.node("Add", names[0], name))
+    return g.node("Add", names[0], name)
 
 
 def _resample(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
@@ -207,7 +200,7 @@ def _resample(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> 
     order = [*[i for i in range(ndim) if i != axis], axis]
     back = [order.index(i) for i in range(ndim)]
     moved = g.node("MatMul", g.node("Transpose", names[0], perm=order), name)
-    return str(g.node("Transpose", moved, perm=back))
+    return g.node("Transpose", moved, perm=back)
 
 
 def _windows(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
@@ -225,12 +218,20 @@ def _windows(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> s
     name = g.constant(f"windows {count} {told}", places.astype(np.int64))
     x = g.node("Gather", x, name, axis=axis)
     order = [i for i in range(ndim + 1) if i != axis + 1]
-    return str(g.node("Transpose", x, perm=[*order, axis + 1]))
+    return g.node("Transpose", x, perm=[*order, axis + 1])
+
+
+def _window_shares(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
+    told = dict(settings)
+    counted = told.pop("counted")
+    along = zip(xs[0].shape[2:], *told.values(), strict=True)
+    table = shares(np, None, np.dtype(np.float32), tuple(along), counted)
+    return g.node("Mul", names[0], g.constant(f"shares {told} {counted}", table))
 
 
 def _pad(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     before, after = zip(*settings["widths"], strict=True)
-    return str(g.node("Pad", names[0], g.ints(*before, *after), g.number(settings["value"])))
+    return g.node("Pad", names[0], g.ints(*before, *after), g.number(settings["value"]))
 
 
 def _windowed(kind: str, **more: Any) -> Rule:
@@ -242,14 +243,14 @@ def _windowed(kind: str, **more: Any) -> Rule:
             told |= {"dilations": list(settings["dilation"]), "group": settings["groups"]}
         else:
             told["kernel_shape"] = list(settings["filter"])
-        return str(g.node(kind, *[each for each in names if each], **told))
+        return g.node(kind, *[each for each in names if each], **told)
 
     return rule
 
 
 def _leaky(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     below = g.node("Mul", g.node("Min", names[0], g.number(0.0)), names[1])
-    return str(g.node("Add", g.node("Max", names[0], g.number(0.0)), below))
+    return g.node("Add", g.node("Max", names[0], g.number(0.0)), below)
 
 
 _SAME_WORD = (
@@ -293,7 +294,7 @@ RULES: dict[str, Rule] = {
     "permute_dims": _permute,
     "broadcast_to": _expand,
     "index": _index,
-    "concat": _concat,
+    "concat": _along("Concat"),
     "cast": _cast,
     "sum": _reduce("ReduceSum"),
     "mean": _reduce("ReduceMean"),
@@ -311,5 +312,6 @@ RULES: dict[str, Rule] = {
     "positional_encoding": _positions,
     "resample": _resample,
     "windows": _windows,
+    "window_shares": _window_shares,
     "pad_constant": _pad,
 }

@@ -1,9 +1,8 @@
-"""What exporters share; and the layers of a model in the order in which they run, for scripts."""
+"""What exporters share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -11,46 +10,14 @@ from ..errors import SettingsError
 from ..layers import Layer
 from ..tensor import Tensor
 
-V = TypeVar("V")
-Rule = Callable[[Any, Any, V, str], V]  # (exporter, layer, what comes in, path) -> what goes out
 
-
-def follow(
-    exporter: Any,
-    layer: Any,
-    x: V,
-    path: str,
-    rules: Mapping[str, Rule[V]],
-    add: Callable[[V, V], V],
-) -> V:
-    """What goes out of a layer where `x` comes in, by the rule of its kind; through containers
-    into what they hold."""
-    kind = layer._builder.kind
-    if kind in rules and not hasattr(type(layer), "__fields_declared__"):
-        return rules[kind](exporter, layer, x, path)
-
-    def inner(name: str, part: Any, x: V) -> V:
-        return follow(exporter, part, x, f"{path}.{name}".lstrip("."), rules, add)
-
-    if getattr(type(layer), "__kind__", "") == "Sequential":
-        for name in type(layer).__fields_declared__:
-            x = inner(name, getattr(layer, name), x)
-        return x
-    match kind:
-        case "Repeat":
-            for i, each in enumerate(layer.copies):
-                x = inner(f"copies.{i}", each, x)
-            return x
-        case "Optional" | "Choice":
-            return x if layer.body is None else inner("body", layer.body, x)
-        case "Residual":
-            beside = x if layer.shortcut is None else inner("shortcut", layer.shortcut, x)
-            return add(inner("body", layer.body, x), beside)
-    raise SettingsError(
-        f"export: {path or 'the model'} is a {kind}, for which there is no rule\n"
-        f"  rules  {', '.join(sorted(rules))}\n"
-        f"  and of containers  Sequential, Repeat, Optional, Choice, Residual"
-    )
+def refuse_own_statistics(layer: Any, path: str) -> None:
+    """Refuse a batch normalisation that has no running statistics to infer by."""
+    if layer.running_mean is None:
+        raise SettingsError(
+            f"export: {path} standardises every batch by itself, and files hold statistics\n"
+            f"  write  running=True, and train"
+        )
 
 
 def sizes(value: int | tuple[int, ...], ndim: int) -> list[int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..atomic import write_whole
+from ..errors import SettingsError
 from ..layers import Layer
-from .parts import Rule, array_of, follow, input_of, sizes
+from .parts import array_of, input_of, refuse_own_statistics, sizes
 
 HEAD = '''"""{name}, exported by autograph: infer(x) takes float32 (N, {shape}).
 
@@ -85,7 +87,7 @@ def export_script(model: Layer, path: str | Path, input: tuple[int, ...] | None 
     """Write a model as it infers, in f32."""
     shape = input_of(model, input)
     script = Script(len(shape) + 1)
-    result = follow(script, model, "x", "", RULES, lambda a, b: script.line(f"{a} + {b}"))
+    result = follow(script, model, "x", "")
     head = HEAD.format(
         name=type(model).__name__,
         shape=", ".join(map(str, shape)),
@@ -126,7 +128,40 @@ class Script:
         return self._known[path]
 
 
+def follow(s: Script, layer: Any, x: str, path: str) -> str:
+    """What goes out of a layer where `x` comes in, by the rule of its kind; through containers
+    into what they hold."""
+    kind = type(layer).__name__  # other than its builder's where a setting is out of the ordinary
+    if kind in RULES and not hasattr(type(layer), "__fields_declared__"):
+        return RULES[kind](s, layer, x, path)
+
+    def inner(name: str, part: Any, x: str) -> str:
+        return follow(s, part, x, f"{path}.{name}".lstrip("."))
+
+    if getattr(type(layer), "__kind__", "") == "Sequential":
+        for name in type(layer).__fields_declared__:
+            x = inner(name, getattr(layer, name), x)
+        return x
+    match kind:
+        case "Repeat":
+            for i, each in enumerate(layer.copies):
+                x = inner(f"copies.{i}", each, x)
+            return x
+        case "Optional" | "Choice":
+            return x if layer.body is None else inner("body", layer.body, x)
+        case "Residual":
+            beside = inner("shortcut", layer.shortcut, x)
+            return s.line(f"{inner('body', layer.body, x)} + {beside}")
+    raise SettingsError(
+        f"export: {path or 'the model'} is a {kind}, for which there is no rule\n"
+        f"  rules  {', '.join(sorted(RULES))}\n"
+        f"  and of containers  Sequential, Repeat, Optional, Choice, Residual"
+    )
+
+
 # -- rules -----------------------------------------------------------------------------
+
+Rule = Callable[[Script, Any, str, str], str]  # as `follow`
 
 
 def _dense(s: Script, layer: Any, x: str, path: str) -> str:
@@ -141,7 +176,7 @@ def _conv(s: Script, layer: Any, x: str, path: str) -> str:
     return s.line(f"conv({x}, {weight}, {bias}, {told})")
 
 
-def _pool(largest: bool) -> Rule[str]:
+def _pool(largest: bool) -> Rule:
     def rule(s: Script, layer: Any, x: str, path: str) -> str:
         stride = layer.filter if layer.stride is None else layer.stride
         settings = [sizes(each, s.ndim) for each in (layer.filter, stride, layer.padding)]
@@ -151,6 +186,7 @@ def _pool(largest: bool) -> Rule[str]:
 
 
 def _batch_norm(s: Script, layer: Any, x: str, path: str) -> str:
+    refuse_own_statistics(layer, path)
     names = ("running_mean", "running_variance", "weight", "bias")
     around = f".reshape(-1{', 1' * (s.ndim - 2)})"
     told = [
@@ -173,7 +209,7 @@ def _flatten(s: Script, layer: Any, x: str, path: str) -> str:
     return s.line(f"{x}.reshape(len({x}), -1)")
 
 
-def _global(how: str) -> Rule[str]:
+def _global(how: str) -> Rule:
     def rule(s: Script, layer: Any, x: str, path: str) -> str:
         axes, s.ndim = tuple(range(2, s.ndim)), 2
         return s.line(f"{x}.{how}({axes})")
@@ -181,7 +217,7 @@ def _global(how: str) -> Rule[str]:
     return rule
 
 
-def _written(expression: str) -> Rule[str]:
+def _written(expression: str) -> Rule:
     """A rule of an expression of x, and of the layer's settings by name."""
 
     def rule(s: Script, layer: Any, x: str, path: str) -> str:
@@ -191,7 +227,7 @@ def _written(expression: str) -> Rule[str]:
     return rule
 
 
-RULES: dict[str, Rule[str]] = {
+RULES: dict[str, Rule] = {
     "Dense": _dense,
     **{f"Conv{i}": _conv for i in (1, 2, 3)},
     **{f"MaxPool{i}": _pool(True) for i in (1, 2, 3)},

@@ -20,7 +20,8 @@ from ..tensor import Tensor, no_grad
 
 Array = np.ndarray[Any, Any]
 Names = Mapping[str, str]
-IGNORED = "num_batches_tracked"  # of torch's batch normalisation, which only counts
+IGNORED = "num_batches_tracked"  # of torch's batch normalisation, which mostly only counts
+_THERE = {"running_variance": "running_var", "batches": IGNORED}
 
 
 class Part(NamedTuple):
@@ -148,7 +149,7 @@ def _parts(layer: Layer) -> Iterator[Part]:
     else:
         for name, value in vars(layer).items():
             if isinstance(value, Tensor):
-                there = {"running_variance": "running_var"}.get(name, name)
+                there = _THERE.get(name, name)
                 turned = isinstance(layer, Dense) and name == "weight"
                 yield _one(name, there, _turned if turned else _same)
 
@@ -171,6 +172,8 @@ def _recurrent(layer: LSTM | GRU) -> Iterator[Part]:
         end = f"l{i // layer.directions}" + ("_reverse" if i % layer.directions else "")
         yield _one(f"weight_x.{i}", f"weight_ih_{end}", _turned)
         yield _one(f"weight_h.{i}", f"weight_hh_{end}", _turned)
+        if isinstance(layer, LSTM) and layer.projection:
+            yield _one(f"projection.{i}", f"weight_hr_{end}", _turned)
         both = (f"bias_ih_{end}", f"bias_hh_{end}")
         if isinstance(layer, GRU):
             if layer.bias_x:
@@ -190,7 +193,10 @@ def _beside_zeros(a: Array) -> list[Array]:
 def _attention(layer: MultiheadAttention) -> Iterator[Part]:
     """`in_proj_weight` (3 E, E) is query, key and value one under the other."""
     inner = ("query", "key", "value")
-    yield Part(inner, ("in_proj_weight",), _thirds_turned, _joined_turned)
+    if layer.key.shape == layer.query.shape:
+        yield Part(inner, ("in_proj_weight",), _thirds_turned, _joined_turned)
+    else:
+        yield from (_one(name, f"{name[0]}_proj_weight", _turned) for name in inner)
     yield _one("output", "out_proj.weight", _turned)
     if layer.output_bias is not None:
         biases = tuple(f"{name}_bias" for name in inner)

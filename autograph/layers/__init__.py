@@ -117,6 +117,8 @@ if TYPE_CHECKING:
     from .repeat import RepeatBuilder as RepeatBuilder
     from .resample import PixelShuffle as PixelShuffle
     from .resample import PixelShuffleBuilder as PixelShuffleBuilder
+    from .resample import PixelUnshuffle as PixelUnshuffle
+    from .resample import PixelUnshuffleBuilder as PixelUnshuffleBuilder
     from .resample import Unfold as Unfold
     from .resample import UnfoldBuilder as UnfoldBuilder
     from .resample import Upsample as Upsample
@@ -191,6 +193,7 @@ KINDS = {
     "Optional": "repeat",
     "Parallel": "combine",
     "PixelShuffle": "resample",
+    "PixelUnshuffle": "resample",
     "PositionalEncoding": "attention",
     "Prelu": "activation",
     "RMSNorm": "norm",

@@ -31,8 +31,7 @@ class Relu(Layer):
     builder = BuilderOf(ReluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.relu(x)
-        return y
+        return ops.relu(x)
 
 
 @builder
@@ -55,8 +54,7 @@ class LeakyRelu(Layer):
     builder = BuilderOf(LeakyReluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.leaky_relu(x, self.slope)
-        return y
+        return ops.leaky_relu(x, self.slope)
 
 
 @builder
@@ -75,8 +73,7 @@ class Relu6(Layer):
     builder = BuilderOf(Relu6Builder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.relu6(x)
-        return y
+        return ops.relu6(x)
 
 
 @builder
@@ -99,8 +96,7 @@ class Elu(Layer):
     builder = BuilderOf(EluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.elu(x, self.alpha)
-        return y
+        return ops.elu(x, self.alpha)
 
 
 @builder
@@ -123,8 +119,7 @@ class Celu(Layer):
     builder = BuilderOf(CeluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.celu(x, self.alpha)
-        return y
+        return ops.celu(x, self.alpha)
 
 
 @builder
@@ -143,8 +138,7 @@ class Selu(Layer):
     builder = BuilderOf(SeluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.selu(x)
-        return y
+        return ops.selu(x)
 
 
 @builder
@@ -169,8 +163,7 @@ class Hardtanh(Layer):
     builder = BuilderOf(HardtanhBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.hardtanh(x, self.low, self.high)
-        return y
+        return ops.hardtanh(x, self.low, self.high)
 
 
 @builder
@@ -189,8 +182,7 @@ class Hardsigmoid(Layer):
     builder = BuilderOf(HardsigmoidBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.hardsigmoid(x)
-        return y
+        return ops.hardsigmoid(x)
 
 
 @builder
@@ -209,8 +201,7 @@ class Hardswish(Layer):
     builder = BuilderOf(HardswishBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.hardswish(x)
-        return y
+        return ops.hardswish(x)
 
 
 @builder
@@ -241,6 +232,4 @@ class Prelu(Layer):
     builder = BuilderOf(PreluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        channels = (-1, *[1] * (x.ndim - 2))
-        y: Tensor = ops.leaky_relu(x, ops.reshape(self.slope, shape=channels))
-        return y
+        return ops.prelu(x, self.slope)

@@ -35,8 +35,7 @@ class AdaptiveMaxPool(Layer):
     builder = BuilderOf(AdaptiveMaxPoolBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.adaptive_max_pool(x, size=self.size)
-        return y
+        return ops.adaptive_max_pool(x, size=self.size)
 
 
 @builder
@@ -59,8 +58,7 @@ class AdaptiveMeanPool(Layer):
     builder = BuilderOf(AdaptiveMeanPoolBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.adaptive_mean_pool(x, size=self.size)
-        return y
+        return ops.adaptive_mean_pool(x, size=self.size)
 
 
 @builder
@@ -79,8 +77,7 @@ class GlobalMaxPool(Layer):
     builder = BuilderOf(GlobalMaxPoolBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.global_max_pool(x)
-        return y
+        return ops.global_max_pool(x)
 
 
 @builder
@@ -99,5 +96,4 @@ class GlobalMeanPool(Layer):
     builder = BuilderOf(GlobalMeanPoolBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.global_mean_pool(x)
-        return y
+        return ops.global_mean_pool(x)

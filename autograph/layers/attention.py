@@ -22,10 +22,12 @@ from .site import Site
 
 @builder
 class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
-    """Settings of `MultiheadAttention`; `inputs`, the features, is inferred."""
+    """Settings of `MultiheadAttention`; `inputs`, the features, is inferred. `context` is how many
+    features what it attends to has, as many unless said."""
 
     heads: PositiveInt
     inputs: PositiveInt | None = None
+    context: PositiveInt | None = None
     causal: bool = False
     bias: bool = False
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -40,10 +42,11 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
                 f"{site.name}: the features are not divided by the heads\n"
                 f"  inputs  {size}\n  heads   {self.heads}"
             )
-        bound = sqrt(3 / size)  # keeps the variance of what goes through
         fields: dict[str, Any] = {"heads": self.heads, "causal": self.causal}
-        for name in ("query", "key", "value", "output"):
-            fields[name] = site.uniform(name, (size, size), bound)
+        seen = self.context or size
+        for name, rows in {"query": size, "key": seen, "value": seen, "output": size}.items():
+            bound = sqrt(3 / rows)  # keeps the variance of what goes through
+            fields[name] = site.uniform(name, (rows, size), bound)
             name = f"{name}_bias"
             fields[name] = site.constant(name, (size,), 0.0) if self.bias else None
         key, counter = throws_at(site) if self.dropout else (None, None)
@@ -55,20 +58,21 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
 class MultiheadAttention(Layer):
     """Every place looks at others, in several ways at once: (N, L, E) -> (N, L, E).
 
-    `layer(x)` attends to x itself, `layer(x, context)` to a (N, S, E) of another length. `mask`
-    broadcasts to (N, heads, L, S): bools of what is seen, or floats added to the scores.
-    With `causal` no place sees a later one; `dropout` is the share of the weights that are set
-    to zero in training, by throws as `Dropout` makes them. Vaswani and others, 2017.
+    `layer(x)` attends to x itself, `layer(x, context)` to a (N, S, C) of another length, where C is
+    E unless the builder says another `context`. `mask` broadcasts to (N, heads, L, S): bools of
+    what is seen, or floats added to the scores. With `causal` no place sees a later one; `dropout`
+    is the share of the weights that are set to zero in training, by throws as `Dropout` makes them.
+    Vaswani and others, 2017.
 
     >>> attention = MultiheadAttention.builder(inputs=8, heads=2, causal=True).build()
     >>> attention(Tensor(np.ones((3, 5, 8), np.float32))).shape
     (3, 5, 8)
     """
 
-    query: Parameter  # (E, E), as are the next three
-    key: Parameter
-    value: Parameter
-    output: Parameter
+    query: Parameter  # (E, E)
+    key: Parameter  # (C, E)
+    value: Parameter  # (C, E)
+    output: Parameter  # (E, E)
     query_bias: Parameter | None  # (E,), as are the next three
     key_bias: Parameter | None
     value_bias: Parameter | None
@@ -102,14 +106,12 @@ class MultiheadAttention(Layer):
         if throws:
             ops.advance(self.counter)
         together = attended.permute_dims(0, 2, 1, 3).reshape(x.shape)
-        y: Tensor = ops.linear(together, self.output, self.output_bias)
-        return y
+        return ops.linear(together, self.output, self.output_bias)
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(N, L, E) -> (N, heads, L, E / heads)."""
         n, length, size = x.shape
-        y: Tensor = x.reshape(n, length, self.heads, size // self.heads).permute_dims(0, 2, 1, 3)
-        return y
+        return x.reshape(n, length, self.heads, size // self.heads).permute_dims(0, 2, 1, 3)
 
 
 @builder
@@ -133,5 +135,4 @@ class PositionalEncoding(Layer):
     builder = BuilderOf(PositionalEncodingBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.positional_encoding(x, base=self.base)
-        return y
+        return ops.positional_encoding(x, base=self.base)

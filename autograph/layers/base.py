@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ..device import HOST, Device
-from ..errors import AutographError, GraphError, SettingsError
+from ..errors import AutographError, DeclarationError, GraphError, SettingsError
 from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor
@@ -61,8 +62,7 @@ class Layer:
 
     def __call__(self, *inputs: Tensor, **settings: Any) -> Tensor:
         try:
-            y: Tensor = self.forward(*inputs, **settings)
-            return y
+            return self.forward(*inputs, **settings)
         except AutographError as error:
             site = self.__dict__.get("_site")
             if site is not None and site.path and not _has_place(error):
@@ -93,6 +93,20 @@ class Layer:
         object.__setattr__(self, name, value)
 
     if not TYPE_CHECKING:
+
+        def __new__(cls, *unnamed: Any, **fields: Any) -> Self:
+            """Tell what is written where a layer is called with settings: Dropout(0.5)."""
+            own = vars(cls)
+            given = unnamed or fields
+            if given and "__dataclass_fields__" in own and "__fields_declared__" not in own:
+                try:
+                    signature(cls.__init__).bind(None, *unnamed, **fields)
+                except TypeError:
+                    raise SettingsError(
+                        f"{cls.__name__}: a layer is built by its builder\n"
+                        f"  write  {cls.__name__}.builder(...).build()"
+                    ) from None
+            return object.__new__(cls)
 
         def __getattr__(self, name: str) -> Any:
             raise unknown(type(self).__name__, name, LAYER, self)
@@ -138,6 +152,12 @@ class Layer:
 
     def update(self, optimizer: Optimizer) -> None:
         """Step every parameter that has a gradient, and take the gradients."""
+        if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
+            name = getattr(optimizer, "__name__", type(optimizer).__name__)
+            raise SettingsError(
+                f"{type(self).__name__}.update: {name} is no optimizer\n"
+                f"  write  optimizer = SGD(learning_rate=0.1)  once, and  model.update(optimizer)"
+            )
         named = self.named_parameters()
         if all(each.grad is None for each in named.values()):
             raise GraphError(
@@ -273,6 +293,13 @@ def _has_place(error: BaseException) -> bool:
 def _items(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """What a layer, list, tuple or dict holds, by path."""
     if isinstance(value, Layer):
+        if not hasattr(type(value), "__dataclass_fields__"):
+            name = type(value).__name__
+            raise DeclarationError(
+                f"{name} is not declared\n"
+                f"  write  @layer  above  class {name}(Layer):  with a field for each layer,\n"
+                f"         name: Dense = Dense.builder(...), and without __init__"
+            )
         names = [field.name for field in fields(cast(Any, value))]
         items: Any = ((name, value.__dict__.get(name)) for name in names)
     elif isinstance(value, dict):

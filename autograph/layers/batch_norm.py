@@ -9,7 +9,8 @@ from pydantic import PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import ShapeError
-from ..tensor import Buffer, Parameter, Tensor, is_training
+from ..scalar_type import ScalarType
+from ..tensor import Buffer, Parameter, Tensor, is_training, no_grad
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
@@ -24,19 +25,23 @@ class BatchNormBuilder(Builder[L_co]):
     """What the settings of `BatchNorm1`, `BatchNorm2` and `BatchNorm3` share."""
 
     inputs: PositiveInt | None = None
-    momentum: Share = 0.1
+    momentum: Share | None = 0.1
     epsilon: PositiveFloat = 1e-5
     affine: bool = True
+    bias: bool = True
+    running: bool = True
 
     def build_at(self, site: Site) -> L_co:
         channels = known_inputs(self.inputs, site)
-        weight, bias = scale_and_shift(site, (channels,), self.affine)
-        mean, variance = running_statistics(site, channels)
+        weight, bias = scale_and_shift(site, (channels,), self.affine, self.bias)
+        mean, variance = running_statistics(site, channels) if self.running else (None, None)
+        counts = self.running and self.momentum is None
         return self.made(
             weight=weight,
             bias=bias,
             running_mean=mean,
             running_variance=variance,
+            batches=site.buffer((), 0, ScalarType.I64) if counts else None,
             momentum=self.momentum,
             epsilon=self.epsilon,
         )
@@ -48,9 +53,10 @@ class BatchNorm(Layer):
 
     weight: Parameter | None  # (C,)
     bias: Parameter | None  # (C,)
-    running_mean: Buffer  # (C,)
-    running_variance: Buffer  # (C,)
-    momentum: float
+    running_mean: Buffer | None  # (C,)
+    running_variance: Buffer | None  # (C,)
+    batches: Buffer | None  # trained on so far, of which the running statistics are the mean
+    momentum: float | None
     epsilon: float
 
     axes: ClassVar[tuple[int, ...]]  # how many x may have
@@ -62,14 +68,29 @@ class BatchNorm(Layer):
                 f"{type(self).__name__}: x has {wanted} axes\n  x  {x.shape}  N C ..."
             )
         running = self.running_mean, self.running_variance
-        y: Tensor
-        if is_training():
+        if self.running_mean is not None and not is_training():
+            y = ops.batch_norm_fixed(x, *running, self.weight, self.bias, epsilon=self.epsilon)
+        elif self.momentum is not None:
             y = ops.batch_norm(
                 x, self.weight, self.bias, *running, momentum=self.momentum, epsilon=self.epsilon
             )
         else:
-            y = ops.batch_norm_fixed(x, *running, self.weight, self.bias, epsilon=self.epsilon)
+            y = ops.batch_norm(x, self.weight, self.bias, epsilon=self.epsilon)
+            with no_grad():
+                seen, axes = x.cast(x.scalar_type.accumulator), (0, *range(2, x.ndim))
+                self.follow(seen.mean(axes), seen.var(axes, correction=1))
         return y if y.scalar_type is x.scalar_type else y.cast(x.scalar_type)
+
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Let the running statistics follow those of a batch, the variance being unbiased."""
+        if self.running_mean is None:
+            return
+        share: float | Tensor | None = self.momentum
+        if self.batches is not None:
+            ops.accumulate(self.batches, 1)
+            share = self.batches.cast(ScalarType.F64).reciprocal()
+        ops.follow(self.running_mean, mean, share)
+        ops.follow(self.running_variance, variance, share)
 
 
 @builder
@@ -81,7 +102,8 @@ class BatchNorm1Builder(BatchNormBuilder["BatchNorm1"]):
 class BatchNorm1(BatchNorm):
     """Each feature standardised over the batch: (N, C) or (N, C, L) the same.
 
-    In training by the batch, whose statistics the running ones follow; otherwise by those.
+    In training by the batch, whose statistics the running ones follow; otherwise by those. They
+    are the mean of those of all batches with momentum=None; there are none with running=False.
 
     >>> norm = BatchNorm1.builder(inputs=3).build()
     >>> norm(Tensor(np.ones((8, 3), np.float32))).shape

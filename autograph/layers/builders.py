@@ -84,11 +84,10 @@ class Builder(Described, Generic[L_co]):
         """Make the layer; the site gives parameters their place and first values."""
         raise NotImplementedError(f"{type(self).__name__} does not define build_at")
 
-    def made(self, **fields: Any) -> L_co:
-        """The layer of this builder's kind, which stands beside it, of these fields."""
-        layer: Any = getattr(sys.modules[type(self).__module__], self.kind)
-        made: L_co = layer(**fields)
-        return made
+    def made(self, variant: str = "", /, **fields: Any) -> L_co:
+        """The layer of this builder's kind, or a variant of it, which stands beside it, of these
+        fields."""
+        return getattr(sys.modules[type(self).__module__], variant + self.kind)(**fields)
 
     def infer(self, x: Tensor) -> tuple[Self, Tensor]:
         """These settings with what `x` tells filled in, and the layer's output for it."""
@@ -98,7 +97,7 @@ class Builder(Described, Generic[L_co]):
     def resolve(self, x: Outline) -> Self:
         """These settings with `inputs` filled in from the outline of the input."""
         if "inputs" in self.names() and getattr(self, "inputs", None) is None:
-            return cast(Self, replace(cast(Any, self), inputs=self.inputs_of(x)))
+            return replace(cast(Any, self), inputs=self.inputs_of(x))
         return self
 
     def inputs_of(self, x: Outline) -> int:
@@ -139,4 +138,4 @@ def builder(cls: type[C]) -> type[C]:
 
 def shaped(shape: tuple[int, ...], scalar_type: ScalarType = F32) -> Tensor:
     """A blank input of one sample: `shape` without the batch."""
-    return cast(Tensor, blank(Outline((1, *shape), scalar_type)))
+    return blank(Outline((1, *shape), scalar_type))

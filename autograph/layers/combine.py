@@ -7,7 +7,7 @@ inferred by running the combination on a tensor without values.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
@@ -76,17 +76,17 @@ def changed(made: Any, **changes: Any) -> Any:
 
 def inferred(part: Any, x: Tensor) -> tuple[Any, Tensor]:
     """`infer` of what type checkers see as a layer."""
-    return cast("tuple[Any, Tensor]", part.infer(x))
+    return part.infer(x)
 
 
 def placed(part: Any, site: Site) -> Layer:
     """The layer of a part at a site."""
-    return cast(Layer, part.place(site))
+    return part.place(site)
 
 
 def outputs_of(part: Any, inputs: int | None) -> int | None:
     """The channels that come out of a part."""
-    return cast("int | None", part.outputs_for(inputs))
+    return part.outputs_for(inputs)
 
 
 # -- Residual ----------------------------------------------------------------------------
@@ -195,5 +195,4 @@ class Parallel(Layer):
 def _joined(join: str, axis: int, values: list[Tensor]) -> Tensor:
     if join == "sum":
         return _sum("Parallel", values)
-    y: Tensor = ops.concat(*values, axis=axis)
-    return y
+    return ops.concat(*values, axis=axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import PositiveInt
 
@@ -20,6 +20,8 @@ from .site import Site
 
 L_co = TypeVar("L_co", covariant=True)
 Size = int | tuple[int, ...]  # one number, or one for each axis
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+Same = Literal["same"]
 
 
 @builder
@@ -78,7 +80,7 @@ class Convolution(Layer):
     convolve: ClassVar[Callable[..., Any]]
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.convolve(
+        return self.convolve(
             x,
             self.weight,
             self.bias,
@@ -87,19 +89,63 @@ class Convolution(Layer):
             dilation=self.dilation,
             groups=self.groups,
         )
-        return y
+
+
+@builder
+class PaddedBuilder(ConvolutionBuilder[L_co]):
+    """What the settings of convolutions that are not transposed share."""
+
+    padding_mode: PaddingMode = "zeros"
+
+    def build_at(self, site: Site) -> L_co:
+        widths = self.widths(site)
+        settings = {name: getattr(self, name) for name in self.handed}
+        if self.padding_mode == "zeros" and all(a == b for a, b in widths):
+            a = tuple(a for a, _ in widths)
+            settings["padding"] = a if isinstance(self.filter, tuple) else a[0]
+            return self.made(**self.parameters_at(site), **settings)
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        settings |= {"padding": 0, "widths": ((0, 0), (0, 0), *widths), "padding_mode": mode}
+        return self.made("Padded", **self.parameters_at(site), **settings)
+
+    def widths(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """How many elements stand before and after each axis."""
+        filter, stride, padding, dilation = (
+            (each,) if isinstance(each, int) else each
+            for each in (self.filter, self.stride, self.padding, self.dilation)
+        )
+        if padding != "same":
+            return tuple((p, p) for p in padding)
+        if set(stride) != {1}:
+            raise SettingsError(
+                f"{site.name}: what comes out is as large as what goes in only with stride 1\n"
+                f"  padding  same\n  stride   {self.stride}\n  write    stride=1, or a number"
+            )
+        whole = [d * (r - 1) for r, d in zip(filter, dilation, strict=True)]
+        return tuple((each // 2, each - each // 2) for each in whole)
+
+
+@dataclass(eq=False, repr=False)
+class Padded(Convolution):
+    """A convolution with a border that its op does not know, put around x first."""
+
+    widths: tuple[tuple[int, int], ...]  # before and after each axis
+    padding_mode: str
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(ops.pad(x, self.widths, mode=self.padding_mode))
 
 
 # -- images ----------------------------------------------------------------------------
 
 
 @builder
-class Conv2Builder(ConvolutionBuilder["Conv2"]):
+class Conv2Builder(PaddedBuilder["Conv2"]):
     """Settings of `Conv2`; `inputs` is inferred where a layer stands before it."""
 
     filter: Size2
     stride: Size2 = 1
-    padding: Padding2 = 0
+    padding: Padding2 | Same = 0
     dilation: Size2 = 1
 
 
@@ -107,8 +153,10 @@ class Conv2Builder(ConvolutionBuilder["Conv2"]):
 class Conv2(Convolution):
     """2-d convolution: (N, C, H, W) -> (N, O, P, Q), weight (O, C / groups, R, S).
 
-    P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1, and Q likewise. Weight and
-    bias start uniform in (-a, a) with a = sqrt(2 / fan_in), or as `initialise` says.
+    P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1, and Q likewise; P = H with
+    padding="same". Around x stand zeros, or with `padding_mode` "reflect" what is mirrored at its
+    edge, "replicate" the edge again, "circular" the other end. Weight and bias start uniform in
+    (-a, a) with a = sqrt(2 / fan_in), or as `initialise` says.
 
     >>> conv = Conv2.builder(inputs=1, outputs=6, filter=5).build()
     >>> conv(Tensor(np.ones((2, 1, 28, 28), np.float32))).shape
@@ -120,22 +168,26 @@ class Conv2(Convolution):
     builder = BuilderOf(Conv2Builder)
 
 
+class PaddedConv2(Padded, Conv2):
+    """A `Conv2` with another border than as many zeros on both sides."""
+
+
 # -- sequences -------------------------------------------------------------------------
 
 
 @builder
-class Conv1Builder(ConvolutionBuilder["Conv1"]):
+class Conv1Builder(PaddedBuilder["Conv1"]):
     """Settings of `Conv1`; `inputs` is inferred where a layer stands before it."""
 
     filter: PositiveInt
     stride: PositiveInt = 1
-    padding: NonNegativeInt = 0
+    padding: NonNegativeInt | Same = 0
     dilation: PositiveInt = 1
 
 
 @dataclass(eq=False, repr=False)
 class Conv1(Convolution):
-    """1-d convolution: (N, C, L) -> (N, O, P), weight (O, C / groups, R); P as in `Conv2`.
+    """1-d convolution: (N, C, L) -> (N, O, P), weight (O, C / groups, R); as `Conv2`.
 
     >>> conv = Conv1.builder(inputs=3, outputs=4, filter=3, padding=1).build()
     >>> conv(Tensor(np.ones((2, 3, 10), np.float32))).shape
@@ -147,23 +199,27 @@ class Conv1(Convolution):
     builder = BuilderOf(Conv1Builder)
 
 
+class PaddedConv1(Padded, Conv1):
+    """A `Conv1` with another border than as many zeros on both sides."""
+
+
 # -- volumes ---------------------------------------------------------------------------
 
 
 @builder
-class Conv3Builder(ConvolutionBuilder["Conv3"]):
+class Conv3Builder(PaddedBuilder["Conv3"]):
     """Settings of `Conv3`; `inputs` is inferred where a layer stands before it."""
 
     filter: Size3
     stride: Size3 = 1
-    padding: Padding3 = 0
+    padding: Padding3 | Same = 0
     dilation: Size3 = 1
 
 
 @dataclass(eq=False, repr=False)
 class Conv3(Convolution):
     """3-d convolution: (N, C, D, H, W) -> (N, O, M, P, Q), weight (O, C / groups, K, R, S);
-    sizes as in `Conv2`.
+    as `Conv2`.
 
     >>> conv = Conv3.builder(inputs=1, outputs=6, filter=3).build()
     >>> conv(Tensor(np.ones((2, 1, 4, 8, 8), np.float32))).shape
@@ -173,3 +229,7 @@ class Conv3(Convolution):
     convolve = staticmethod(ops.conv3)
 
     builder = BuilderOf(Conv3Builder)
+
+
+class PaddedConv3(Padded, Conv3):
+    """A `Conv3` with another border than as many zeros on both sides."""

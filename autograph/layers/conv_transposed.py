@@ -32,7 +32,7 @@ class Transposed(Convolution):
     output_padding: Size
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.convolve(
+        return self.convolve(
             x,
             self.weight,
             self.bias,
@@ -42,7 +42,6 @@ class Transposed(Convolution):
             dilation=self.dilation,
             groups=self.groups,
         )
-        return y
 
 
 @builder

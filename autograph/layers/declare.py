@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from functools import wraps
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, overload
 
 from ..errors import AutographError, DeclarationError, SettingsError, ShapeError
+from ..settings import plain
 from ..tensor import Tensor
 from . import hooks
 from .base import Layer
@@ -100,6 +102,11 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
                 f"{cls.__name__}.{name}: a field is annotated\n"
                 f"  write  {name}: {value.kind} = {value.kind}.builder(...)"
             )
+    if "__init__" in vars(cls):
+        raise DeclarationError(
+            f"{cls.__name__}: a declared layer has no __init__, it is built from its fields\n"
+            f"  write  name: Dense = Dense.builder(...)  for each layer, and take __init__ away"
+        )
     own = {name: _declared(cls, name) for name in inspect.get_annotations(cls)}
     for name in own:
         if hasattr(Layer, name) or name.startswith("_"):
@@ -160,7 +167,7 @@ def runs_of(layer: Any) -> Sequence[Callable[[Any], Any]]:
     known = layer.__dict__.get("_runs")
     fresh = known is not None and known[2] == hooks.watched
     if fresh and known[0] == fields:  # layers are equal where they are the same
-        return cast(Sequence[Callable[[Any], Any]], known[1])
+        return known[1]
     if not all(isinstance(each, Layer) for each in fields):
         return fields  # sizes are being inferred
     from .fusion import fused
@@ -174,7 +181,13 @@ def _declared(cls: Any, name: str) -> Any:
     """The builder or setting of a field: as written, or the defaults of a bare annotation."""
     value = cls.__dict__.get(name, MISSING)
     if isinstance(value, Builder):
+        _check_kind(cls, name, value)
         return value
+    if _holds_layers(value):
+        raise DeclarationError(
+            f"{cls.__name__}.{name}: layers in a {type(value).__name__} are not built\n"
+            f"  write  a field for each, or  Repeat.builder(...)  or  Parallel.builder(...)"
+        )
     wanted = _annotation(cls, name)
     if not (isinstance(wanted, type) and issubclass(wanted, Layer)):
         if value is MISSING:
@@ -188,6 +201,37 @@ def _declared(cls: Any, name: str) -> Any:
             f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder(...)"
         )
     return default_builder(wanted, f"{cls.__name__}.{name}", name)
+
+
+def _check_kind(cls: Any, name: str, part: Builder[Any]) -> None:
+    """Refuse a builder of another layer than the one annotated."""
+    try:
+        wanted = _annotation(cls, name)
+    except (DeclarationError, TypeError):  # for type checkers alone
+        return
+    if not (isinstance(wanted, type) and issubclass(wanted, Layer)):
+        return
+    maker = wanted.builder if "__fields_declared__" not in vars(wanted) else None
+    fits = (
+        isinstance(part, Declared) and issubclass(part.layer, wanted)
+        if maker is None
+        else isinstance(part, maker)
+        if isinstance(maker, type)
+        else True
+    )
+    if not fits:
+        raise DeclarationError(
+            f"{cls.__name__}.{name} is annotated {wanted.__name__}, and built as {part.kind}\n"
+            f"  write  {name}: {part.kind} = {part.kind}.builder(...)"
+        )
+
+
+def _holds_layers(value: Any) -> bool:
+    """Whether layers or their builders are in a list, tuple or dict."""
+    inner = value.values() if isinstance(value, dict) else value
+    return isinstance(value, list | tuple | dict) and any(
+        isinstance(each, Builder | Layer) or _holds_layers(each) for each in inner
+    )
 
 
 def default_builder(wanted: type[Layer], place: str, name: str) -> Builder[Any]:
@@ -205,7 +249,7 @@ def default_builder(wanted: type[Layer], place: str, name: str) -> Builder[Any]:
             f"{place} needs settings\n"
             f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder({wants})"
         )
-    return cast(Builder[Any], make())
+    return make()
 
 
 def _annotation(cls: Any, name: str) -> Any:
@@ -327,7 +371,8 @@ class Declared(Builder[Any]):
     def build_at(self, site: Site) -> Any:
         layer = object.__new__(self.layer)
         for name, part in self.fields.items():
-            built = part.place(site.child(name)) if isinstance(part, Builder) else part
+            is_layer = isinstance(part, Builder)  # settings are copied: models share nothing
+            built = part.place(site.child(name)) if is_layer else deepcopy(part)
             layer.__dict__[name] = built
         for target, source in self.tie.items():
             _tie(layer, self.name, target, source)
@@ -335,7 +380,7 @@ class Declared(Builder[Any]):
 
     def describe(self) -> dict[str, Any]:
         parts = {
-            name: part.describe() if isinstance(part, Builder) else part
+            name: part.describe() if isinstance(part, Builder) else plain(part)
             for name, part in self.fields.items()
         }
         told: dict[str, Any] = {"kind": self.family, "name": self.name}
@@ -378,6 +423,13 @@ class _Resolving:
         if isinstance(y, Tensor):
             self.chain.append((self.name, y.shape[1:]))
         return y
+
+    def __getattr__(self, asked: str) -> Any:
+        raise DeclarationError(
+            f"{self.owner}.{self.name}: {asked} is asked for while sizes are inferred, "
+            f"and there is none yet\n"
+            f"  write  @layer  without input=, and give sizes by hand"
+        )
 
 
 def _tie(layer: Any, name: str, target: str, source: str) -> None:

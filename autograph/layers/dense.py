@@ -65,5 +65,4 @@ class Dense(Layer):
     builder = BuilderOf(DenseBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.linear(x, self.weight, self.bias)
-        return y
+        return ops.linear(x, self.weight, self.bias)

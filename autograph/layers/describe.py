@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import CheckpointError, SettingsError
+from ..settings import plain
 from . import KINDS
 from .base import Layer
 from .builders import Builder
@@ -56,8 +57,7 @@ def _builder_of(given: Any, own: Mapping[str, Any], path: str, depth: int) -> Bu
             f"  give its class: ag.load(path, layers=[{kind}])"
         )
     try:
-        made: Builder[Any] = cls.builder.from_settings(settings)
-        return made
+        return cls.builder.from_settings(settings)
     except (SettingsError, RecursionError) as error:
         raise CheckpointError(f"description: {place} cannot be read\n{error}") from None
 
@@ -88,7 +88,7 @@ def _declared_of(
     parts = {
         each: _builder_of(part, own, f"{path}.{each}".lstrip("."), depth + 1)
         if isinstance(part, dict) and "kind" in part
-        else part
+        else _as_written(part, getattr(layer, "__fields_declared__", {}).get(each))
         for each, part in fields.items()
     }
     layer = layer or nameless_sequential(name, parts)
@@ -100,6 +100,13 @@ def _declared_of(
         tie=dict(tie),
         layer=layer,
     )
+
+
+def _as_written(told: Any, declared: Any) -> Any:
+    """A setting as its class has it, where JSON made lists of tuples."""
+    if plain(declared) == told:
+        return declared
+    return tuple(told) if isinstance(declared, tuple) and isinstance(told, list) else told
 
 
 def nameless_sequential(name: str, parts: Mapping[str, Any]) -> type[Layer]:

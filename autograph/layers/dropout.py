@@ -54,6 +54,6 @@ class Dropout(Layer):
     def forward(self, x: Tensor) -> Tensor:
         if not is_training() or self.rate == 0:
             return x
-        y: Tensor = ops.dropout(x, self.counter, key=self.key, rate=self.rate)
+        y = ops.dropout(x, self.counter, key=self.key, rate=self.rate)
         ops.advance(self.counter)
         return y

@@ -59,5 +59,4 @@ class Embedding(Layer):
     builder = BuilderOf(EmbeddingBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.embedding(x, self.weight, padding=self.padding)
-        return y
+        return ops.embedding(x, self.weight, padding=self.padding)

@@ -9,7 +9,7 @@ whoever asks for a parameter says them. Values follow from the seed and the para
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PlainSerializer, PlainValidator, PositiveFloat
@@ -179,7 +179,7 @@ class Orthogonal(Initialiser):
         tall, wide = max(rows, columns), min(rows, columns)
         q, r = np.linalg.qr(normals(key, tall * wide).reshape(tall, wide))
         q *= np.sign(np.diagonal(r))
-        return cast(Values, self.gain * (q if rows >= columns else q.T))
+        return self.gain * (q if rows >= columns else q.T)
 
 
 def _fan(name: Fan, fans: tuple[int, int]) -> float:

@@ -79,10 +79,7 @@ class LayerNorm(Layer):
     builder = BuilderOf(LayerNormBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.layer_norm(
-            x, self.weight, self.bias, axes=self.axes, epsilon=self.epsilon
-        )
-        return y
+        return ops.layer_norm(x, self.weight, self.bias, axes=self.axes, epsilon=self.epsilon)
 
 
 @builder
@@ -117,8 +114,7 @@ class RMSNorm(Layer):
     builder = BuilderOf(RMSNormBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.rms_norm(x, self.weight, axes=self.axes, epsilon=self.epsilon)
-        return y
+        return ops.rms_norm(x, self.weight, axes=self.axes, epsilon=self.epsilon)
 
 
 # -- over channels -----------------------------------------------------------------------
@@ -132,6 +128,7 @@ class GroupNormBuilder(Builder["GroupNorm"]):
     inputs: PositiveInt | None = None
     epsilon: PositiveFloat = 1e-5
     affine: bool = True
+    bias: bool = True
 
     def build_at(self, site: Site) -> GroupNorm:
         channels = known_inputs(self.inputs, site)
@@ -140,7 +137,7 @@ class GroupNormBuilder(Builder["GroupNorm"]):
                 f"{site.name}: the channels are not divided by the groups\n"
                 f"  inputs  {channels}\n  groups  {self.groups}"
             )
-        weight, bias = scale_and_shift(site, (channels,), self.affine)
+        weight, bias = scale_and_shift(site, (channels,), self.affine, self.bias)
         return GroupNorm(weight=weight, bias=bias, groups=self.groups, epsilon=self.epsilon)
 
 
@@ -161,10 +158,7 @@ class GroupNorm(Layer):
     builder = BuilderOf(GroupNormBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.group_norm(
-            x, self.weight, self.bias, groups=self.groups, epsilon=self.epsilon
-        )
-        return y
+        return ops.group_norm(x, self.weight, self.bias, groups=self.groups, epsilon=self.epsilon)
 
 
 @builder
@@ -174,12 +168,13 @@ class InstanceNormBuilder(Builder["InstanceNorm"]):
     inputs: PositiveInt | None = None
     epsilon: PositiveFloat = 1e-5
     affine: bool = False
+    bias: bool = True
     running: bool = False
     momentum: Share = 0.1
 
     def build_at(self, site: Site) -> InstanceNorm:
         channels = known_inputs(self.inputs, site) if self.affine or self.running else 0
-        weight, bias = scale_and_shift(site, (channels,), self.affine)
+        weight, bias = scale_and_shift(site, (channels,), self.affine, self.bias)
         mean, variance = running_statistics(site, channels) if self.running else (None, None)
         return InstanceNorm(
             weight=weight,
@@ -213,7 +208,6 @@ class InstanceNorm(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         running = self.running_mean, self.running_variance
-        y: Tensor
         if self.running_mean is None or is_training():
             y = ops.instance_norm(
                 x, self.weight, self.bias, *running, momentum=self.momentum, epsilon=self.epsilon

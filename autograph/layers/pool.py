@@ -24,10 +24,40 @@ class PoolBuilder(Builder[L_co]):
     filter: Any
     stride: Any = None
     padding: Any = 0
+    ceil: bool = False
 
     def build_at(self, site: Site) -> L_co:
         stride = self.filter if self.stride is None else self.stride
-        return self.made(filter=self.filter, stride=stride, padding=self.padding)
+        settings = {"filter": self.filter, "stride": stride, "padding": self.padding}
+        more = self.more()
+        return self.made("Other", **settings, more=more) if more else self.made(**settings)
+
+    def more(self) -> dict[str, Any]:
+        """The settings that the op of this kind does not know, as far as they say something."""
+        return {"ceil": True} if self.ceil else {}
+
+
+@builder
+class MaxPoolBuilder(PoolBuilder[L_co]):
+    """What the settings of pools share that look for the largest."""
+
+    dilation: Any = 1
+
+    def more(self) -> dict[str, Any]:
+        ones = 1, (1, 1), (1, 1, 1)
+        return super().more() | ({} if self.dilation in ones else {"dilation": self.dilation})
+
+
+@builder
+class MeanPoolBuilder(PoolBuilder[L_co]):
+    """What the settings of pools share that take the mean."""
+
+    count_padding: bool = True
+    divisor: PositiveInt | None = None
+
+    def more(self) -> dict[str, Any]:
+        found = super().more() | ({} if self.count_padding else {"count_padding": False})
+        return found | ({} if self.divisor is None else {"divisor": self.divisor})
 
 
 @dataclass(eq=False, repr=False)
@@ -41,27 +71,39 @@ class Pool(Layer):
     pool: ClassVar[Callable[..., Any]]
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.pool(x, filter=self.filter, stride=self.stride, padding=self.padding)
-        return y
+        return self.pool(x, filter=self.filter, stride=self.stride, padding=self.padding)
+
+
+@dataclass(eq=False, repr=False)
+class OtherPool(Pool):
+    """A pool with settings that its op does not know, by the one that knows them all."""
+
+    more: dict[str, Any]
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool: Any = ops.max_pool if isinstance(self, MAXIMA) else ops.mean_pool
+        return pool(x, filter=self.filter, stride=self.stride, padding=self.padding, **self.more)
 
 
 # -- images ----------------------------------------------------------------------------
 
 
 @builder
-class MaxPool2Builder(PoolBuilder["MaxPool2"]):
+class MaxPool2Builder(MaxPoolBuilder["MaxPool2"]):
     """Settings of `MaxPool2`; the stride is the filter's size unless said."""
 
     filter: Size2
     stride: Size2 | None = None
     padding: Padding2 = 0
+    dilation: Size2 = 1
 
 
 @dataclass(eq=False, repr=False)
 class MaxPool2(Pool):
     """The largest of each window: (N, C, H, W) -> (N, C, P, Q).
 
-    P = (H + 2 * padding - R) // stride + 1; padding never wins; the first of equals does.
+    P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1; padding never wins; the first of
+    equals does. With `ceil` the division rounds up: a last window may leave the image.
 
     >>> MaxPool2.builder(filter=2).build()(Tensor(np.ones((2, 6, 24, 24), np.float32))).shape
     (2, 6, 12, 12)
@@ -72,8 +114,12 @@ class MaxPool2(Pool):
     builder = BuilderOf(MaxPool2Builder)
 
 
+class OtherMaxPool2(OtherPool, MaxPool2):
+    """A `MaxPool2` with more settings."""
+
+
 @builder
-class MeanPool2Builder(PoolBuilder["MeanPool2"]):
+class MeanPool2Builder(MeanPoolBuilder["MeanPool2"]):
     """Settings of `MeanPool2`; the stride is the filter's size unless said."""
 
     filter: Size2
@@ -85,6 +131,9 @@ class MeanPool2Builder(PoolBuilder["MeanPool2"]):
 class MeanPool2(Pool):
     """The mean of each window, the zeros of the padding counted: (N, C, H, W) -> (N, C, P, Q).
 
+    Sizes and `ceil` as in `MaxPool2`. Without `count_padding` a mean is of what lies in the image;
+    a `divisor` divides the sums in place of the size of the filter.
+
     >>> MeanPool2.builder(filter=2).build()(Tensor(np.ones((2, 6, 24, 24), np.float32))).shape
     (2, 6, 12, 12)
     """
@@ -94,16 +143,21 @@ class MeanPool2(Pool):
     builder = BuilderOf(MeanPool2Builder)
 
 
+class OtherMeanPool2(OtherPool, MeanPool2):
+    """A `MeanPool2` with more settings."""
+
+
 # -- sequences -------------------------------------------------------------------------
 
 
 @builder
-class MaxPool1Builder(PoolBuilder["MaxPool1"]):
+class MaxPool1Builder(MaxPoolBuilder["MaxPool1"]):
     """Settings of `MaxPool1`; the stride is the filter's size unless said."""
 
     filter: PositiveInt
     stride: PositiveInt | None = None
     padding: NonNegativeInt = 0
+    dilation: PositiveInt = 1
 
 
 @dataclass(eq=False, repr=False)
@@ -119,8 +173,12 @@ class MaxPool1(Pool):
     builder = BuilderOf(MaxPool1Builder)
 
 
+class OtherMaxPool1(OtherPool, MaxPool1):
+    """A `MaxPool1` with more settings."""
+
+
 @builder
-class MeanPool1Builder(PoolBuilder["MeanPool1"]):
+class MeanPool1Builder(MeanPoolBuilder["MeanPool1"]):
     """Settings of `MeanPool1`; the stride is the filter's size unless said."""
 
     filter: PositiveInt
@@ -141,16 +199,21 @@ class MeanPool1(Pool):
     builder = BuilderOf(MeanPool1Builder)
 
 
+class OtherMeanPool1(OtherPool, MeanPool1):
+    """A `MeanPool1` with more settings."""
+
+
 # -- volumes ---------------------------------------------------------------------------
 
 
 @builder
-class MaxPool3Builder(PoolBuilder["MaxPool3"]):
+class MaxPool3Builder(MaxPoolBuilder["MaxPool3"]):
     """Settings of `MaxPool3`; the stride is the filter's size unless said."""
 
     filter: Size3
     stride: Size3 | None = None
     padding: Padding3 = 0
+    dilation: Size3 = 1
 
 
 @dataclass(eq=False, repr=False)
@@ -166,8 +229,12 @@ class MaxPool3(Pool):
     builder = BuilderOf(MaxPool3Builder)
 
 
+class OtherMaxPool3(OtherPool, MaxPool3):
+    """A `MaxPool3` with more settings."""
+
+
 @builder
-class MeanPool3Builder(PoolBuilder["MeanPool3"]):
+class MeanPool3Builder(MeanPoolBuilder["MeanPool3"]):
     """Settings of `MeanPool3`; the stride is the filter's size unless said."""
 
     filter: Size3
@@ -187,3 +254,10 @@ class MeanPool3(Pool):
     pool = staticmethod(ops.mean_pool3)
 
     builder = BuilderOf(MeanPool3Builder)
+
+
+class OtherMeanPool3(OtherPool, MeanPool3):
+    """A `MeanPool3` with more settings."""
+
+
+MAXIMA = MaxPool1, MaxPool2, MaxPool3

@@ -4,42 +4,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from .. import ops
-from ..errors import ShapeError
+from ..errors import SettingsError, ShapeError
 from ..outline import Outline
 from ..tensor import Parameter, Tensor, zeros
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
+from .dropout import Dropout, DropoutBuilder
 from .site import Site
 
 L_co = TypeVar("L_co", covariant=True)
 State = list[Tensor]  # of each layer and direction, (N, H)
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class _RecurrentBuilder(Builder[L_co]):
+@builder
+class RecurrentBuilder(Builder[L_co]):
     """What the settings of `LSTM` and `GRU` share."""
 
-    outputs: int
-    inputs: int | None
-    layers: int
-    bidirectional: bool
-    bias: bool
+    outputs: PositiveInt
+    inputs: PositiveInt | None = None
+    layers: PositiveInt = 1
+    bidirectional: bool = False
+    bias: bool = False
+    dropout: Rate = 0.0
+
+    @property
+    def features(self) -> int:
+        """How many each direction answers."""
+        return self.outputs
 
     def inputs_of(self, x: Outline) -> int:
         return x.shape[-1]
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        return self.outputs * (2 if self.bidirectional else 1)
+        return self.features * (2 if self.bidirectional else 1)
 
     def fields_at(self, site: Site, gates: int, biases: tuple[str, ...]) -> dict[str, Any]:
         """The fields of the layer: uniform in (-a, a) with a = 1 / sqrt(outputs)."""
-        size, directions = self.outputs, 2 if self.bidirectional else 1
-        columns, bound = gates * size, 1 / sqrt(size)
+        size, directions = self.features, 2 if self.bidirectional else 1
+        columns, bound = gates * self.outputs, 1 / sqrt(self.outputs)
         found: dict[str, list[Parameter]] = {"weight_x": [], "weight_h": []}
         found |= {name: [] for name in biases}
         for i in range(self.layers * directions):
@@ -49,7 +58,8 @@ class _RecurrentBuilder(Builder[L_co]):
             shapes |= {name: (columns,) for name in biases if self.bias}
             for name, shape in shapes.items():
                 found[name].append(site.uniform(f"{name}.{i}", shape, bound))
-        return {**found, "directions": directions}
+        between = DropoutBuilder(rate=self.dropout).place(site.child("dropout"))
+        return {**found, "directions": directions, "dropout": between if self.dropout else None}
 
 
 @dataclass(eq=False, repr=False)
@@ -57,8 +67,10 @@ class _Recurrent(Layer):
     weight_x: list[Parameter]  # of each layer and direction, (I, G * H)
     weight_h: list[Parameter]  # (H, G * H)
     directions: int
+    dropout: Dropout | None  # of what one layer hands to the next
 
     states: ClassVar[int]  # how many each layer and direction has
+    gates: ClassVar[int]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(x)[0]
@@ -68,10 +80,11 @@ class _Recurrent(Layer):
         call goes on; of an LSTM the hidden ones, then the cells."""
         if x.ndim != 3:
             raise ShapeError(f"{type(self).__name__}: x has 3 axes\n  x  {x.shape}  N T I")
-        count, size = len(self.weight_h), self.weight_h[0].shape[0]
+        (size, columns), count = self.weight_h[0].shape, len(self.weight_h)
         if state is None:
-            start = zeros((x.shape[0], size), device=x.device, scalar_type=x.scalar_type)
-            state = [start] * (self.states * count)
+            sizes = (size, columns // self.gates)[: self.states]
+            place: Any = {"device": x.device, "scalar_type": x.scalar_type}
+            state = [zeros((x.shape[0], n), **place) for n in sizes for _ in range(count)]
         if len(state) != self.states * count:
             raise ShapeError(
                 f"{type(self).__name__}: {self.states * count} states are wanted\n"
@@ -87,6 +100,8 @@ class _Recurrent(Layer):
                 last[j::count] = ends
                 ways.append(y[:, ::-1] if backward else y)
             x = ways[0] if len(ways) == 1 else ops.concat(*ways, axis=2)
+            if self.dropout is not None and i + self.directions < count:
+                x = self.dropout(x)
         return x, last
 
     def read(self, i: int, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -102,24 +117,36 @@ def _at(parameters: list[Parameter], i: int) -> Parameter | None:
 
 
 @builder
-class LSTMBuilder(_RecurrentBuilder["LSTM"]):
+class LSTMBuilder(RecurrentBuilder["LSTM"]):
     """Settings of `LSTM`; `inputs`, the features, is inferred."""
 
-    outputs: PositiveInt
-    inputs: PositiveInt | None = None
-    layers: PositiveInt = 1
-    bidirectional: bool = False
-    bias: bool = False
+    projection: PositiveInt | None = None
+
+    @property
+    def features(self) -> int:
+        return self.outputs if self.projection is None else self.projection
 
     def build_at(self, site: Site) -> LSTM:
-        return LSTM(**self.fields_at(site, 4, ("bias",)))
+        if self.projection is not None and self.projection >= self.outputs:
+            raise SettingsError(
+                f"{site.name}: a projection is to fewer features\n"
+                f"  outputs     {self.outputs}\n  projection  {self.projection}"
+            )
+        fields, made = self.fields_at(site, LSTM.gates, ("bias",)), []
+        if self.projection is not None:
+            shape, bound = (self.outputs, self.projection), 1 / sqrt(self.outputs)
+            count = len(fields["weight_h"])
+            made = [site.uniform(f"projection.{i}", shape, bound) for i in range(count)]
+        return LSTM(**fields, projection=made)
 
 
 @dataclass(eq=False, repr=False)
 class LSTM(_Recurrent):
     """Long short-term memory: (N, T, I) -> (N, T, H), or 2 * H with both directions.
 
-    Hochreiter and Schmidhuber, 1997; gates in torch's order i, f, g, o.
+    Hochreiter and Schmidhuber, 1997; gates in torch's order i, f, g, o. With a `projection` to P
+    features these are what comes out, and what the next step sees (Sak, Senior and Beaufays,
+    2014); `dropout` is the share of them set to zero from one layer to the next in training.
 
     >>> lstm = LSTM.builder(inputs=3, outputs=4, layers=2).build()
     >>> lstm(Tensor(np.ones((2, 5, 3), np.float32))).shape
@@ -127,14 +154,16 @@ class LSTM(_Recurrent):
     """
 
     bias: list[Parameter]  # (4 * H,), or none
+    projection: list[Parameter]  # (H, P), or none
 
     states: ClassVar[int] = 2
+    gates: ClassVar[int] = 4
 
     builder = BuilderOf(LSTMBuilder)
 
     def read(self, i: int, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         gates = ops.linear(x, self.weight_x[i], _at(self.bias, i))
-        y, cell = ops.lstm_steps(gates, *state, self.weight_h[i])
+        y, cell = ops.lstm_steps(gates, *state, self.weight_h[i], _at(self.projection, i))
         return y, y[:, -1], cell
 
 
@@ -142,24 +171,18 @@ class LSTM(_Recurrent):
 
 
 @builder
-class GRUBuilder(_RecurrentBuilder["GRU"]):
+class GRUBuilder(RecurrentBuilder["GRU"]):
     """Settings of `GRU`; `inputs`, the features, is inferred."""
 
-    outputs: PositiveInt
-    inputs: PositiveInt | None = None
-    layers: PositiveInt = 1
-    bidirectional: bool = False
-    bias: bool = False
-
     def build_at(self, site: Site) -> GRU:
-        return GRU(**self.fields_at(site, 3, ("bias_x", "bias_h")))
+        return GRU(**self.fields_at(site, GRU.gates, ("bias_x", "bias_h")))
 
 
 @dataclass(eq=False, repr=False)
 class GRU(_Recurrent):
     """Gated recurrent unit: (N, T, I) -> (N, T, H), or 2 * H with both directions.
 
-    Cho and others, 2014; gates in torch's order r, z, n.
+    Cho and others, 2014; gates in torch's order r, z, n; `dropout` as in `LSTM`.
 
     >>> gru = GRU.builder(inputs=3, outputs=4, bidirectional=True).build()
     >>> gru(Tensor(np.ones((2, 5, 3), np.float32))).shape
@@ -170,6 +193,7 @@ class GRU(_Recurrent):
     bias_h: list[Parameter]  # (3 * H,), or none
 
     states: ClassVar[int] = 1
+    gates: ClassVar[int] = 3
 
     builder = BuilderOf(GRUBuilder)
 

@@ -106,8 +106,7 @@ class Optional(Layer):
     builder = BuilderOf(OptionalBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x if self.body is None else self.body(x)
-        return y
+        return x if self.body is None else self.body(x)
 
 
 @builder
@@ -153,5 +152,4 @@ class Choice(Layer):
     builder = BuilderOf(ChoiceBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.body(x)
-        return y
+        return self.body(x)

@@ -14,7 +14,7 @@ from .base import Layer
 from .builders import BuilderOf, Padding2, Size2, builder
 from .plain import Plain
 
-Mode = Literal["nearest", "linear", "cubic", "area"]
+Mode = Literal["nearest", "nearest_exact", "linear", "cubic", "area"]
 Sizes = PositiveInt | tuple[PositiveInt, ...]
 Scales = PositiveFloat | tuple[PositiveFloat, ...]
 
@@ -33,8 +33,9 @@ class UpsampleBuilder(Plain["Upsample"]):
 class Upsample(Layer):
     """All axes after N and C brought to another size: (N, C, ...) -> (N, C, ...).
 
-    `mode` is "nearest", "linear" (bilinear, trilinear), "cubic" or "area"; with `corners` the
-    first and last elements of both sizes lie on each other.
+    `mode` is "nearest", "nearest_exact" (by the middles of the elements), "linear" (bilinear,
+    trilinear), "cubic" or "area"; with `corners` the first and last elements of both sizes lie on
+    each other.
 
     >>> Upsample.builder(scale=2).build()(Tensor(np.ones((2, 3, 4, 5), np.float32))).shape
     (2, 3, 8, 10)
@@ -48,10 +49,9 @@ class Upsample(Layer):
     builder = BuilderOf(UpsampleBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.upsample(
+        return ops.upsample(
             x, size=self.size, scale=self.scale, mode=self.mode, corners=self.corners
         )
-        return y
 
 
 @builder
@@ -84,8 +84,33 @@ class PixelShuffle(Layer):
     builder = BuilderOf(PixelShuffleBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.pixel_shuffle(x, factor=self.factor)
-        return y
+        return ops.pixel_shuffle(x, factor=self.factor)
+
+
+@builder
+class PixelUnshuffleBuilder(Plain["PixelUnshuffle"]):
+    """Settings of `PixelUnshuffle`: how many times coarser the image becomes."""
+
+    factor: PositiveInt
+
+    def outputs_for(self, inputs: int | None) -> int | None:
+        return None if inputs is None else inputs * self.factor**2
+
+
+@dataclass(eq=False, repr=False)
+class PixelUnshuffle(Layer):
+    """Pixels laid out as channels: (N, C, H, W) -> (N, C * factor², H / factor, W / factor).
+
+    >>> PixelUnshuffle.builder(factor=2).build()(Tensor(np.ones((2, 3, 8, 10), np.float32))).shape
+    (2, 12, 4, 5)
+    """
+
+    factor: int
+
+    builder = BuilderOf(PixelUnshuffleBuilder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.pixel_unshuffle(x, factor=self.factor)
 
 
 @builder
@@ -118,11 +143,10 @@ class Unfold(Layer):
     builder = BuilderOf(UnfoldBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.unfold(
+        return ops.unfold(
             x,
             filter=self.filter,
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
         )
-        return y

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from ..tensor import Tensor
 from .base import Layer
 from .builders import Builder, BuilderOf, builder
+from .plain import Plain
 from .site import Site
 
 
 @builder
 class FlattenBuilder(Builder["Flatten"]):
-    """`Flatten` has no settings."""
+    """Settings of `Flatten`: the axes that become one, all but the batch unless said."""
+
+    start: int = 1
+    end: int = -1
 
     def outputs_for(self, inputs: int | None) -> int | None:
         return None
 
     def build_at(self, site: Site) -> Flatten:
-        return Flatten()
+        plain = (self.start, self.end) == (1, -1)
+        return Flatten() if plain else FlattenPart(start=self.start, end=self.end)
 
 
 @dataclass(eq=False, repr=False)
@@ -35,12 +40,20 @@ class Flatten(Layer):
         return x.flatten()
 
 
-@builder
-class IdentityBuilder(Builder["Identity"]):
-    """`Identity` has no settings."""
+@dataclass(eq=False, repr=False)
+class FlattenPart(Flatten):
+    """A `Flatten` of some axes: (N, C, H, W) -> (N, C, H * W) with start=2."""
 
-    def build_at(self, site: Site) -> Identity:
-        return Identity()
+    start: int
+    end: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(start=self.start, end=self.end)
+
+
+@builder
+class IdentityBuilder(Plain["Identity"]):
+    """`Identity` has no settings."""
 
 
 @dataclass(eq=False, repr=False)

@@ -29,8 +29,7 @@ class Sigmoid(Layer):
     builder = BuilderOf(SigmoidBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.sigmoid(x)
-        return y
+        return ops.sigmoid(x)
 
 
 @builder
@@ -49,8 +48,7 @@ class Tanh(Layer):
     builder = BuilderOf(TanhBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.tanh(x)
-        return y
+        return ops.tanh(x)
 
 
 @builder
@@ -69,8 +67,7 @@ class Softsign(Layer):
     builder = BuilderOf(SoftsignBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.softsign(x)
-        return y
+        return ops.softsign(x)
 
 
 @builder
@@ -93,8 +90,7 @@ class Softplus(Layer):
     builder = BuilderOf(SoftplusBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.softplus(x, self.beta)
-        return y
+        return ops.softplus(x, self.beta)
 
 
 @builder
@@ -113,8 +109,7 @@ class Silu(Layer):
     builder = BuilderOf(SiluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.silu(x)
-        return y
+        return ops.silu(x)
 
 
 @builder
@@ -139,8 +134,7 @@ class Gelu(Layer):
     builder = BuilderOf(GeluBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.gelu_tanh(x) if self.approximate else ops.gelu(x)
-        return y
+        return ops.gelu_tanh(x) if self.approximate else ops.gelu(x)
 
 
 @builder
@@ -159,8 +153,7 @@ class Mish(Layer):
     builder = BuilderOf(MishBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.mish(x)
-        return y
+        return ops.mish(x)
 
 
 @builder
@@ -183,8 +176,7 @@ class Softmax(Layer):
     builder = BuilderOf(SoftmaxBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.softmax(x, axis=self.axis)
-        return y
+        return ops.softmax(x, axis=self.axis)
 
 
 @builder
@@ -207,5 +199,4 @@ class LogSoftmax(Layer):
     builder = BuilderOf(LogSoftmaxBuilder)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ops.log_softmax(x, axis=self.axis)
-        return y
+        return ops.log_softmax(x, axis=self.axis)

@@ -64,8 +64,7 @@ class Site:
     ) -> Parameter:
         """A parameter of `values(key, count)`, the key chosen by seed and path."""
         if self.is_blank:
-            made: Parameter = blank(Outline(shape, self.scalar_type, HOST), BlankParameter)
-            return made
+            return blank(Outline(shape, self.scalar_type, HOST), BlankParameter)
         key = stream(self.seed, self.child(name).path)
         array = values(key, prod(shape)).reshape(shape)
         return Parameter(array.astype(self.scalar_type.dtype), device=self.device)
@@ -79,6 +78,5 @@ class Site:
         """A buffer of one value."""
         wanted = scalar_type or self.scalar_type
         if self.is_blank:
-            made: Buffer = blank(Outline(shape, wanted, HOST), BlankBuffer)
-            return made
+            return blank(Outline(shape, wanted, HOST), BlankBuffer)
         return Buffer(np.full(shape, value, wanted.dtype), device=self.device)

@@ -176,7 +176,7 @@ def _seed(file: File) -> int:
 def _blank(builder: Builder[Any], seed: int, scalar_type: ScalarType = F32) -> Layer:
     """The layer of a builder, its tensors without values."""
     site = Site(HOST, scalar_type, seed, root=builder.kind, is_blank=True)
-    return cast(Layer, builder.place(site))
+    return builder.place(site)
 
 
 def _place(model: Layer, **changes: Any) -> None:

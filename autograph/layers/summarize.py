@@ -34,7 +34,6 @@ class Summary:
     input: tuple[int, ...]
     rows: tuple[Row, ...]
     parameters: int
-    parameter_bytes: int
     multiply_adds: int
 
     def __str__(self) -> str:
@@ -101,7 +100,6 @@ def summary(
         tuple(shape),
         tuple(sorted(rows, key=lambda row: _order(layer, row.path))),
         count,
-        count * wanted.dtype.itemsize,
         total[0],
     )
 
@@ -111,9 +109,14 @@ def _order(model: Layer, path: str) -> int:
 
 
 def _observe(model: Layer, rows: list[Row]) -> None:
-    """Have each innermost layer of a blank model note a row when it runs."""
+    """Have each layer of a blank model note a row when it runs, that is innermost or has
+    parameters of its own."""
     for path, layer in model.named_layers().items():
-        if len(layer.named_layers()) == 1 and not isinstance(layer._builder, Declared):
+        if isinstance(layer._builder, Declared):
+            continue
+        inner = [name for name in layer.named_layers() if name]
+        within = tuple(f"{name}." for name in inner)
+        if not inner or any(not name.startswith(within) for name in layer.named_parameters()):
             layer.__dict__["forward"] = _noting(path, layer, layer.forward, rows)
 
 

@@ -13,6 +13,7 @@ from .activations import (
     hardtanh,
     leaky_relu,
     mish,
+    prelu,
     relu6,
     selu,
     silu,
@@ -33,6 +34,7 @@ from .arrange import (
     stack,
     swapaxes,
     tile,
+    transpose,
     unbind,
     unflatten,
 )
@@ -71,7 +73,16 @@ from .conv2.pooled import (
 )
 from .conv3 import conv3
 from .conv_transpose import conv_transpose1, conv_transpose2, conv_transpose3
-from .counting import bincount, histogram, nonzero, nonzero_flat, one_hot, unique, unique_all
+from .counting import (
+    bincount,
+    histogram,
+    masked_select,
+    nonzero,
+    nonzero_flat,
+    one_hot,
+    unique,
+    unique_all,
+)
 from .decompose import cross, eigh, matrix_power, matrix_rank, pinv, qr, slogdet
 from .dropout import dropout
 from .elementwise import (
@@ -108,6 +119,7 @@ from .index import assign, frozen_key, index, index_accumulate
 from .likelihood import cross_entropy, negative_likelihood, nll_loss
 from .linalg import cholesky, cofactor, det, inv, matrix_norm, solve
 from .linear import linear, linear_back, linear_dweight
+from .linear.gelu import linear_gelu_tanh, linear_gelu_tanh_back
 from .linear.relu import linear_relu, linear_relu_back, linear_relu_dweight
 from .loss import cross_entropy_loss, tally, tally_loss
 from .losses import (
@@ -130,6 +142,7 @@ from .losses import (
     squared_error,
 )
 from .matmul import matmul
+from .neighbour import nextafter
 from .normalise import (
     add_layer_norm,
     batch_norm,
@@ -150,8 +163,10 @@ from .pool import (
     adaptive_mean_pool,
     global_max_pool,
     global_mean_pool,
+    max_pool,
     max_pool1,
     max_pool3,
+    mean_pool,
     mean_pool1,
     mean_pool3,
 )

@@ -6,9 +6,12 @@ number, or a tensor that has a gradient of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .pointwise import pointwise
+from .shape import reshape
 
 
 def _kinks_at(*kinks, numbers=()):
@@ -38,6 +41,14 @@ leaky_relu = pointwise(
     floats=True,
     samples=_kinks_at(0.0, numbers=(0.01,)),
 )
+
+
+def prelu(x: Any, slope: Any) -> Any:
+    """`leaky_relu` with a slope (C,) for each channel of (N, C, ...), or (1,) for all (He and
+    others, 2015)."""
+    return leaky_relu(x, reshape(slope, shape=(-1, *[1] * (len(x.shape) - 2))))
+
+
 relu6 = pointwise(
     "relu6",
     "x",
@@ -65,7 +76,7 @@ hardsigmoid = pointwise(
 hardswish = pointwise(
     "hardswish",
     "x",
-    "where(x <= -3, 0, where(x >= 3, x, x * (x + 3) / 6))",
+    "where(x >= 3, x, x * maximum(x + 3, 0) / 6)",
     dx="where(x <= -3, 0, where(x >= 3, dy, dy * (x / 3 + 0.5)))",
     floats=True,
     samples=_kinks_at(-3.0, 3.0),

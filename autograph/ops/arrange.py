@@ -62,6 +62,11 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     return permute_dims(x, axes=tuple(order))
 
 
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """`permute_dims`, by NumPy's name; reversed if no axes are given."""
+    return permute_dims(x, axes=None if axes is None else tuple(axes))
+
+
 def swapaxes(x: Any, first: int, second: int) -> Any:
     """Two axes exchanged."""
     order = list(range(len(x.shape)))

@@ -46,8 +46,6 @@ attention_kept = Op("attention_kept", "counter", promotes="")
 
 for _op in (scaled_dot_product_attention, attention_back):
     _op.kernels_from(NATIVE, ".native_attention_kernels")
-
-for _op in (scaled_dot_product_attention, attention_back):
     _op.kernels_from(CUDNN, ".cudnn_attention")
 
 ROWS, COLUMNS = 256, 512  # of a block of scores; whole blocks of four words

@@ -28,9 +28,16 @@ def axis_of(op: str, ndim: int, axis: int) -> int:
 
 def pair(op: str, name: str, value: int | tuple[int, int], least: int = 1) -> tuple[int, int]:
     """Height and width from one number or two."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or any(not isinstance(each, int) or each < least for each in both):
-        raise SettingsError(
-            f"{op}: {name} is {value!r}\n  write an int of at least {least}, or a pair of them"
-        )
-    return both
+    height, width = each_axis(op, name, value, 2, least)
+    return height, width
+
+
+def each_axis(
+    op: str, name: str, value: int | tuple[int, ...], count: int, least: int = 1
+) -> tuple[int, ...]:
+    """A number for each of so many axes, from one or from as many."""
+    found = (value,) * count if isinstance(value, int) else tuple(value)
+    if len(found) != count or any(not isinstance(each, int) or each < least for each in found):
+        more = {2: ", or a pair of them", 3: ", or three of them"}.get(count, "")
+        raise SettingsError(f"{op}: {name} is {value!r}\n  write an int of at least {least}{more}")
+    return found

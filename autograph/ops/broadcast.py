@@ -52,14 +52,16 @@ def sum_to_outline(x, *, shape):
     return x.like(shape=shape)
 
 
+def stretched(full, shape):
+    """The axes that broadcasting `shape` to `full` made or stretched."""
+    extra = len(full) - len(shape)
+    inner = [i + extra for i, n in enumerate(shape) if n == 1 and full[i + extra] != 1]
+    return (*range(extra), *inner)
+
+
 @sum_to.kernel(NUMPY, CUPY)
 def sum_to_arrays(x, *, shape):
-    """Sums over the axes that broadcasting `shape` to x's shape made or stretched."""
-    extra = x.ndim - len(shape)
-    stretched = [
-        i + extra for i, size in enumerate(shape) if size == 1 and x.shape[i + extra] != 1
-    ]
-    axes = (*range(extra), *stretched)
+    axes = stretched(x.shape, shape)
     return summed(x, axes).reshape(shape) if axes else x.copy()
 
 

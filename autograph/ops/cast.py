@@ -14,10 +14,6 @@ cast.kernels_from(CUDA, ".cuda_cast")
 scaled_cast = Op("scaled_cast", "x")
 
 
-def _settings(*, scalar_type):
-    return {"scalar_type": ScalarType(scalar_type)}
-
-
 @cast.outlined_by
 def cast_outline(x, *, scalar_type):
     return x.like(scalar_type=ScalarType(scalar_type))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
-from ..errors import IndexRangeError, SettingsError, ShapeError
+from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import F64, I64
+from .loss import check_classes
 
 tally_confusion = Op(
     "tally_confusion", "counts scores target", writes="counts", outputs="", promotes=""
@@ -43,14 +44,7 @@ def tally_confusion_outline(counts, scores, target):
 @tally_confusion.kernel(NUMPY, CUPY, halves=True)
 def tally_confusion_arrays(counts, scores, target):
     classes = scores.shape[1]
-    if isinstance(target, np.ndarray) and target.size:  # on a device, looking would wait for it
-        wrong = (target < 0) | (target >= classes)
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise IndexRangeError(
-                f"tally_confusion: target[{i}] = {target[i]} is not a class\n"
-                f"  scores have {classes} classes: write 0 to {classes - 1}"
-            )
+    check_classes(target, classes, "tally_confusion", "scores have")
     scores = scores.astype("float32") if scores.dtype.kind == "V" else scores
     pairs = target.astype(np.int64) * classes + scores.argmax(axis=1)
     found = namespace(scores).bincount(pairs, minlength=classes * classes)

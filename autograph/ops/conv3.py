@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
+from .axes import each_axis
 from .conv2 import conv2
 from .shape import permute_dims, reshape
-from .windows import triple, windows
+from .windows import windows
 
 
 def conv3(
@@ -31,9 +32,9 @@ def conv3(
             f"  x       {x.shape}  N C D H W\n  weight  {weight.shape}  O C K R S"
         )
     (sd, *stride), (pd, *padding), (dd, *dilation) = (
-        triple("conv3", "stride", stride),
-        triple("conv3", "padding", padding, least=0),
-        triple("conv3", "dilation", dilation),
+        each_axis("conv3", "stride", stride, 3),
+        each_axis("conv3", "padding", padding, 3, least=0),
+        each_axis("conv3", "dilation", dilation, 3),
     )
     outputs, channels, k, r, s = weight.shape
     met = windows(x, axis=2, filter=k, stride=sd, dilation=dd, padding=pd)  # (N, C, M, H, W, K)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import SettingsError, ShapeError
-from .axes import pair
+from .axes import each_axis, pair
 from .conv2 import conv2_dx
 from .elementwise import add
+from .pad import pad_constant
 from .shape import permute_dims, reshape
-from .windows import from_windows, triple
+from .windows import from_windows
 
 
 def _check(op, x, weight, bias, axes, groups):
@@ -46,6 +47,12 @@ def _sizes(op, sizes, filter, stride, padding, dilation, extra):
     return found
 
 
+def _reaching(x, extra, stride):
+    """x with zeros after it, where the output goes on for a stride or more."""
+    more = [e // s for e, s in zip(extra, stride, strict=True)]
+    return pad_constant(x, widths=((0, 0), (0, 0), *((0, m) for m in more))) if any(more) else x
+
+
 def _with_bias(y, bias):
     return y if bias is None else add(y, reshape(bias, shape=(-1, *[1] * (len(y.shape) - 2))))
 
@@ -71,6 +78,7 @@ def conv_transpose2(
     }
     extra = pair(op, "output_padding", output_padding, least=0)
     size = _sizes(op, x.shape[2:], weight.shape[2:], **settings, extra=extra)
+    x = _reaching(x, extra, settings["stride"])
     return _with_bias(conv2_dx(x, weight, size=size, **settings, groups=groups), bias)
 
 
@@ -114,10 +122,12 @@ def conv_transpose3(
     """x (N, I, D, H, W), weight (I, O / groups, K, R, S), bias (O,) -> (N, O, M, P, Q)."""
     op = "conv_transpose3"
     _check(op, x, weight, bias, 5, groups)
-    stride, padding = triple(op, "stride", stride), triple(op, "padding", padding, least=0)
-    dilation = triple(op, "dilation", dilation)
-    extra = triple(op, "output_padding", output_padding, least=0)
+    stride = each_axis(op, "stride", stride, 3)
+    padding = each_axis(op, "padding", padding, 3, least=0)
+    dilation = each_axis(op, "dilation", dilation, 3)
+    extra = each_axis(op, "output_padding", output_padding, 3, least=0)
     depth, *size = _sizes(op, x.shape[2:], weight.shape[2:], stride, padding, dilation, extra)
+    x = _reaching(x, extra, stride)
     n, inputs, d, h, w = x.shape
     _, share, k, r, s = weight.shape
     slices = reshape(permute_dims(x, axes=(0, 2, 1, 3, 4)), shape=(n * d, inputs, h, w))

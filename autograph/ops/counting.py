@@ -10,8 +10,10 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import IndexRangeError, SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import I64, ScalarType
+from .broadcast import broadcast_to
 from .elementwise import floor_divide, remainder
 from .index import refuse_float_indices
+from .shape import reshape
 from .take import take
 
 unique_all = Op("unique_all", "x", outputs="values inverse counts", dynamic=True)
@@ -86,6 +88,19 @@ def nonzero(x: Any) -> tuple[Any, ...]:
         found.append(remainder(flat, size))
         flat = floor_divide(flat, size)
     return (flat, *reversed(found))
+
+
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements of x where the mask, which broadcasts with it, is true, in a row."""
+    try:
+        shape = np.broadcast_shapes(x.shape, mask.shape)
+    except ValueError:
+        raise ShapeError(
+            f"masked_select: the mask does not broadcast with x\n"
+            f"  x     {x.shape}\n  mask  {mask.shape}"
+        ) from None
+    x, mask = (broadcast_to(each, shape=shape) for each in (x, mask))
+    return take(reshape(x, shape=-1), nonzero_flat(mask), axis=0)
 
 
 # -- bincount --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import ScalarType
-from .arrange import roll, swapaxes
+from .arrange import roll
 from .axes import axis_of
 from .broadcast import broadcast_to
 from .cast import cast
@@ -21,17 +21,13 @@ from .linalg import inv, refuse_oblong, solve, well_conditioned
 from .matmul import matmul
 from .reduce import max, sum
 from .shape import concat, reshape
-from .svd import identity, svdvals
+from .svd import identity, svdvals, swapped
 from .triangle import tril
 
 eigh = Op("eigh", "x", outputs="values vectors", floats=True)
 qr = Op("qr", "x", outputs="q r", floats=True)
 slogdet = Op("slogdet", "x", outputs="sign logarithm", floats=True)
 pinv = Op("pinv", "x", floats=True)
-
-
-def _swapped(x):
-    return swapaxes(x, -1, -2)
 
 
 # -- eigenvalues of symmetric matrices -------------------------------------------------------
@@ -63,9 +59,9 @@ def eigh_dx(y, x):
             inner = multiply(same, reshape(dvalues, shape=(*dvalues.shape, 1)))
         if dvectors is not None:
             share = where(same, 0, divide(1, where(same, 1, subtract(columns, rows))))
-            inner = add(inner, multiply(share, matmul(_swapped(vectors), dvectors)))
-        dx = matmul(matmul(vectors, inner), _swapped(vectors))
-        return multiply(add(dx, _swapped(dx)), 0.5)
+            inner = add(inner, multiply(share, matmul(swapped(vectors), dvectors)))
+        dx = matmul(matmul(vectors, inner), swapped(vectors))
+        return multiply(add(dx, swapped(dx)), 0.5)
 
     return rule
 
@@ -117,16 +113,16 @@ def qr_dx(y, x, *, mode):
             return _tall_dx(q, r, dq, dr)
         (r, _), (front, rest) = _parted(r, n), _parted(dr, n)
         behind = _parted(x, n)[1]
-        dq = add(dq, matmul(behind, _swapped(rest)))
+        dq = add(dq, matmul(behind, swapped(rest)))
         return concat(_tall_dx(q, r, dq, front), matmul(q, rest), axis=-1)
 
     return rule
 
 
 def _tall_dx(q, r, dq, dr):
-    inner = subtract(matmul(r, _swapped(dr)), matmul(_swapped(dq), q))
-    even = add(tril(inner), _swapped(tril(inner, k=-1)))
-    return _swapped(solve(r, _swapped(add(dq, matmul(q, even)))))
+    inner = subtract(matmul(r, swapped(dr)), matmul(swapped(dq), q))
+    even = add(tril(inner), swapped(tril(inner, k=-1)))
+    return swapped(solve(r, swapped(add(dq, matmul(q, even)))))
 
 
 def _parted(x, at):
@@ -162,7 +158,7 @@ def slogdet_dx(y, x):
     def rule(dy):
         if dy[1] is None:
             return multiply(x, 0)
-        return multiply(reshape(dy[1], shape=(*dy[1].shape, 1, 1)), _swapped(inv(x)))
+        return multiply(reshape(dy[1], shape=(*dy[1].shape, 1, 1)), swapped(inv(x)))
 
     return rule
 
@@ -207,7 +203,7 @@ def pinv_dx(y, x, *, rtol):
     (1 - y x)."""
 
     def rule(dy):
-        yt, dyt = _swapped(y), _swapped(dy)
+        yt, dyt = swapped(y), swapped(dy)
         inner = negative(matmul(matmul(yt, dy), yt))
         left, right = matmul(matmul(dyt, y), yt), matmul(matmul(yt, y), dyt)
         left = subtract(left, matmul(matmul(x, y), left))

@@ -72,7 +72,7 @@ subtract = _numbers(
 )
 multiply = pointwise("multiply", "a b", "a * b")
 divide = pointwise(  # from a again: y may be rounded
-    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * (a / b) / b", samples=positive(2)
+    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * (a / b / b)", samples=positive(2)
 )
 floor_divide = _numbers(pointwise("floor_divide", "a b", "a // b", samples=positive(2)))
 
@@ -87,7 +87,12 @@ def _within_a_period(rng):
 remainder = _numbers(
     pointwise("remainder", "a b", "a % b", db="-dy * (a // b)", samples=_within_a_period)
 )
-power = _numbers(pointwise("power", "a b", "a ** b", samples=positive(2)))
+power = _numbers(  # from a again, as in divide
+    pointwise(
+        "power", "a b", "a ** b", db="dy * where((a == 0) & (b >= 0), 0, a ** b * log(a))",
+        samples=positive(2),
+    )
+)
 negative = _numbers(pointwise("negative", "x", "-x", dx="-dy"), "~x for the inverse of a mask")
 abs = _numbers(pointwise("abs", "x", "abs(x)", dx="dy * sign(x)", samples=away_from_zero))
 sign = _numbers(pointwise("sign", "x", "sign(x)", samples=away_from_zero))
@@ -96,7 +101,10 @@ reciprocal = pointwise(
     "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
 )
 copysign = pointwise("copysign", "a b", "copysign(a, b)", floats=True, samples=_apart_from_zero)
-hypot = pointwise("hypot", "a b", "hypot(a, b)", floats=True)  # its gradient at (0, 0) is 0
+hypot = pointwise(  # its gradient at (0, 0) is 0
+    "hypot", "a b", "hypot(a, b)", floats=True, h="hypot(a, b)",
+    da="dy * where(h == 0, 0, a / h)", db="dy * where(h == 0, 0, b / h)",
+)
 
 
 def _lerp_samples(rng):
@@ -203,7 +211,7 @@ def accumulate_outline(total, part):
     return ()
 
 
-@accumulate.kernel(NUMPY, CUPY, halves=True)
+@accumulate.kernel(NUMPY, CUPY, halves=True, strided=True)
 def accumulate_arrays(total, part):
     if total.dtype.kind == "V":  # bf16 is summed in f32
         total[...] = total.astype(np.float32) + part.astype(np.float32)
@@ -214,6 +222,7 @@ def accumulate_arrays(total, part):
 @accumulate.sampled_by
 def accumulate_samples(rng):
     yield (rng.normal(size=(3, 4)), rng.normal(size=(3, 4))), {}
+    yield (rng.normal(size=(4, 3)).T, rng.normal(size=(3, 4))), {}
 
 
 # -- Activations ---------------------------------------------------------------------

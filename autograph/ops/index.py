@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index as index_of
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,12 @@ def frozen_key(key):
 
 
 def _plain_int(value):
-    return None if value is None else value.__index__()
+    try:
+        return None if value is None else index_of(value)
+    except TypeError:
+        raise IndexRangeError(
+            f"index: a {type(value).__name__} is no index\n  write an int, a slice, or a mask"
+        ) from None
 
 
 def thawed_key(key):

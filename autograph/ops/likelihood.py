@@ -6,6 +6,7 @@ weight (C,). The loss is a scalar, or (N, ...) with `reduction="none"`.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def negative_likelihood_outline(
 
 def _rows(target, shape, ignore_index):
     """(indices (N, M) that can be looked up, which of them count), M all further axes as one."""
-    rows = target.reshape(shape[0], -1).astype(np.int64)
+    rows = target.reshape(shape[0], prod(shape[2:])).astype(np.int64)
     counts = rows == rows if ignore_index is None else rows != ignore_index
     wrong = counts & ((rows < 0) | (rows >= shape[1]))
     if isinstance(rows, np.ndarray) and wrong.any():  # on a device, looking would wait for it
@@ -67,7 +68,7 @@ def negative_likelihood_arrays(x, target, *, ignore_index, label_smoothing, redu
     """-x[target], of which `label_smoothing` is shared by all classes; 0 where ignored."""
     xp = namespace(x)
     rows, counts = _rows(target, x.shape, ignore_index)
-    flat = x.reshape(*x.shape[:2], -1)
+    flat = x.reshape(*x.shape[:2], rows.shape[1])
     loss = -xp.take_along_axis(flat, rows[:, None], axis=1)[:, 0]
     if label_smoothing:
         everywhere = summed(flat, (1,)) / x.dtype.type(x.shape[1])
@@ -162,6 +163,7 @@ def nll_loss(
     if weight is None:
         return negative_likelihood(x, target, **settings, reduction=reduction)
     check_reduction("nll_loss", reduction)
+    _check_classes("nll_loss", x, weight)
     ignored = None if ignore_index is None else equal(target, ignore_index)
     known = target if ignored is None else where(ignored, 0, target)
     each = take(weight, known, axis=0)
@@ -171,8 +173,7 @@ def nll_loss(
     loss = multiply(plain, each)
     if label_smoothing:
         classes = x.shape[1]
-        spread = reshape(weight, shape=(classes, *[1] * (len(x.shape) - 2)))
-        everywhere = sum(multiply(x, spread), axis=1)
+        everywhere = sum(_by_class(x, weight), axis=1)
         if ignored is not None:
             everywhere = where(ignored, 0.0, everywhere)
         loss = add(
@@ -199,31 +200,43 @@ def cross_entropy(
     are those of `nll_loss`.
     """
     plain = weight is None and ignore_index is None and not label_smoothing and reduction == "mean"
-    indices = not _is_float(target)
+    indices = isinstance(target, list | tuple) or not _is_float(target)
     if plain and indices and len(x.shape) == 2:
         return cross_entropy_loss(x, target)
+    _check_classes("cross_entropy", x, weight)
     y = log_softmax(x, axis=1)
     if indices:
-        return nll_loss(
-            y,
-            target,
-            weight,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            reduction=reduction,
-        )
+        settings: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
+        return nll_loss(y, target, weight, label_smoothing=label_smoothing, **settings)
     if tuple(target.shape) != tuple(x.shape) or ignore_index is not None:
         raise ShapeError(
             f"cross_entropy: class probabilities have x's shape, and none is ignored\n"
             f"  x       {x.shape}\n  target  {target.shape}"
         )
-    classes = x.shape[1]
     if label_smoothing:
-        target = add(multiply(target, 1 - label_smoothing), label_smoothing / classes)
+        target = add(multiply(target, 1 - label_smoothing), label_smoothing / x.shape[1])
     terms = multiply(y, target)
-    if weight is not None:
-        terms = multiply(terms, reshape(weight, shape=(classes, *[1] * (len(x.shape) - 2))))
+    terms = terms if weight is None else _by_class(terms, weight)
     return reduce_loss("cross_entropy", multiply(sum(terms, axis=1), -1.0), reduction)
+
+
+def _check_classes(op: str, x: Any, weight: Any) -> None:
+    """Refuse scores without classes, and weights of other classes."""
+    if len(x.shape) < 2:
+        raise ShapeError(
+            f"{op}: scores have an axis of samples and one of classes\n"
+            f"  x  {tuple(x.shape)}  N C ...\n  write  x[None] and target[None] for one sample"
+        )
+    if weight is not None and tuple(weight.shape) != (x.shape[1],):
+        raise ShapeError(
+            f"{op}: one weight for each class\n"
+            f"  x       {tuple(x.shape)}  N C ...\n  weight  {tuple(weight.shape)}  C"
+        )
+
+
+def _by_class(x: Any, weight: Any) -> Any:
+    """x (N, C, ...) times the weight (C,) of each class."""
+    return multiply(x, reshape(weight, shape=(x.shape[1], *[1] * (len(x.shape) - 2))))
 
 
 def _is_float(value: Any) -> bool:

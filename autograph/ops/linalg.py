@@ -9,7 +9,7 @@ import numpy as np
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import NumericError, SettingsError, ShapeError
 from ..op import Op
-from .arrange import moveaxis, swapaxes
+from .arrange import moveaxis
 from .axes import axis_of
 from .broadcast import sum_to
 from .elementwise import abs as absolute
@@ -18,7 +18,7 @@ from .matmul import matmul
 from .reduce import max, min, sum
 from .shape import reshape
 from .statistics import norm
-from .svd import svdvals
+from .svd import svdvals, swapped
 from .triangle import tril
 
 solve = Op("solve", "a b", floats=True)
@@ -33,10 +33,6 @@ def refuse_oblong(op, x):
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"{op}: the matrices are not square\n  x  {x.shape}")
     return x
-
-
-def _swapped(x):
-    return swapaxes(x, -1, -2)
 
 
 def _trying(op, function, *arrays, because):
@@ -71,16 +67,13 @@ def solve_outline(a, b):
 
 @solve.kernel(NUMPY, CUPY)
 def solve_arrays(a, b):
-    xp = namespace(a)
-    solved, vector = xp.linalg.solve, b.ndim == 1 and a.ndim > 2
-    if vector:
-        b = b[:, None]
+    xp, vector = namespace(a), b.ndim == 1 and a.ndim > 2
+    b = b[:, None] if vector else b
     if xp is not np and b.ndim > 1:  # CuPy broadcasts no batch
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a, b = (xp.broadcast_to(each, (*batch, *each.shape[-2:])) for each in (a, b))
-    if vector:
-        return _trying("solve", solved, a, b, because="a is singular")[..., 0]
-    return _trying("solve", solved, a, b, because="a is singular")
+    x = _trying("solve", xp.linalg.solve, a, b, because="a is singular")
+    return x[..., 0] if vector else x
 
 
 @solve.gradient("a")
@@ -89,8 +82,8 @@ def solve_da(x, a, b):
 
     def rule(dy):
         columns = [reshape(each, shape=(*each.shape, 1)) if vector else each for each in (dy, x)]
-        db = solve(_swapped(a), columns[0])
-        return sum_to(negative(matmul(db, _swapped(columns[1]))), shape=shape)
+        db = solve(swapped(a), columns[0])
+        return sum_to(negative(matmul(db, swapped(columns[1]))), shape=shape)
 
     return rule
 
@@ -101,8 +94,8 @@ def solve_db(x, a, b):
 
     def rule(dy):
         if not vector:
-            return sum_to(solve(_swapped(a), dy), shape=shape)
-        db = solve(_swapped(a), reshape(dy, shape=(*dy.shape, 1)))
+            return sum_to(solve(swapped(a), dy), shape=shape)
+        db = solve(swapped(a), reshape(dy, shape=(*dy.shape, 1)))
         return sum_to(reshape(db, shape=db.shape[:-1]), shape=shape)
 
     return rule
@@ -135,7 +128,7 @@ def inv_arrays(x):
 
 @inv.gradient("x")
 def inv_dx(y, x):
-    return lambda dy: negative(matmul(matmul(_swapped(y), dy), _swapped(y)))
+    return lambda dy: negative(matmul(matmul(swapped(y), dy), swapped(y)))
 
 
 @det.outlined_by
@@ -173,7 +166,7 @@ def cofactor_arrays(x):
 @cofactor.composed_by
 def cofactor_parts(x):
     size = det(x)
-    return multiply(reshape(size, shape=(*size.shape, 1, 1)), _swapped(inv(x)))
+    return multiply(reshape(size, shape=(*size.shape, 1, 1)), swapped(inv(x)))
 
 
 @inv.sampled_by
@@ -215,12 +208,12 @@ def cholesky_dx(y, x, *, upper):
     """I. Murray, Differentiation of the Cholesky decomposition, 2016."""
 
     def rule(dy):
-        lower, slope = (_swapped(y), _swapped(dy)) if upper else (y, dy)
-        inner = matmul(_swapped(lower), slope)
+        lower, slope = (swapped(y), swapped(dy)) if upper else (y, dy)
+        inner = matmul(swapped(lower), slope)
         half = multiply(add(tril(inner), tril(inner, k=-1)), 0.5)
-        turned = _swapped(lower)
-        once = solve(turned, _swapped(solve(turned, _swapped(half))))
-        return multiply(add(once, _swapped(once)), 0.5)
+        turned = swapped(lower)
+        once = solve(turned, swapped(solve(turned, swapped(half))))
+        return multiply(add(once, swapped(once)), 0.5)
 
     return rule
 

@@ -35,6 +35,16 @@ def reduce_loss(op, loss, reduction):
     return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
+def pair_loss(op, reduction, compute, *arrays):
+    """The mean or sum of compute(*arrays), or that itself; of halves in f32, rounded once."""
+
+    def loss(*given):
+        return reduce_loss(op, compute(*given), reduction)
+
+    alike = len({getattr(each, "dtype", None) for each in arrays}) == 1
+    return rounded_once(loss, *arrays) if alike else loss(*arrays)
+
+
 def check_same(op, **given):
     """Refuse inputs of different shapes."""
     shapes = {name: tuple(np.shape(each)) for name, each in given.items()}
@@ -138,19 +148,20 @@ relative_entropy = pointwise(
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)²."""
     check_same("mse_loss", x=x, target=target)
-    return reduce_loss("mse_loss", squared_error(x, target), reduction)
+    return pair_loss("mse_loss", reduction, squared_error, x, target)
 
 
 def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|x - target|."""
     check_same("l1_loss", x=x, target=target)
-    return reduce_loss("l1_loss", absolute_error(x, target), reduction)
+    return pair_loss("l1_loss", reduction, absolute_error, x, target)
 
 
 def huber_loss(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     """(x - target)² / 2 up to a distance of `delta`, a straight line from there (Huber, 1964)."""
     check_same("huber_loss", x=x, target=target)
-    return reduce_loss("huber_loss", huber(x, target, float(delta)), reduction)
+    delta = float(delta)
+    return pair_loss("huber_loss", reduction, lambda x, t: huber(x, t, delta), x, target)
 
 
 def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
@@ -158,20 +169,24 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
     if beta == 0:
         return l1_loss(x, target, reduction=reduction)
     check_same("smooth_l1_loss", x=x, target=target)
-    loss = divide(huber(x, target, float(beta)), float(beta))
-    return reduce_loss("smooth_l1_loss", loss, reduction)
+    beta = float(beta)
+    settings = "smooth_l1_loss", reduction
+    return pair_loss(*settings, lambda x, t: divide(huber(x, t, beta), beta), x, target)
 
 
 def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     """max(0, margin - x * target), the targets being -1 and 1."""
     check_same("hinge_loss", x=x, target=target)
-    return reduce_loss("hinge_loss", hinge(x, target, float(margin)), reduction)
+    margin = float(margin)
+    return pair_loss("hinge_loss", reduction, lambda x, t: hinge(x, t, margin), x, target)
 
 
 def bce_loss(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target * log(x) - (1 - target) * log(1 - x) of probabilities; `weight` broadcasts to x."""
     check_same("bce_loss", x=x, target=target)
-    return reduce_loss("bce_loss", _weighted(binary_entropy(x, target), weight), reduction)
+    arrays = (x, target) if weight is None else (x, target, weight)
+    settings = "bce_loss", reduction
+    return pair_loss(*settings, lambda x, t, w=None: _weighted(binary_entropy(x, t), w), *arrays)
 
 
 def bce_with_logits_loss(
@@ -180,23 +195,28 @@ def bce_with_logits_loss(
     """`bce_loss` of sigmoid(x), right for scores of any size; `positive_weight` multiplies the
     term of the target, and broadcasts to x as `weight` does."""
     check_same("bce_with_logits_loss", x=x, target=target)
-    loss = logit_entropy(x, target, 1.0 if positive_weight is None else positive_weight)
-    return reduce_loss("bce_with_logits_loss", _weighted(loss, weight), reduction)
+    given = {"w": weight, "p": positive_weight}
+    given = {name: each for name, each in given.items() if each is not None}
+
+    def entropy(x, target, *weights):
+        by = dict(zip(given, weights, strict=True))
+        return _weighted(logit_entropy(x, target, by.get("p", 1.0)), by.get("w"))
+
+    return pair_loss("bce_with_logits_loss", reduction, entropy, x, target, *given.values())
 
 
 def kl_loss(x: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """target * (log(target) - x), x being logarithms of probabilities; `log_target`: so is the
     target. `reduction="batch_mean"` divides the sum by N, which is the divergence itself."""
     check_same("kl_loss", x=x, target=target)
-    plain = relative_entropy if not log_target else _relative_entropy_of_logarithms
-    loss = plain(x, target)
+
+    def entropy(x, t):
+        return multiply(exp(t), subtract(t, x)) if log_target else relative_entropy(x, t)
+
     if reduction == "batch_mean":
-        return divide(sum(loss), x.shape[0])
-    return reduce_loss("kl_loss", loss, reduction)
-
-
-def _relative_entropy_of_logarithms(x, target):
-    return multiply(exp(target), subtract(target, x))
+        share = x.shape[0]
+        return pair_loss("kl_loss", "sum", lambda x, t: divide(entropy(x, t), share), x, target)
+    return pair_loss("kl_loss", reduction, entropy, x, target)
 
 
 def cosine_similarity(a: Any, b: Any, *, axis: int = -1, epsilon: float = 1e-8) -> Any:
@@ -217,11 +237,14 @@ def cosine_loss(
     a: Any, b: Any, target: Any, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Any:
     """1 - cosine where the target (N,) is 1, max(0, cosine - margin) where it is -1."""
-    cosine = cosine_similarity(a, b)
-    check_same("cosine_loss", cosine=cosine, target=target)
-    apart = maximum(subtract(cosine, margin), 0.0)
-    loss = where(equal(target, 1), subtract(1.0, cosine), apart)
-    return reduce_loss("cosine_loss", loss, reduction)
+
+    def loss(a, b):
+        cosine = cosine_similarity(a, b)
+        check_same("cosine_loss", cosine=cosine, target=target)
+        apart = maximum(subtract(cosine, margin), 0.0)
+        return where(equal(target, 1), subtract(1.0, cosine), apart)
+
+    return pair_loss("cosine_loss", reduction, loss, a, b)
 
 
 def _weighted(loss, weight):

@@ -6,16 +6,24 @@ give the size that is asked for: position i of P sees i * L // P to ceil((i + 1)
 
 from __future__ import annotations
 
-from math import prod
+import builtins
+from math import inf, prod
 from typing import Any
 
+from numpy import iinfo
+
 from ..errors import SettingsError, ShapeError
+from ..scalar_type import ScalarType
+from .axes import each_axis
 from .cast import rounded_once
+from .elementwise import multiply
+from .pad import pad_constant
 from .pool2 import max_pool2, mean_pool2
 from .reduce import max, mean
 from .resample import resample, widest
 from .shape import reshape
-from .windows import triple
+from .window_shares import window_shares
+from .windows import windows
 
 
 def max_pool1(x: Any, *, filter: int, stride: int | None = None, padding: int = 0) -> Any:
@@ -55,9 +63,7 @@ def _pool3(op, pool, x, filter, stride, padding):
     """Slice by slice, then in depth: the largest of the largest, the mean of the means."""
     if len(x.shape) != 5:
         raise ShapeError(f"{op}: x has 5 axes\n  x  {tuple(x.shape)}  N C D H W")
-    k, *filter = triple(op, "filter", filter)
-    sd, *stride = (k, *filter) if stride is None else triple(op, "stride", stride)
-    pd, *padding = triple(op, "padding", padding, least=0)
+    (k, *filter), (sd, *stride), (pd, *padding) = _sizes(op, x, filter, stride, padding)
     n, c, d, h, w = x.shape
     y = pool(
         reshape(x, shape=(n, c * d, h, w)),
@@ -70,6 +76,116 @@ def _pool3(op, pool, x, filter, stride, padding):
         reshape(y, shape=(n, c, d, p * q)), filter=(k, 1), stride=(sd, 1), padding=(pd, 0)
     )
     return reshape(y, shape=(n, c, y.shape[2], p, q))
+
+
+# -- windows that leave the image ----------------------------------------------------------
+
+
+def max_pool(
+    x: Any,
+    *,
+    filter: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil: bool = False,
+) -> Any:
+    """The largest of each window along one, two or three axes after N and C.
+
+    P = (H + 2 * padding - dilation * (R - 1) - 1) / stride + 1, rounded down; or up with `ceil`,
+    as long as the last window begins within the image or the padding before it.
+    """
+    filter, stride, padding = _sizes("max_pool", x, filter, stride, padding)
+    dilation = each_axis("max_pool", "dilation", dilation, len(filter))
+    wide = tuple(d * (r - 1) + 1 for r, d in zip(filter, dilation, strict=True))
+    if ceil:
+        x = _lengthened(x, wide, stride, padding, _lowest(ScalarType.of(x)))
+    if wide == filter:
+        return _POOLS[len(filter)][0](x, **_given(filter, stride, padding))
+    if any(2 * p > w for p, w in zip(padding, wide, strict=True)):
+        raise SettingsError(
+            f"max_pool: padding is more than half of the dilated filter\n"
+            f"  filter   {wide}\n  padding  {padding}"
+        )
+    around = ((0, 0), (0, 0), *((p, p) for p in padding))
+    x = pad_constant(x, widths=around, value=_lowest(ScalarType.of(x)))
+    for axis, (r, s, d) in enumerate(zip(filter, stride, dilation, strict=True), 2):
+        x = windows(x, axis=axis, filter=r, stride=s, dilation=d)  # (N, C, P, ..., R, ...)
+    shape = x.shape[: len(filter) + 2]
+    flat = reshape(x, shape=(1, 1, prod(shape), prod(filter)))
+    return reshape(max_pool2(flat, filter=(1, prod(filter))), shape=shape)
+
+
+def mean_pool(
+    x: Any,
+    *,
+    filter: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil: bool = False,
+    count_padding: bool = True,
+    divisor: int | None = None,
+) -> Any:
+    """The mean of each window along one, two or three axes after N and C; `ceil` as in `max_pool`.
+
+    The zeros of the padding count unless `count_padding` is False; what lies beyond it never does.
+    A `divisor` divides the sums in place of how many count.
+    """
+    filter, stride, padding = _sizes("mean_pool", x, filter, stride, padding)
+    plain = _POOLS[len(filter)][1]
+
+    def means(x):
+        longer = _lengthened(x, filter, stride, padding, 0) if ceil else x
+        y = plain(longer, **_given(filter, stride, padding))
+        if divisor is not None:
+            return multiply(y, prod(filter) / divisor)
+        if not ceil and (count_padding or not any(padding)):
+            return y
+        settings = {"filter": filter, "stride": stride, "padding": padding}
+        return window_shares(y, sizes=tuple(x.shape[2:]), counted=count_padding, **settings)
+
+    return rounded_once(means, x)
+
+
+def _sizes(op, x, filter, stride, padding):
+    """Filter, stride and padding, each for every axis after N and C."""
+    axes = len(x.shape) - 2
+    if axes not in (1, 2, 3):
+        raise ShapeError(f"{op}: x has 3, 4 or 5 axes\n  x  {tuple(x.shape)}  N C ...")
+    filter = each_axis(op, "filter", filter, axes)
+    stride = filter if stride is None else each_axis(op, "stride", stride, axes)
+    return filter, stride, each_axis(op, "padding", padding, axes, least=0)
+
+
+# Those whose windows fit, by the number of axes after N and C.
+_POOLS: dict[int, Any] = {
+    1: (max_pool1, mean_pool1),
+    2: (max_pool2, mean_pool2),
+    3: (max_pool3, mean_pool3),
+}
+
+
+def _given(*sizes):
+    """Settings for a pool of `_POOLS`."""
+    values = [each[0] if len(each) == 1 else each for each in sizes]
+    return dict(zip(("filter", "stride", "padding"), values, strict=True))
+
+
+def _lengthened(x, filter, stride, padding, value):
+    """x with as much of a value behind it as the last windows, which begin within it, need."""
+    widths = [(0, 0), (0, 0)]
+    for size, r, s, p in zip(x.shape[2:], filter, stride, padding, strict=True):
+        last = -(-(size + 2 * p - r) // s)  # where it begins, in strides
+        last -= last * s >= size + p
+        widths.append((0, builtins.max(0, last * s + r - size - 2 * p)))
+    return pad_constant(x, widths=tuple(widths), value=value) if any(map(any, widths)) else x
+
+
+def _lowest(scalar_type):
+    """What no value is below."""
+    if scalar_type.is_float:
+        return -inf
+    return False if scalar_type.kind == "bool" else int(iinfo(scalar_type.dtype).min)
 
 
 # -- whatever the size is ----------------------------------------------------------------

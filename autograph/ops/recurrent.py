@@ -3,6 +3,8 @@
 
 Shapes: g (N, T, G * H) what the gates get from the input, one `linear` for all steps; h and c
 (N, H) the state before; weight (H, G * H) and bias (G * H,) from the state; y (N, T, H) all states.
+With a projection (H, P) of an LSTM, h and y have P in place of H, and weight is (P, 4 * H) (Sak,
+Senior and Beaufays, 2014).
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from .shape import concat, reshape
 from .transcendental import tanh
 
 lstm_steps = Op(
-    "lstm_steps", "g h c weight", outputs="y last", saves="gates cells", floats=True
+    "lstm_steps", "g h c weight projection?", outputs="y last", saves="gates cells", floats=True
 )
 lstm_steps_back = Op(
     "lstm_steps_back",
-    "dy? dlast? y gates cells h c weight",
-    outputs="dg dh dc dweight",
-    promotes="dy dlast y h c weight",
+    "dy? dlast? y gates cells h c weight projection?",
+    outputs="dg dh dc dweight dprojection",
+    promotes="dy dlast y h c weight projection",
 )
 gru_steps = Op("gru_steps", "g h weight bias?", saves="gates", floats=True)
 gru_steps_back = Op(
@@ -34,13 +36,13 @@ gru_steps_back = Op(
 )
 
 
-def _check(op, count, g, h, weight):
+def _check(op, count, g, h, weight, size):
+    """Refuse what is not of states of one `size`, of which (P,) or (H,) go on as h."""
     if g.ndim != 3 or (h.ndim, weight.ndim) != (2, 2):
         fits = False
     else:
-        size = h.shape[1]
-        wanted = (g.shape[0], size), (size, count * size), count * size
-        fits = (h.shape, weight.shape, g.shape[2]) == wanted
+        wanted = g.shape[0], (h.shape[1], count * size), count * size
+        fits = (h.shape[0], weight.shape, g.shape[2]) == wanted
     if not fits:
         raise ShapeError(
             f"{op}: gates, state and weight do not fit\n  g       {g.shape}  N T {count} * H\n"
@@ -68,21 +70,27 @@ def _dweight(states, deltas):
 
 
 @lstm_steps.outlined_by
-def lstm_steps_outline(g, h, c, weight):
-    _check("lstm_steps", 4, g, h, weight)
-    if c.shape != h.shape:
+def lstm_steps_outline(g, h, c, weight, projection):
+    _check("lstm_steps", 4, g, h, weight, c.shape[-1] if c.ndim else 0)
+    if projection is None and c.shape != h.shape:
         raise ShapeError(f"lstm_steps: two states of one shape\n  h  {h.shape}\n  c  {c.shape}")
-    y = g.like(shape=(*g.shape[:2], h.shape[1]))
+    if projection is not None and projection.shape != (c.shape[1], h.shape[1]):
+        raise ShapeError(
+            f"lstm_steps: the projection does not lead from c to h\n"
+            f"  c           {c.shape}\n  h           {h.shape}\n  projection  {projection.shape}"
+        )
     wide = g.scalar_type.accumulator
-    return y, h.like(), g.like(scalar_type=wide), y.like(scalar_type=wide)
+    cells = g.like((*g.shape[:2], c.shape[1]), wide)
+    return g.like(shape=(*g.shape[:2], h.shape[1])), c.like(), g.like(scalar_type=wide), cells
 
 
 @lstm_steps.kernel(NUMPY, CUPY)
-def lstm_steps_arrays(g, h, c, weight):
-    """i, f, o = sigmoid, g = tanh of g + h @ weight;  c = f * c + i * g;  h = o * tanh(c)."""
-    xp, size = namespace(g), h.shape[1]
+def lstm_steps_arrays(g, h, c, weight, projection):
+    """i, f, o = sigmoid, g = tanh of g + h @ weight;  c = f * c + i * g;  h = o * tanh(c), or that
+    @ projection."""
+    xp, size = namespace(g), c.shape[1]
     gates, cells = xp.empty(g.shape, g.dtype), xp.empty((*g.shape[:2], size), g.dtype)
-    y = xp.empty_like(cells)
+    y = xp.empty((*g.shape[:2], h.shape[1]), g.dtype)
     for t in range(g.shape[1]):
         a = g[:, t] + h @ weight
         now = gates[:, t]
@@ -91,31 +99,37 @@ def lstm_steps_arrays(g, h, c, weight):
         i, f, new, o = (now[:, k * size : (k + 1) * size] for k in range(4))
         c = f * c + i * new
         h = o * xp.tanh(c)
+        h = h if projection is None else h @ projection
         cells[:, t], y[:, t] = c, h
     return y, c.copy(), gates, cells
 
 
-@lstm_steps.gradient("g", "h", "c", "weight")
-def lstm_steps_gradient(outputs, g, h, c, weight, *, gates, cells):
+@lstm_steps.gradient("g", "h", "c", "weight", "projection")
+def lstm_steps_gradient(outputs, g, h, c, weight, projection, *, gates, cells):
     y = outputs[0]
-    return lambda slopes: lstm_steps_back(*slopes, y, gates, cells, h, c, weight)
+    return lambda slopes: lstm_steps_back(*slopes, y, gates, cells, h, c, weight, projection)
 
 
 @lstm_steps_back.outlined_by
-def lstm_steps_back_outline(dy, dlast, y, gates, cells, h, c, weight):
-    return y.like(shape=gates.shape), h.like(), c.like(), weight.like()
+def lstm_steps_back_outline(dy, dlast, y, gates, cells, h, c, weight, projection):
+    dprojection = weight.like(shape=(0,) if projection is None else projection.shape)
+    return y.like(shape=gates.shape), h.like(), c.like(), weight.like(), dprojection
 
 
 @lstm_steps_back.kernel(NUMPY, CUPY)
-def lstm_steps_back_arrays(dy, dlast, y, gates, cells, h, c, weight):
+def lstm_steps_back_arrays(dy, dlast, y, gates, cells, h, c, weight, projection):
     """Back through time: what comes from the next step, and what from y."""
-    xp, size = namespace(gates), h.shape[1]
+    xp, size = namespace(gates), c.shape[1]
     dg = xp.empty(gates.shape, gates.dtype)
     dh = xp.zeros_like(h)
     dc = xp.zeros_like(c) if dlast is None else dlast
     before = xp.concatenate([c[:, None], cells[:, :-1]], axis=1) if y.shape[1] else cells
+    projected = xp.empty(y.shape if projection is not None else 0, y.dtype)  # gradients of y
     for t in reversed(range(gates.shape[1])):
         dh = dh if dy is None else dh + dy[:, t]
+        if projection is not None:
+            projected[:, t] = dh
+            dh = dh @ projection.T
         i, f, new, o = (gates[:, t, k * size : (k + 1) * size] for k in range(4))
         bent = xp.tanh(cells[:, t])
         dc = dc + dh * o * (1 - bent * bent)
@@ -125,17 +139,21 @@ def lstm_steps_back_arrays(dy, dlast, y, gates, cells, h, c, weight):
         here[:, 2 * size : 3 * size] = dc * i * (1 - new * new)
         here[:, 3 * size :] = dh * bent * o * (1 - o)
         dh, dc = here @ weight.T, dc * f
-    return dg, dh, dc, _dweight(_before(y, h), dg)
+    dprojection = projected
+    if projection is not None:
+        dprojection = _dweight(gates[..., 3 * size :] * xp.tanh(cells), projected)
+    return dg, dh, dc, _dweight(_before(y, h), dg), dprojection
 
 
 @lstm_steps.composed_by
-def lstm_steps_parts(g, h, c, weight):
-    size, found = h.shape[1], []
+def lstm_steps_parts(g, h, c, weight, projection=None):
+    size, found = c.shape[1], []
     for t in range(g.shape[1]):
         a = add(index(g, key=(slice(None), t)), linear(h, weight, None))
         i, f, new, o = (_part(a, size, k) for k in range(4))
         c = add(multiply(sigmoid(f), c), multiply(sigmoid(i), tanh(new)))
         h = multiply(sigmoid(o), tanh(c))
+        h = h if projection is None else linear(h, projection, None)
         found.append(h)
     return _stacked(found), c
 
@@ -153,7 +171,7 @@ def _stacked(states):
 
 @gru_steps.outlined_by
 def gru_steps_outline(g, h, weight, bias):
-    _check("gru_steps", 3, g, h, weight)
+    _check("gru_steps", 3, g, h, weight, h.shape[-1] if h.ndim else 0)
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ShapeError(
             f"gru_steps: bias does not fit weight\n  weight  {weight.shape}\n  bias    {bias.shape}"
@@ -232,8 +250,10 @@ def gru_steps_parts(g, h, weight, bias=None):
 @lstm_steps.sampled_by
 def lstm_steps_samples(rng):
     for n, t, size in ((2, 3, 4), (1, 1, 2)):
-        state = rng.normal(size=(2, n, size))
-        yield (rng.normal(size=(n, t, 4 * size)), *state, rng.normal(size=(size, 4 * size))), {}
+        state, weight = rng.normal(size=(2, n, size)), rng.normal(size=(size, 4 * size))
+        yield (rng.normal(size=(n, t, 4 * size)), *state, weight, None), {}
+    g, h, c = rng.normal(size=(2, 3, 16)), rng.normal(size=(2, 3)), rng.normal(size=(2, 4))
+    yield (g, h, c, rng.normal(size=(3, 16)), rng.normal(size=(4, 3))), {}
 
 
 @gru_steps.sampled_by

@@ -1,9 +1,10 @@
 """Resampling: an axis brought to another size, each new value a weighted sum of few old ones.
 
-Modes: "nearest", "linear", "cubic" (Keys, 1981, with a = -3/4), "area" (the mean of what a new
-value covers), and "cover" (all that each of `step` areas covers, one area after the other, as wide
-as the widest: its last element comes again where one is narrower). Positions are at the middles of
-elements, or with `corners` at the first and last element of both; all as torch's interpolate.
+Modes: "nearest", "nearest_exact" (by the middles of the elements), "linear", "cubic" (Keys, 1981,
+with a = -3/4), "area" (the mean of what a new value covers), and "cover" (all that each of `step`
+areas covers, one area after the other, as wide as the widest: its last element comes again where
+one is narrower). Positions are at the middles of elements, or with `corners` at the first and last
+element of both; all as torch's interpolate.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .axes import axis_of
 resample = Op("resample", "x", floats=True)
 resample_dx = Op("resample_dx", "dy")
 
-MODES = ("nearest", "linear", "cubic", "area", "cover")
+MODES = ("nearest", "nearest_exact", "linear", "cubic", "area", "cover")
 
 
 def area(i, old, new):
@@ -41,8 +42,9 @@ def weights(old, new, mode, corners, step):
     table = np.zeros((new, old))
     apart = (old - 1) / max(new - 1, 1) if corners else step or old / new
     for i in range(new):
-        if mode == "nearest":
-            table[i, min(floor(i * apart), old - 1)] = 1
+        if mode in ("nearest", "nearest_exact"):
+            place = i if mode == "nearest" else i + 0.5
+            table[i, min(floor(place * apart), old - 1)] = 1
         elif mode == "area":
             start, stop = area(i, old, new)
             table[i, start:stop] = 1 / (stop - start)
@@ -138,6 +140,7 @@ def resample_dx_ddy(dx, dy, *, axis, size, mode, corners, step):
 _CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
     ((2, 5), {"axis": 1, "size": 8}),
     ((2, 5, 3), {"axis": 1, "size": 10, "mode": "nearest"}),
+    ((3, 5), {"axis": -1, "size": 3, "mode": "nearest_exact"}),
     ((3, 6), {"axis": -1, "size": 4, "mode": "cubic", "corners": True}),
     ((7, 2), {"axis": 0, "size": 3, "mode": "area"}),
     ((4, 2), {"axis": 0, "size": 6, "step": 0.6}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ml_dtypes import finfo
 
 from ..scalar_type import ScalarType
 from .elementwise import only
@@ -51,13 +52,7 @@ def nan_to_num(
     scalar_type = ScalarType.of(x)
     if not scalar_type.is_float:
         return x
-    largest = _largest(scalar_type)
+    largest = float(finfo(scalar_type.dtype).max)
     high = largest if posinf is None else float(posinf)
     low = -largest if neginf is None else float(neginf)
     return replace_non_finite(x, float(nan), high, low)
-
-
-def _largest(scalar_type: ScalarType) -> float:
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(scalar_type.dtype).max)

@@ -7,10 +7,11 @@ import numpy as np
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import SettingsError
 from ..op import Op
-from ..scalar_type import I64, ScalarType
+from ..scalar_type import I64
 from .axes import axis_of
 from .elementwise import multiply
 from .index import index
+from .reduce import WIDE
 from .scatter import take_along_axis_dx
 from .shape import concat
 
@@ -19,9 +20,6 @@ cumprod = Op("cumprod", "x")
 cumprod_dx = Op("cumprod_dx", "dy x")
 cummax = Op("cummax", "x", outputs="values indices")
 cummin = Op("cummin", "x", outputs="values indices")
-
-_WIDE = {"bool": I64, "signed": I64, "unsigned": ScalarType.U64}
-
 
 def _axis(op, x, axis):
     if axis is None and x.ndim > 1:
@@ -39,7 +37,7 @@ def _along(axis, part):
 def _outline(op):
     def outline(x, *, axis=None):
         _axis(op.name, x, axis)
-        return x.like(scalar_type=_WIDE.get(x.scalar_type.kind, x.scalar_type))
+        return x.like(scalar_type=WIDE[x.scalar_type.kind] or x.scalar_type)
 
     return outline
 

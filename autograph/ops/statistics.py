@@ -177,7 +177,7 @@ def norm(x: Any, *, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
     >>> norm(np.array([3.0, 4.0]))
     array(5.)
     """
-    if not _is_float(x):
+    if not ScalarType.of(x).is_float:
         raise ScalarTypeError("norm: x holds no floats\n  write  x.cast('f32')")
     settings = {"axis": axis, "keepdims": keepdims}
     if ord == 2:
@@ -189,10 +189,6 @@ def norm(x: Any, *, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
     if ord in (float("inf"), -float("inf")):
         return (max if ord > 0 else min)(absolute(x), **settings)
     return power_norm(x, ord=ord, **settings)
-
-
-def _is_float(x: Any) -> bool:
-    return ScalarType.of(x).is_float
 
 
 # -- logsumexp -------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def svd_dx(y, x, *, full):
 
     def rule(dy):
         (u, s, vt), (du, ds, dvt) = y, dy
-        ut, v = _swapped(u), _swapped(vt)
+        ut, v = swapped(u), swapped(vt)
         columns, rows = (reshape(s, shape=(*s.shape[:-1], *at)) for at in ((1, -1), (-1, 1)))
         apart = multiply(subtract(columns, rows), add(columns, rows))
         same = identity(x, s.shape[-1])
@@ -55,10 +55,10 @@ def svd_dx(y, x, *, full):
         )
         if du is not None:
             turn = matmul(ut, du)
-            inner = add(inner, multiply(multiply(share, subtract(turn, _swapped(turn))), columns))
+            inner = add(inner, multiply(multiply(share, subtract(turn, swapped(turn))), columns))
         if dvt is not None:
-            turn = matmul(vt, _swapped(dvt))
-            inner = add(inner, multiply(rows, multiply(share, subtract(turn, _swapped(turn)))))
+            turn = matmul(vt, swapped(dvt))
+            inner = add(inner, multiply(rows, multiply(share, subtract(turn, swapped(turn)))))
         dx = matmul(matmul(u, inner), vt)
         if du is not None and x.shape[-2] > s.shape[-1]:
             rest = subtract(du, matmul(u, matmul(ut, du)))
@@ -105,5 +105,6 @@ def svd_samples(rng):
         yield ((u * np.arange(u.shape[-1], 0, -1.0)) @ vt,), {}
 
 
-def _swapped(x):
+def swapped(x):
+    """The matrices with rows as columns."""
     return swapaxes(x, -1, -2)

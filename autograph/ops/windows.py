@@ -33,16 +33,6 @@ def _settings(op, axis, filter, stride, dilation, padding):
     return {"axis": axis, **numbers, "padding": padding}
 
 
-def triple(op, name, value, least=1):
-    """Depth, height and width from one number or three."""
-    three = (value,) * 3 if isinstance(value, int) else tuple(value)
-    if len(three) != 3 or any(not isinstance(each, int) or each < least for each in three):
-        raise SettingsError(
-            f"{op}: {name} is {value!r}\n  write an int of at least {least}, or three of them"
-        )
-    return three
-
-
 # -- windows -----------------------------------------------------------------------------
 
 

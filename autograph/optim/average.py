@@ -24,8 +24,9 @@ class Model(Protocol):
 class Average(Described):
     """The exponential moving average of weights: average = decay * average + (1 - decay) * w.
 
-    Call `update(model)` after the optimizer's step, and look at the model with these weights
-    inside `with average.applied(model)`. The first average is the first weights.
+    Give it to `fit`, or call `update(model)` after the optimizer's step; look at the model with
+    these weights inside `with average.applied(model)`. The first average is the first weights.
+    Checkpoints hold it: `save(path, model, optimizer, average=average)`.
 
     >>> Average(decay=0.999).decay
     0.999
@@ -65,12 +66,22 @@ class Average(Described):
         """The averages by path."""
         return dict(self.values)
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over saved averages."""
-        for path, value in self.values.items():
-            if path not in tensors or tensors[path].shape != value.shape:
-                raise CheckpointError(f"Average: the file's average of {path} does not fit")
-        self.values = {path: each.copy() for path, each in tensors.items()}
+    def restore(self, tensors: Mapping[str, Tensor], parameters: Mapping[str, Parameter]) -> None:
+        """Take over saved averages of these parameters; refused as a whole where one is missing,
+        or is not like its parameter."""
+        here = {path: w.shape for path, w in parameters.items()}
+        there = {path: each.shape for path, each in tensors.items()}
+        for path in [*here, *there]:
+            if there and here.get(path) != there.get(path):
+                raise CheckpointError(
+                    f"Average: the file's average of {path} does not fit\n"
+                    f"  here  {here.get(path, 'none')}\n  file  {there.get(path, 'none')}"
+                )
+        self.values = {
+            path: tensors[path].to(w.device).cast(w.scalar_type.accumulator).copy()
+            for path, w in parameters.items()
+            if there
+        }
 
 
 def _put(named: Mapping[str, Parameter], values: Mapping[str, Tensor]) -> None:

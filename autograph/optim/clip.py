@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import ops
+from ..errors import SettingsError
 from ..tensor import Parameter, Tensor, no_grad
 
 SMALL = 1e-6  # added to the norm, as torch does
@@ -33,6 +34,7 @@ def clip_norm(parameters: Iterable[Parameter], limit: float) -> Tensor:
     >>> clip_norm([x], 1.0).item()
     10.0
     """
+    _check("clip_norm", limit)
     having = [each for each in parameters if each.grad is not None]
     with no_grad():
         gradients = [each.grad for each in having if each.grad is not None]
@@ -44,6 +46,7 @@ def clip_norm(parameters: Iterable[Parameter], limit: float) -> Tensor:
 
 def clip_value(parameters: Iterable[Parameter], limit: float) -> None:
     """Limit every gradient element of `parameters` to -limit .. limit."""
+    _check("clip_value", limit)
     with no_grad():
         for each in parameters:
             if each.grad is not None:
@@ -59,6 +62,11 @@ def clipped(
     if norm is not None:
         gradients = _scaled(gradients, global_norm(gradients), norm)
     return gradients
+
+
+def _check(name: str, limit: float) -> None:
+    if not limit >= 0:
+        raise SettingsError(f"{name}: limit is {limit}\n  write a number from 0 on")
 
 
 def _scaled(gradients: Sequence[Tensor], norm: Tensor, limit: float) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backends.backend import lookups
+from ..backends.backend import taped
 from ..device import Device
 from ..errors import DeviceError
 from ..layers import Layer
@@ -54,17 +54,16 @@ class Finding:
 def examined(model: Layer, *, one_by_one: bool = False) -> Iterator[Origins]:
     """Within the block, in this thread, the outputs of every op are looked at: where the values
     that are not finite come from. Layers run as they train, or one by one, which tells more."""
-    watch, before = _Watch(model), (lookups.key, lookups.tape)
+    watch = _Watch(model)
     with _patching:
         call, fused, deferring = Layer.__call__, apart.wanted, state.deferring
         try:
             Layer.__call__ = watch.entering(call)  # type: ignore[method-assign]
             if one_by_one:
                 apart.wanted, state.deferring = True, False
-            lookups.key = lookups.tape = watch  # which is asked for every plan
-            yield watch
+            with taped(watch):
+                yield watch
         finally:
-            lookups.key, lookups.tape = before
             apart.wanted, state.deferring = fused, deferring
             Layer.__call__ = call  # type: ignore[method-assign]
 
@@ -111,19 +110,10 @@ class _Watch:
 
     def plan(self, op: Op, given: Any, settings: Any) -> Plan:
         """The plan of an op, its kernel looked at."""
-        with self._aside():
+        with taped(None):  # which keeps what it plans
             watched = copy(op.plan(given, settings))
         watched.kernel = self._looking(op, settings, watched.kernel)
         return watched
-
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """Within the block, which may keep what it plans, nothing is looked at."""
-        lookups.key, lookups.tape = lookups.limit, None
-        try:
-            yield
-        finally:
-            lookups.key = lookups.tape = self
 
     def _looking(self, op: Op, settings: Mapping[str, Any], kernel: Any) -> Any:
         """The kernel, and a look at what goes in and comes out."""
@@ -132,7 +122,7 @@ class _Watch:
             unsound = [each for each in arrays if not is_finite(each)]
             numbers = [each for each in settings.values() if isinstance(each, float)]
             before = dict(zip(op.names_of(arrays), map(_words, arrays), strict=False))
-            with self._aside():
+            with taped(None):
                 results = kernel(*arrays)
             layer = self._layer_of(arrays)
             outputs = results if isinstance(results, tuple | list) else (results,)

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import ops
-from ..checkpoint import STATE, Snapshot, training_document
+from ..checkpoint import AVERAGE, STATE, Snapshot, training_document
 from ..device import Device
 from ..errors import MemoryLimitError, NonFiniteError, SettingsError
 from ..layers import Layer
 from ..layers.stored import PREFIX, arrays_of, named_tensors
 from ..metrics import Meter, Stats
-from ..optim import Optimizer
+from ..optim import Average, Optimizer
 from ..tensor import Tensor, no_grad
 from .finite import Finding, examined
 from .progress import Progress, Sums
@@ -34,6 +34,7 @@ class Memory:
     now: Progress
     tensors: dict[str, Tensor]
     state: dict[str, Tensor]
+    averages: dict[str, Tensor]
     count: int
 
 
@@ -43,12 +44,20 @@ class Guard:
     "stop" raises, and leaves the state of before the step that did it; "skip" goes on without
     that batch."""
 
-    def __init__(self, model: Layer, optimizer: Optimizer, meter: Meter, policy: NanPolicy) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        optimizer: Optimizer,
+        meter: Meter,
+        policy: NanPolicy,
+        average: Average | None = None,
+    ) -> None:
         if policy not in POLICIES:
             raise SettingsError(
                 f"fit: there is no nan_policy {policy!r}\n  takes  {', '.join(POLICIES)}"
             )
         self.model, self.optimizer, self.meter, self.policy = model, optimizer, meter, policy
+        self.average = average
         self.memory: Memory | None = None
         self.skipped: list[str] = []  # what was found wrong with the batches left out
         self._odd: set[str] = set()  # paths that are meant not to be finite, such as masks
@@ -81,8 +90,12 @@ class Guard:
             now,
             {path: _copied(each) for path, each in named_tensors(self.model).items()},
             {path: _copied(each) for path, each in self.optimizer.tensors().items()},
+            {path: _copied(each) for path, each in self._averages().items()},
             self.optimizer.count,
         )
+
+    def _averages(self) -> dict[str, Tensor]:
+        return {} if self.average is None else self.average.tensors()
 
     def snapshot(self) -> Snapshot | None:
         """What is remembered, as a checkpoint."""
@@ -90,7 +103,9 @@ class Guard:
         if kept is None:
             return None
         arrays = arrays_of(kept.tensors, PREFIX) | arrays_of(kept.state, STATE)
-        document = training_document(self.model, self.optimizer, kept.now.describe())
+        arrays |= arrays_of(kept.averages, AVERAGE)
+        progress = kept.now.describe()
+        document = training_document(self.model, self.optimizer, progress, self.average)
         return Snapshot(arrays, {**document, "updates": kept.count})
 
     def recall(self) -> Progress:
@@ -106,6 +121,8 @@ class Guard:
                 each.grad = None
         state = {path: _copied(each) for path, each in kept.state.items()}
         self.optimizer.restore(state, kept.count, parameters)
+        if self.average is not None:
+            self.average.restore(kept.averages, parameters)
         self.take_sums(kept.now.sums)
         return kept.now
 

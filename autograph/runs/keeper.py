@@ -60,8 +60,11 @@ class Keeper:
         with found:
             stood = replace(Progress.read(found.progress), epochs=now.epochs)
             own = {name: both for name, both in changed.items() if name in ("loss", "ranks")}
-            self.resumed = found.compared(self.guard.model, self.guard.optimizer, own)
-            found.restore(self.guard.model, self.guard.optimizer)
+            model, optimizer, average = self.guard.model, self.guard.optimizer, self.guard.average
+            self.resumed = found.compared(model, optimizer, own, average)
+            found.restore(
+                model, optimizer, average=average if found.average is not None else None
+            )
         self.folder.keep(config)
         self.folder.log("resume", step=stood.step, epoch=stood.epoch, resumed=self.resumed)
         return stood

@@ -46,7 +46,7 @@ class SharedGuard(Guard):
     @classmethod
     def of(cls, guard: Guard, replica: Replica) -> SharedGuard:
         """The same guard, for a replica."""
-        made = cls(guard.model, guard.optimizer, guard.meter, guard.policy)
+        made = cls(guard.model, guard.optimizer, guard.meter, guard.policy, guard.average)
         made.replica = replica
         return made
 
@@ -115,9 +115,20 @@ class SharedKeeper(Keeper):
         told = self.world.tell([now.describe(), self.resumed])
         self.resumed = told[1]
         self.replica.begin()
+        self._share_averages()
         if self.replica.sharded is not None:
             self.guard.optimizer = self.replica.sharded  # type: ignore[assignment]
         return Progress.read(told[0])
+
+    def _share_averages(self) -> None:
+        """Give every rank the averages that rank 0 goes on with."""
+        average = self.guard.average
+        if average is None or not self.world.tell(bool(average.values)):
+            return
+        if not self.world.is_first:
+            average.values = {}
+            average.update(self.guard.model)  # tensors of their shapes
+        self.world.broadcast(average.tensors())
 
     # -- within a pass -----------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed:  pip inst
 
 from autograph import Tensor, ops  # noqa: E402
 
+from .cases import TORCH_TYPES  # noqa: E402
+
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 VALUES = [
@@ -22,7 +24,7 @@ UNARY = [
     "abs", "sign", "square", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log1p",
     "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
     "acosh", "atanh", "erf", "erfc", "sigmoid", "logsigmoid", "relu", "floor", "ceil", "round",
-    "trunc", "negative", "isnan", "isinf", "isfinite",
+    "trunc", "negative", "isnan", "isinf", "isfinite", "hardswish",
 ]  # fmt: skip
 BINARY = [
     "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "maximum",
@@ -36,6 +38,7 @@ OWN_VALUES = {
 }
 OWN_GRADIENTS = {
     "abs": "at NaN is NaN, as the sign",
+    "hardswish": "at NaN is NaN, which PyTorch hides behind 1",
     "hypot": "is 0 at (0, 0); NaN in PyTorch",
     "atan2": "is exact where a square would vanish; 0 in PyTorch",
     "floor_divide": "is 0; PyTorch has none",
@@ -61,8 +64,8 @@ def compare(
 
 
 def torch_function(name: str) -> Any:
-    if name == "logsigmoid":
-        return torch.nn.functional.logsigmoid
+    if name in ("logsigmoid", "hardswish"):
+        return getattr(torch.nn.functional, name)
     return getattr(torch, {"equal": "eq", "power": "pow"}.get(name, name))
 
 
@@ -151,3 +154,16 @@ def test_numbers_stand_in_for_nan_and_infinity(scalar_type: str) -> None:
     assert np.array_equal(
         torch.nan_to_num(other, 2.0, 3.0, 4.0).numpy(), ops.nan_to_num(x, 2.0, 3.0, 4.0).numpy()
     )
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "f64", "bf16"])
+def test_the_next_value_is_torchs_to_the_bit(scalar_type: str) -> None:
+    a, b = (each.ravel() for each in np.meshgrid(np.array(VALUES), np.array(VALUES)))
+    x, y = (Tensor(each, scalar_type=scalar_type) for each in (a, b))
+    dtype = TORCH_TYPES[scalar_type]
+    expected = torch.nextafter(torch.tensor(a).to(dtype), torch.tensor(b).to(dtype)).double()
+
+    found = ops.nextafter(x, y).cast("f64").numpy()
+    np.testing.assert_array_equal(found, expected.numpy())
+    signs = [np.signbit(each[~np.isnan(found)]) for each in (found, expected.numpy())]
+    assert np.array_equal(*signs)

@@ -67,23 +67,14 @@ MATRICES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 
 REDUCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "sum/all": (torch.sum, (normal(3, 4, 5),), {}),
-    "sum/axes": (
-        lambda x: x.sum((0, 2), keepdim=True),
-        (normal(3, 4, 5),),
-        {"axis": [0, 2], "keepdims": True},
-    ),
+    "sum/axes": (lambda x: x.sum((0, 2), keepdim=True), (normal(3, 4, 5),),
+                 {"axis": [0, 2], "keepdims": True}),
     "mean/axis": (lambda x: x.mean(1), (normal(3, 4, 5),), {"axis": 1}),
-    "max/ties": (
-        lambda x: torch.amax(x, 1),
-        (np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]),),
-        {"axis": 1},
-    ),
-    "min/ties": (
-        lambda x: torch.amin(x, 1),
-        (np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 1.0]]),),
-        {"axis": 1},
-    ),
-}
+    "max/ties": (lambda x: torch.amax(x, 1), (np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]),),
+                 {"axis": 1}),
+    "min/ties": (lambda x: torch.amin(x, 1), (np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 1.0]]),),
+                 {"axis": 1}),
+}  # fmt: skip
 
 CONVOLUTIONS = [
     # x, weight, bias, stride, padding, dilation, groups
@@ -179,21 +170,17 @@ OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd/decay": (torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
     "sgd/momentum": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
     "sgd/dampening": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "dampening": 0.3}),
-    "sgd/nesterov": (
-        torch.optim.SGD,
-        {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    ),
+    "sgd/nesterov": (torch.optim.SGD,
+                     {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
     "sgd/maximize": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.5, "maximize": True}),
     "adam/plain": (torch.optim.Adam, {"lr": 0.01}),
     "adam/betas": (torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-4}),
     "adam/decay": (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1}),
     "adam/amsgrad": (torch.optim.Adam, {"lr": 0.01, "amsgrad": True}),
     "adamw/plain": (torch.optim.AdamW, {"lr": 0.01}),
-    "adamw/decay": (
-        torch.optim.AdamW,
-        {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True, "maximize": True},
-    ),
-}
+    "adamw/decay": (torch.optim.AdamW,
+                    {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True, "maximize": True}),
+}  # fmt: skip
 
 
 def optimizers() -> Arrays:

@@ -46,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "Optional": {"body": DENSE},
     "Parallel": {"branches": (DENSE, DENSE)},
     "PixelShuffle": {"factor": 2},
+    "PixelUnshuffle": {"factor": 2},
     "Repeat": {"body": DENSE, "times": 2},
     "Residual": {"body": DENSE},
     "Unfold": {"filter": 2},

@@ -29,7 +29,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 
 def cases() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, Any]]]:
     """(ours, its inputs and settings, theirs, its words)."""
-    for x, t in ((SCORES, CLASSES), (VOLUME, VOLUME_CLASSES)):
+    for x, t in ((SCORES, CLASSES), (VOLUME, VOLUME_CLASSES), (SCORES[:0], CLASSES[:0])):
         for ours, theirs in (("cross_entropy", "cross_entropy"), ("nll_loss", "nll_loss")):
             yield ours, (x, t), {}, theirs, {}
             yield ours, (x, t, WEIGHT), {}, theirs, {"weight": WEIGHT}
@@ -170,6 +170,10 @@ def test_losses_never_broadcast(name: str) -> None:
 
 def test_wrong_targets_are_refused() -> None:
     x = ag.Tensor(SCORES)
+    with pytest.raises(ShapeError, match="cross_entropy: one weight for each class"):
+        ops.cross_entropy(x, CLASSES, WEIGHT[:3])
+    with pytest.raises(ShapeError, match="an axis of samples and one of classes"):
+        ops.cross_entropy(x[0], CLASSES[0])
     with pytest.raises(IndexRangeError, match="target 4 at 1 of the flat target is not a class"):
         ops.cross_entropy(x, np.array([0, 4, 0, 0, 0]), reduction="sum")
     with pytest.raises(ShapeError, match="one class index for each row"):
@@ -178,3 +182,13 @@ def test_wrong_targets_are_refused() -> None:
         ops.nll_loss(x, CLASSES > 0)
     with pytest.raises(SettingsError, match="reduction is 'median'"):
         ops.mse_loss(x, SCORES, reduction="median")
+
+
+def test_classes_may_be_a_list() -> None:
+    x = ag.Tensor(SCORES)
+    for settings in ({}, {"reduction": "sum"}, {"label_smoothing": 0.2}):
+        expected = ops.cross_entropy(x, CLASSES, **settings)
+
+        assert ops.cross_entropy(x, CLASSES.tolist(), **settings).item() == expected.item()
+    with pytest.raises(ScalarTypeError, match="holds class indices"):
+        ops.cross_entropy(x, [0.5] * len(CLASSES))

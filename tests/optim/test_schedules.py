@@ -36,29 +36,17 @@ CASES = [
     (optim.Exponential(initial=0.1, factor=0.9), lambda m, o: m.ExponentialLR(o, 0.9)),
     (optim.Linear(initial=0.1, final=0.02, steps=50), lambda m, o: m.LinearLR(o, 1.0, 0.2, 50)),
     (optim.Polynomial(initial=0.1, power=2.0, steps=50), lambda m, o: m.PolynomialLR(o, 50, 2.0)),
-    (
-        optim.Cosine(peak=0.1, floor=0.01, steps=STEPS),
-        lambda m, o: m.CosineAnnealingLR(o, STEPS, 0.01),
-    ),
-    (
-        optim.CosineRestarts(peak=0.1, every=5, factor=2, floor=0.01),
-        lambda m, o: m.CosineAnnealingWarmRestarts(o, 5, 2, 0.01),
-    ),
+    (optim.Cosine(peak=0.1, floor=0.01, steps=STEPS),
+     lambda m, o: m.CosineAnnealingLR(o, STEPS, 0.01)),
+    (optim.CosineRestarts(peak=0.1, every=5, factor=2, floor=0.01),
+     lambda m, o: m.CosineAnnealingWarmRestarts(o, 5, 2, 0.01)),
     (optim.CosineRestarts(peak=0.1, every=7), lambda m, o: m.CosineAnnealingWarmRestarts(o, 7)),
     (optim.OneCycle(peak=0.1, steps=61), lambda m, o: m.OneCycleLR(o, 0.1, total_steps=61)),
-    (
-        optim.OneCycle(peak=0.1, steps=61, share=0.5, start=10.0, end=100.0, form="linear"),
-        lambda m, o: m.OneCycleLR(
-            o,
-            0.1,
-            total_steps=61,
-            pct_start=0.5,
-            div_factor=10.0,
-            final_div_factor=100.0,
-            anneal_strategy="linear",
-        ),
-    ),
-]
+    (optim.OneCycle(peak=0.1, steps=61, share=0.5, start=10.0, end=100.0, form="linear"),
+     lambda m, o: m.OneCycleLR(
+         o, 0.1, total_steps=61, pct_start=0.5, div_factor=10.0, final_div_factor=100.0,
+         anneal_strategy="linear")),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("schedule", "make"), CASES, ids=lambda each: getattr(each, "kind", ""))

@@ -40,15 +40,15 @@ def cross_entropy_loss_outline(x, target):
     return x.like(shape=()), x.like(scalar_type=x.scalar_type.accumulator)
 
 
-def check_classes(target, classes):
+def check_classes(target, classes, op="cross_entropy_loss", given="x has"):
     """Refuse class indices that are not there, on the host where looking costs no wait."""
     if isinstance(target, np.ndarray):
         wrong = (target < 0) | (target >= classes)
         if wrong.any():
             i = int(np.argmax(wrong))
             raise IndexRangeError(
-                f"cross_entropy_loss: target[{i}] = {target[i]} is not a class\n"
-                f"  x has {classes} classes: write 0 to {classes - 1}"
+                f"{op}: target[{i}] = {target[i]} is not a class\n"
+                f"  {given} {classes} classes: write 0 to {classes - 1}"
             )
 
 
@@ -61,7 +61,7 @@ def cross_entropy_loss_arrays(x, target):
     power = xp.exp(shifted)
     total = power.sum(axis=1, keepdims=True)
     chosen = xp.take_along_axis(shifted, target[:, None].astype(np.int64), axis=1)
-    loss = (xp.log(total) - chosen).mean(dtype=x.dtype)
+    loss = (xp.log(total) - chosen).sum(dtype=x.dtype) / x.dtype.type(len(x))
     power /= total
     return loss, power
 

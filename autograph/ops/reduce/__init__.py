@@ -125,7 +125,9 @@ def _extreme_outline(op):
     return outline
 
 
-def _extreme_kernel(op):
+def _plain_kernel(op):
+    """The method of arrays that is called like the op."""
+
     def kernel(x, *, axis, keepdims):
         return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
 
@@ -144,7 +146,7 @@ def _extreme_gradient(op):
 
 for _op in (max, min):
     _op.outlined_by(_extreme_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_extreme_kernel(_op))
+    _op.kernel(NUMPY, CUPY)(_plain_kernel(_op))
     _op.gradient("x")(_extreme_gradient(_op))
     _op.sampled_by(reduction_samples)
 
@@ -219,14 +221,6 @@ def _truth_outline(op):
     return outline
 
 
-def _truth_kernel(op):
-    def kernel(x, *, axis, keepdims):
-        return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
-
-    kernel.__name__ = f"{op.name}_arrays"
-    return kernel
-
-
 def _truth_samples(rng):
     for settings in ({}, {"axis": (0, -1), "keepdims": True}, {"axis": 1}):
         yield (rng.integers(0, 2, size=(2, 3, 2)) > 0,), settings
@@ -236,7 +230,7 @@ def _truth_samples(rng):
 
 for _op in (any, all):
     _op.outlined_by(_truth_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_truth_kernel(_op))
+    _op.kernel(NUMPY, CUPY)(_plain_kernel(_op))
     _op.sampled_by(_truth_samples)
 
 

@@ -15,7 +15,7 @@ from ...backends.cuda.indexing import decode
 from ...backends.cuda.launch import Kernel, divide_up, offset_type
 from ...outline import CHANNELS_LAST
 from ..axes import axes_of, axis_of
-from ..broadcast import sum_to
+from ..broadcast import stretched, sum_to
 from . import argmax, argmin, mean
 from . import max as max_op
 from . import min as min_op
@@ -62,16 +62,8 @@ _made(argmin, "argmin", "ArgMin")
 def sum_to_cuda(inputs, outputs, *, shape):
     (x,) = inputs
     dtype = x.scalar_type.dtype
-    run = _reduce(x.shape, dtype, "Sum", _stretched(x.shape, shape), False, dtype)
+    run = _reduce(x.shape, dtype, "Sum", stretched(x.shape, shape), False, dtype)
     return lambda x: run(x).reshape(shape)
-
-
-@cache
-def _stretched(full, shape):
-    """The axes that broadcasting `shape` to `full` made or stretched."""
-    extra = len(full) - len(shape)
-    inner = [i + extra for i, n in enumerate(shape) if n == 1 and full[i + extra] != 1]
-    return (*range(extra), *inner)
 
 
 def reduce_cuda(x, reduction, axes, keepdims=False, dtype=None):

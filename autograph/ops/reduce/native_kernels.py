@@ -6,13 +6,10 @@ from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.product import shares
 from ...backends.host.rows import add_up, extreme_rows
-from ...backends.host.scalars import bf16, f32
-from ...scalar_type import BF16, F32
+from ...backends.host.scalars import KINDS
 from ..axes import axes_of
-from ..broadcast import sum_to
+from ..broadcast import stretched, sum_to
 from . import max, mean, min, sum
-
-KINDS = {F32: f32, BF16: bf16}
 
 
 def around(shape, axes):
@@ -57,19 +54,12 @@ def mean_native(inputs, outputs, *, axis, keepdims):
     return _summed(inputs[0], outputs[0], axes_of("mean", inputs[0].ndim, axis), True)
 
 
-def _summed_to(x, shape):
-    """The axes that broadcasting `shape` to x's made or stretched."""
-    extra = x.ndim - len(shape)
-    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
-    return (*range(extra), *stretched)
-
-
 @sum_to.kernel(
     NATIVE, halves=True, made=True,
-    when=lambda x, *, shape: x.scalar_type in KINDS and around(x.shape, _summed_to(x, shape)),
+    when=lambda x, *, shape: x.scalar_type in KINDS and around(x.shape, stretched(x.shape, shape)),
 )  # fmt: skip
 def sum_to_native(inputs, outputs, *, shape):
-    return _summed(inputs[0], outputs[0], _summed_to(inputs[0], shape), False)
+    return _summed(inputs[0], outputs[0], stretched(inputs[0].shape, shape), False)
 
 
 def _extreme(largest):
