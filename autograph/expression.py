@@ -91,50 +91,37 @@ FUNCTIONS: dict[str, tuple[str, ...] | None] = {
     "where": ("0", "where(a, 1.0, 0.0)", "where(a, 0.0, 1.0)"),
     "copysign": ("where(a == 0, 0.0, sign(a) * copysign(1.0, b) * copysign(1.0, 1.0))", "0"),
     "floor_divide": ("0", "0"),
-    "sign": ("0",),
-    "floor": ("0",),
-    "ceil": ("0",),
-    "round": ("0",),
-    "trunc": ("0",),
-    "equal": None,
-    "not_equal": None,
-    "less": None,
-    "less_equal": None,
-    "greater": None,
-    "greater_equal": None,
-    "isnan": None,
-    "isinf": None,
-    "isfinite": None,
-    "bitwise_and": None,
-    "bitwise_or": None,
-    "bitwise_xor": None,
-    "bitwise_not": None,
-    "shift_left": None,
-    "shift_right": None,
+    **dict.fromkeys(("sign", "floor", "ceil", "round", "trunc"), ("0",)),
+    **dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")),
+    **dict.fromkeys(("isnan", "isinf", "isfinite")),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not")),
+    **dict.fromkeys(("shift_left", "shift_right")),
 }
 
-_OPERATORS = {
-    ast.Add: "add",
-    ast.Sub: "subtract",
-    ast.Mult: "multiply",
-    ast.Div: "divide",
-    ast.FloorDiv: "floor_divide",
-    ast.Mod: "remainder",
-    ast.Pow: "power",
-    ast.USub: "negative",
-    ast.Invert: "bitwise_not",
-    ast.BitAnd: "bitwise_and",
-    ast.BitOr: "bitwise_or",
-    ast.BitXor: "bitwise_xor",
-    ast.LShift: "shift_left",
-    ast.RShift: "shift_right",
-    ast.Eq: "equal",
-    ast.NotEq: "not_equal",
-    ast.Lt: "less",
-    ast.LtE: "less_equal",
-    ast.Gt: "greater",
-    ast.GtE: "greater_equal",
+# What each operator of the language calls, and how it is written.
+_OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
+    ast.Add: ("add", "+"),
+    ast.Sub: ("subtract", "-"),
+    ast.Mult: ("multiply", "*"),
+    ast.Div: ("divide", "/"),
+    ast.FloorDiv: ("floor_divide", "//"),
+    ast.Mod: ("remainder", "%"),
+    ast.Pow: ("power", "**"),
+    ast.BitAnd: ("bitwise_and", "&"),
+    ast.BitOr: ("bitwise_or", "|"),
+    ast.BitXor: ("bitwise_xor", "^"),
+    ast.LShift: ("shift_left", "<<"),
+    ast.RShift: ("shift_right", ">>"),
+    ast.Eq: ("equal", "=="),
+    ast.NotEq: ("not_equal", "!="),
+    ast.Lt: ("less", "<"),
+    ast.LtE: ("less_equal", "<="),
+    ast.Gt: ("greater", ">"),
+    ast.GtE: ("greater_equal", ">="),
+    ast.USub: ("negative", "-"),
+    ast.Invert: ("bitwise_not", "~"),
 }
+_SIGNS = dict(_OPERATORS.values())
 
 
 @cache
@@ -148,11 +135,11 @@ def parse(text: str) -> Tree:
             case ast.Constant(value=bool() | int() | float() as value):
                 return Number(value)
             case ast.UnaryOp(op=operator, operand=operand) if type(operator) in _OPERATORS:
-                return Call(_OPERATORS[type(operator)], (tree(operand),))
+                return Call(_OPERATORS[type(operator)][0], (tree(operand),))
             case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
-                return Call(_OPERATORS[type(operator)], (tree(left), tree(right)))
+                return Call(_OPERATORS[type(operator)][0], (tree(left), tree(right)))
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                return Call(_OPERATORS[type(operator)], (tree(left), tree(right)))
+                return Call(_OPERATORS[type(operator)][0], (tree(left), tree(right)))
             case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
                 return Call(name, tuple(tree(each) for each in arguments))
         raise SettingsError(
@@ -161,7 +148,13 @@ def parse(text: str) -> Tree:
             f"  functions  {', '.join(FUNCTIONS)}"
         )
 
-    return tree(ast.parse(text, mode="eval").body)
+    try:
+        parsed = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise SettingsError(
+            f"expression: {text!r} is no expression\n  {error.msg} at character {error.offset}"
+        ) from None
+    return tree(parsed)
 
 
 def names_in(tree: Tree) -> Iterator[str]:
@@ -291,41 +284,19 @@ class Program:
         return "Program: " + "; ".join([*lines, text(self.result)])
 
 
-_SIGNS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "floor_divide": "//",
-    "remainder": "%",
-    "power": "**",
-    "equal": "==",
-    "not_equal": "!=",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "shift_left": "<<",
-    "shift_right": ">>",
-}
-
-
 def text(tree: Tree, outer: bool = True) -> str:
     """The tree in the language that it was parsed from."""
     if isinstance(tree, Name):
         return tree.name
     if isinstance(tree, Number):
         return repr(tree.value) if tree.value >= 0 else f"({tree.value!r})"
-    parts = [text(each, outer=False) for each in tree.arguments]
-    if tree.function in _SIGNS:
-        whole = f" {_SIGNS[tree.function]} ".join(parts)
-        return whole if outer else f"({whole})"
-    if tree.function in ("negative", "bitwise_not"):
-        return ("-" if tree.function == "negative" else "~") + parts[0]
-    return f"{tree.function}({', '.join(text(each) for each in tree.arguments)})"
+    if tree.function not in _SIGNS:
+        return f"{tree.function}({', '.join(map(text, tree.arguments))})"
+    sign, parts = _SIGNS[tree.function], [text(each, outer=False) for each in tree.arguments]
+    if len(parts) == 1:
+        return sign + parts[0]
+    whole = f" {sign} ".join(parts)
+    return whole if outer else f"({whole})"
 
 
 def compile_python(program: Program, functions: Mapping[str, Any]) -> Callable[..., Any]:
@@ -343,10 +314,9 @@ def compile_python(program: Program, functions: Mapping[str, Any]) -> Callable[.
         if not numbers:
             return plain(*arrays)
         key = frozenset(numbers)
-        found = variants.get(key)
-        if found is None:
-            found = variants[key] = _compiled(program, functions, key)
-        return found(*arrays)
+        if key not in variants:
+            variants[key] = _compiled(program, functions, key)
+        return variants[key](*arrays)
 
     return run
 
@@ -372,5 +342,4 @@ def _compiled(
     body = "\n".join([*lines, f"    return {source(program.result)}"])
     namespace: dict[str, Any] = {f"{name}_": function for name, function in functions.items()}
     exec(f"def program({', '.join(program.inputs)}):\n{body}", namespace)
-    compiled: Callable[..., Any] = namespace["program"]
-    return compiled
+    return namespace["program"]

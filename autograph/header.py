@@ -227,13 +227,13 @@ def _integer(digits: str) -> int:
 
 
 def _refuse_depth(value: Any) -> None:
-    level, depth = [value], 0
-    while level:
+    held: list[Any] = [[value]]
+    depth = 0
+    while level := [each for group in held for each in group if type(each) in (dict, list)]:
         depth += 1
         if depth > DEPTH_LIMIT:
             raise RecursionError
-        held = (each.values() if type(each) is dict else each for each in level)
-        level = [each for group in held for each in group if type(each) in (dict, list)]
+        held = [each.values() if type(each) is dict else each for each in level]
 
 
 def shown(value: Any) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing as closing  # a log, whatever happens in the block
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from .errors import SettingsError
+from .extras import needed
 from .train import Report
 
 Record = Mapping[str, Any]
@@ -170,8 +171,7 @@ class WeightsAndBiases:
     """Records to Weights & Biases, whose package is imported here and nowhere else."""
 
     def __init__(self, **settings: Any) -> None:
-        wandb = _service("wandb")
-        self._run = wandb.init(**settings)
+        self._run = needed("wandb", "logs").init(**settings)
 
     def write(self, record: Record) -> None:
         """Log a record under its step."""
@@ -186,7 +186,7 @@ class MLflow:
     """Records to MLflow, whose package is imported here and nowhere else."""
 
     def __init__(self, **settings: Any) -> None:
-        self._mlflow = _service("mlflow")
+        self._mlflow = needed("mlflow", "logs")
         self._mlflow.start_run(**settings)
 
     def write(self, record: Record) -> None:
@@ -197,15 +197,6 @@ class MLflow:
     def close(self) -> None:
         """End the run."""
         self._mlflow.end_run()
-
-
-def _service(package: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ImportError:
-        raise SettingsError(f"logs: {package} is not installed\n  pip install {package}") from None
 
 
 # -- several ---------------------------------------------------------------------------
@@ -231,12 +222,3 @@ class Several:
         """Close each."""
         for each in self.loggers:
             each.close()
-
-
-@contextmanager
-def closing(log: Any) -> Iterator[Any]:
-    """The log within the block, closed at its end whatever happens in it."""
-    try:
-        yield log
-    finally:
-        log.close()

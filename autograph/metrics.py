@@ -9,6 +9,7 @@ import numpy as np
 
 from . import ops
 from .device import HOST, Device
+from .errors import ShapeError
 from .tensor import Tensor, no_grad
 
 
@@ -71,6 +72,11 @@ def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     >>> accuracy(Tensor([[0.1, 0.9], [0.8, 0.2]]), Tensor([1, 1])).item()
     0.5
     """
+    if scores.ndim < 2 or targets.shape != (scores.shape[0], *scores.shape[2:]):
+        raise ShapeError(
+            f"accuracy: one class index for each row of scores\n"
+            f"  scores   {scores.shape}  N classes ...\n  targets  {targets.shape}  N ..."
+        )
     right = scores.detach().argmax(axis=1) == targets
     return right.cast("f32").mean()
 

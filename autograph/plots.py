@@ -12,24 +12,22 @@ from typing import Any
 import numpy as np
 
 from .errors import SettingsError
+from .extras import needed
 from .layers import Layer
 from .logs import curves_of, read_log
 
 COLUMNS = 8  # filters in a row
 
 
-def _figure(count: int = 1, size: tuple[float, float] = (5.0, 3.6)) -> tuple[Any, Any]:
-    """A figure of so many axes side by side, drawn without a window."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SettingsError(
-            "plots: matplotlib is not installed\n  pip install 'autograph-nn[plot]'"
-        ) from None
+def _axes(count: int = 1, size: tuple[float, float] = (5.0, 3.6)) -> Any:
+    """So many axes side by side in a new figure, drawn without a window."""
+    needed("matplotlib", "plots", "'autograph-nn[plot]'")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(size[0] * count, size[1]), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    return figure.subplots(1, count, squeeze=False)[0]
 
 
 def curves(run: str | Path | Sequence[Mapping[str, Any]]) -> Any:
@@ -42,7 +40,7 @@ def curves(run: str | Path | Sequence[Mapping[str, Any]]) -> Any:
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(kind) for name in found)]
     if not kinds:
         raise SettingsError("plots: there is no epoch in this log\n  train for at least one")
-    figure, axes = _figure(len(kinds))
+    axes = _axes(len(kinds))
     for ax, kind in zip(axes, kinds, strict=True):
         for part, style in (("train", "--"), ("test", "-")):
             points = found.get(f"{part}_{kind}", [])
@@ -55,7 +53,7 @@ def curves(run: str | Path | Sequence[Mapping[str, Any]]) -> Any:
         ax.legend()
         if kind == "loss" and all(y > 0 for points in found.values() for _, y in points):
             ax.set_yscale("log")
-    return figure
+    return axes[0].figure
 
 
 def confusion_table(counts: Any, names: Sequence[str] = (), ax: Any = None) -> Any:
@@ -66,8 +64,7 @@ def confusion_table(counts: Any, names: Sequence[str] = (), ax: Any = None) -> A
             f"confusion_table: counts are square\n  given  {counts.shape}\n"
             f"  write  confusion(scores, targets)  of autograph.probe"
         )
-    figure, axes = (ax.figure, [ax]) if ax is not None else _figure(size=(4.6, 4.2))
-    ax = axes[0]
+    ax = _axes(size=(4.6, 4.2))[0] if ax is None else ax
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(counts))
@@ -80,7 +77,7 @@ def confusion_table(counts: Any, names: Sequence[str] = (), ax: Any = None) -> A
         if count:
             colour = "white" if share[i, j] > 0.5 else "black"
             ax.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
-    return figure
+    return ax.figure
 
 
 def filters(weight: Any, ax: Any = None) -> Any:
@@ -94,7 +91,7 @@ def filters(weight: Any, ax: Any = None) -> Any:
     values = np.asarray(weight.numpy() if hasattr(weight, "numpy") else weight, np.float64)
     if values.ndim != 4:
         raise SettingsError(f"filters: a weight is (O, C, R, S)\n  given  {values.shape}")
-    figure, axes = (ax.figure, [ax]) if ax is not None else _figure(size=(6.0, 2.4))
+    ax = _axes(size=(6.0, 2.4))[0] if ax is None else ax
     pictures = _normalised(values)
     height, width = pictures.shape[1] + 1, pictures.shape[2] + 1
     columns = min(COLUMNS, len(pictures))
@@ -103,9 +100,9 @@ def filters(weight: Any, ax: Any = None) -> Any:
     for i, picture in enumerate(pictures):
         top, left = i // columns * height, i % columns * width
         sheet[top : top + height - 1, left : left + width - 1] = picture
-    axes[0].imshow(sheet, interpolation="nearest")
-    axes[0].set_axis_off()
-    return figure
+    ax.imshow(sheet, interpolation="nearest")
+    ax.set_axis_off()
+    return ax.figure
 
 
 def _normalised(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -76,5 +76,10 @@ def regions(model: Layer, size: tuple[int, int], extent: float = 1.1) -> Array:
     )
     points = np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
     found = scores(model, Dataset(points, np.zeros(len(points), np.int64)))
-    powers = np.exp(found - found.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).reshape(height, width, -1)
+    return probabilities(found).reshape(height, width, -1)
+
+
+def probabilities(scores: Array) -> Array:
+    """The softmax of scores (N, classes)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

@@ -65,7 +65,7 @@ class Described(metaclass=SettingsType):
         told: dict[str, Any] = {"kind": self.kind}
         for name in self.names():
             value = getattr(self, name)
-            told[name] = value.describe() if isinstance(value, Described) else _plain(value)
+            told[name] = value.describe() if isinstance(value, Described) else plain(value)
         return told
 
     @classmethod
@@ -86,11 +86,12 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON has it."""
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: plain(each) for name, each in value.items()}
     return value
 
 

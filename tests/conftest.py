@@ -28,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(params=["host", pytest.param("cuda", marks=pytest.mark.device)])
+def device(request: pytest.FixtureRequest) -> str:
+    """The host, and the device where there is one."""
+    return str(request.param)
+
+
 def without_a_device() -> str:
     """Why no CUDA device can be used; empty where one can."""
     from autograph.device import Device

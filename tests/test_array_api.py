@@ -26,7 +26,6 @@ LEFT_OUT = {
     "fft": "there are no complex numbers",
     "imag": "there are no complex numbers",
     "real": "there are no complex numbers",
-    "nextafter": "its neighbours of bf16 are not known on devices",
 }
 OWN = ("ArrayAPIStrictFlags", "Device", "flags")  # of the referee, not of the standard
 NAMES = sorted(
@@ -50,7 +49,8 @@ TWO = (
     "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",
     "bitwise_xor", "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal",
     "hypot", "less", "less_equal", "logaddexp", "logical_and", "logical_or", "logical_xor",
-    "maximum", "minimum", "multiply", "not_equal", "pow", "remainder", "subtract", "isin",
+    "maximum", "minimum", "multiply", "nextafter", "not_equal", "pow", "remainder", "subtract",
+    "isin",
 )  # fmt: skip
 SETTINGS = {"cumulative_sum": {"axis": 0}, "cumulative_prod": {"axis": 0}, "roll": {"shift": 1}}
 MATRICES = (

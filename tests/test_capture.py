@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from autograph.layers import (
     Dense,
     Dropout,
     Flatten,
+    Identity,
     Layer,
     MaxPool2,
     Relu,
@@ -104,19 +106,19 @@ def test_numpys_kernels_are_called_again():
     assert all(each.tobytes() == eager_state[name].tobytes() for name, each in state.items())
 
 
-def test_what_it_returned_stays_when_it_is_called_again():
+def test_what_it_returned_stays_when_it_is_called_again(device):
     double = capture(lambda x: x * 2.0)
-    found = [double(Tensor([float(i)])) for i in range(6)]
+    found = [double(Tensor([float(i)], device=device)) for i in range(6)]
 
     assert [each.item() for each in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
 
 
-def test_a_parameter_that_was_replaced_is_recorded_anew():
-    w = Tensor([2.0])
+def test_a_parameter_that_was_replaced_is_recorded_anew(device):
+    w = Tensor([2.0], device=device)
     scale = capture(lambda x: x * w)
-    x = Tensor([3.0])
+    x = Tensor([3.0], device=device)
     assert [scale(x).item() for _ in range(5)] == [6.0] * 5
-    w._array = Tensor([5.0])._array
+    w._array = Tensor([5.0], device=device)._array
 
     assert [scale(x).item() for _ in range(5)] == [15.0] * 5
     w[...] = 7.0
@@ -146,18 +148,34 @@ def test_a_class_that_is_not_there_is_refused_and_nothing_is_updated():
     assert optimizer.count == 5
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_an_optimizer_that_is_not_named_keeps_a_step_eager_and_counts_right(named):
+    first, second = Small.build(seed=0), Small.build(seed=1)
+    optimizers = [SGD(learning_rate=0.1), Adam()]
+
+    def step(x, t):
+        for model, optimizer in zip((first, second), optimizers, strict=True):
+            model(x).cross_entropy_loss(t).backward()
+            model.update(optimizer)
+
+    call = capture(step, optimizer=optimizers[0] if named else None)
+    call(*batch(0)), call(*batch(1))
+    with pytest.warns(UserWarning, match="several times" if named else r"write capture\(step, opt"):
+        call(*batch(2))
+    call(*batch(3))
+
+    assert [4, 4] == [each.count for each in optimizers]
+
+
 READS = "it reads the values of a tensor"
 
 
-@pytest.mark.parametrize(
-    ("step", "why"),
-    [
-        (lambda x: Tensor(x.sum().item()), READS),
-        (lambda x: x * 2.0 if x.sum() > 1.0 else x, READS),
-        (lambda x: Tensor(np.asarray(x * 2.0) + 1.0), READS),
-        (lambda x: ag.ops.nonzero(x), "the shape of its output depends on values"),
-    ],
-)
+@pytest.mark.parametrize(("step", "why"), [
+    (lambda x: Tensor(x.sum().item()), READS),
+    (lambda x: x * 2.0 if x.sum() > 1.0 else x, READS),
+    (lambda x: Tensor(np.asarray(x * 2.0) + 1.0), READS),
+    (lambda x: ag.ops.nonzero(x), "the shape of its output depends on values"),
+])  # fmt: skip
 def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
     call = capture(step)
     x = Tensor([1.0, 2.0, 3.0])
@@ -169,8 +187,8 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_why(step, why):
     assert repr(found) == repr(call(x)) == repr(expected)
 
 
-def test_an_argument_that_is_written_keeps_a_step_eager():
-    x = Tensor([1.0])
+def test_an_argument_that_is_written_keeps_a_step_eager(device):
+    x = Tensor([1.0], device=device)
 
     def double(x):
         x[...] = x * 2.0
@@ -183,13 +201,13 @@ def test_an_argument_that_is_written_keeps_a_step_eager():
     assert x.item() == 8.0
 
 
-def test_gradients_that_are_left_behind_keep_a_step_eager():
-    w = Tensor([1.0], requires_grad=True)
+def test_gradients_that_are_left_behind_keep_a_step_eager(device):
+    w = Tensor([1.0], device=device, requires_grad=True)
 
     def step(x):
         (w * x).sum().backward()
 
-    call, x = capture(step), Tensor([2.0])
+    call, x = capture(step), Tensor([2.0], device=device)
     call(x), call(x)
     with pytest.warns(UserWarning, match="leaves gradients behind"):
         call(x)
@@ -198,9 +216,9 @@ def test_gradients_that_are_left_behind_keep_a_step_eager():
     assert w.grad.item() == 8.0
 
 
-def test_numbers_that_change_are_noticed():
+def test_numbers_that_change_are_noticed(device):
     rate = iter(range(1, 100))
-    call, x = capture(lambda x: x * float(next(rate))), Tensor([1.0])
+    call, x = capture(lambda x: x * float(next(rate))), Tensor([1.0], device=device)
     found = [call(x).item(), call(x).item()]
     with pytest.warns(UserWarning, match="differs from the eager step"):
         call(x)
@@ -208,9 +226,9 @@ def test_numbers_that_change_are_noticed():
     assert found == [1.0, 2.0]
 
 
-def test_a_number_in_an_array_may_change():
-    w = Tensor(1.0)
-    scale, x = capture(lambda x: x * w), Tensor([2.0, 3.0])
+def test_a_number_in_an_array_may_change(device):
+    w = Tensor(1.0, device=device)
+    scale, x = capture(lambda x: x * w), Tensor([2.0, 3.0], device=device)
     found = []
     for i in range(6):
         w[...] = float(i)
@@ -218,6 +236,7 @@ def test_a_number_in_an_array_may_change():
 
     assert found == [[2.0 * i, 3.0 * i] for i in range(6)]
     assert recordings(scale) == 1
+    assert not scale.eager
 
 
 def test_hooks_see_every_step():
@@ -249,11 +268,8 @@ def test_threads_replay_in_turn():
             found = [infer(batch(i)[0]).numpy() for _ in range(50)]
         wrong.extend(i for each in found if not (each == expected[i]).all())
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
 
     assert wrong == []
 
@@ -286,6 +302,30 @@ def test_fit_gives_the_bits_of_eager_steps_and_resumes():
     assert digests[0][1] == [each.numpy().tobytes() for each in model.parameters()]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, optimizer: model.conv.freeze(),
+        lambda model, optimizer: setattr(model.dropout, "rate", 0.0),
+        lambda model, optimizer: setattr(model, "relu2", Identity.builder().build()),
+        lambda model, optimizer: setattr(optimizer, "momentum", 0.5),
+    ],
+)
+def test_what_is_changed_between_epochs_of_fit_is_heeded(change):
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((50, 1, 12, 12)).astype("f"), rng.integers(0, 5, 50)
+    found = []
+    for seen in (False, True):  # a hook keeps every step eager
+        model, optimizer = Small.build(seed=1), SGD(learning_rate=0.05, momentum=0.9)
+        with model.on_forward("dense2", lambda path, y: None) if seen else nullcontext():
+            for report in ag.fit(model, optimizer, data, epochs=2, batch_size=10):
+                if report.epoch == 1:
+                    change(model, optimizer)
+        found.append([each.numpy().tobytes() for each in model.parameters()])
+
+    assert found[0] == found[1]
+
+
 def test_threads_that_record_at_the_same_time_do_not_mix():
     models = [Small.build(seed=i) for i in range(4)]
     optimizers = [SGD(learning_rate=0.1) for _ in models]
@@ -303,11 +343,8 @@ def test_threads_that_record_at_the_same_time_do_not_mix():
         for k in range(30):
             step(*batch(k))
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     for i, model in enumerate(plain):
         step = stepping(model, SGD(learning_rate=0.1))
         for k in range(30):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +12,8 @@ from autograph import Tensor
 from autograph.device import HOST, Device
 from autograph.errors import DeviceError
 from autograph.platforms import PLATFORMS
+
+from .fresh import printed
 
 
 @pytest.mark.parametrize("name", ["host", "cpu", HOST, Device.host()])
@@ -72,57 +72,35 @@ def test_putting_an_array_where_it_is_makes_no_copy() -> None:
 
 def test_naming_a_cuda_device_imports_nothing() -> None:
     code = "import sys, autograph; autograph.Device('cuda:3'); print('cupy' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert found.stdout == "False\n"
-
-
-WITHOUT_CUPY = """
-import sys
-sys.modules["cupy"] = None  # an import of it fails
-from autograph import Tensor
-try:
-    Tensor([1.0], device="cuda:0")
-except RuntimeError as error:
-    print(f"{type(error).__name__}: {error}")
-"""
+    assert printed(code) == "False\n"
 
 
-def test_without_cupy_the_extra_to_install_is_named() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", WITHOUT_CUPY], capture_output=True, text=True, check=True
-    )
-
-    assert found.stdout == (
-        "DeviceError: Device: a CUDA device needs CuPy, which cannot be imported "
-        "(import of cupy halted; None in sys.modules)\n"
-        "  for CUDA 13  pip install 'autograph-nn[cuda13]'\n"
-        "  for CUDA 12  pip install 'autograph-nn[cuda12]'\n"
-    )
-
-
-WITHOUT_DEVICE = """
+MISSING = """
 import sys, types
-sys.modules["cupy"] = types.SimpleNamespace(
-    is_available=lambda: False, __version__="14.0.0", ndarray=type("ndarray", (), {})
-)
+sys.modules["cupy"] = {cupy}
 from autograph import Tensor
-try:
-    Tensor([1.0]).to("cuda")
-except RuntimeError as error:
-    print(f"{type(error).__name__}: {error}")
+for call in (lambda: Tensor([1.0], device="cuda:0"), lambda: Tensor([1.0]).to("cuda")):
+    try:
+        call()
+    except RuntimeError as error:
+        print(f"{{type(error).__name__}}: {{error}}")
 """
 
 
-def test_without_a_device_the_driver_is_named() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DEVICE], capture_output=True, text=True, check=True
-    )
-
-    assert found.stdout == (
-        "DeviceError: Device: CuPy 14.0.0 is installed, but sees no CUDA device\n"
-        "  check  nvidia-smi  and that the driver is not older than the CUDA of the wheel\n"
-    )
+@pytest.mark.parametrize(("cupy", "says"), [
+    ("None",  # an import of it fails
+     "Device: a CUDA device needs CuPy, which cannot be imported "
+     "(import of cupy halted; None in sys.modules)\n"
+     "  for CUDA 13  pip install 'autograph-nn[cuda13]'\n"
+     "  for CUDA 12  pip install 'autograph-nn[cuda12]'\n"),
+    ("types.SimpleNamespace("
+     "is_available=lambda: False, __version__='14.0.0', ndarray=type('ndarray', (), {}))",
+     "Device: CuPy 14.0.0 is installed, but sees no CUDA device\n"
+     "  check  nvidia-smi  and that the driver is not older than the CUDA of the wheel\n"),
+])  # fmt: skip
+def test_what_is_missing_for_a_device_is_named(cupy: str, says: str) -> None:
+    assert f"DeviceError: {says}" * 2 == printed(MISSING.format(cupy=cupy))
 
 
 def test_platforms_are_known_by_name() -> None:

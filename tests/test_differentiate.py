@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import autograph as ag
-from autograph import Tensor
-from autograph.errors import GraphError, ShapeError
+from autograph import Tensor, ops
+from autograph.errors import GraphError, ScalarTypeError, ShapeError
 from autograph.layers import Dense
 
 RNG = np.random.default_rng(0)
@@ -102,6 +102,34 @@ def test_in_higher_order_derivatives_are_differentiated_again() -> None:
     assert (12.0, 12.0) == (slope.item(), curvature.item())
 
 
+@pytest.mark.parametrize("function", [
+    ops.tanh,
+    ops.softmax,
+    lambda x: x**1.5,
+    lambda x: ops.layer_norm(x, None, None),
+    lambda x: ops.eigh(x)[1] * ops.eigh(x)[0],
+    lambda x: ops.qr(x)[0],
+    lambda x: ops.svd(x)[0],
+])  # fmt: skip
+def test_each_derivative_is_the_slope_of_the_one_before(function: Any) -> None:
+    start, *ways = np.random.default_rng(0).normal(size=(5, 3, 3))
+    start = np.exp(start)
+
+    def derivatives(array: Any) -> list[float]:
+        x, found = Tensor(array, requires_grad=True), []
+        with ag.higher_order():
+            y = (function(x) * Tensor(ways[0])).sum()
+            for way in (*ways[1:], None):
+                found.append(y.item())
+                y = (ag.grad(y, [x])[0] * Tensor(way)).sum() if way is not None else None
+        return found
+
+    _, *slopes = derivatives(start)
+    for at, way in enumerate(ways[1:]):
+        ahead, behind = (derivatives(start + step * way)[at] for step in (1e-5, -1e-5))
+        np.testing.assert_allclose(slopes[at], (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-6)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match="the function answers one number"):
         ag.hessian(lambda x: x * x, [1.0, 2.0])
@@ -109,6 +137,16 @@ def test_what_does_not_fit_is_refused() -> None:
         ag.jvp(lambda x: x, ([1.0],), ())
     with pytest.raises(ShapeError, match="the gradient is not like the tensor"):
         ag.vjp(lambda x: x, [1.0])[1]([1.0, 2.0])
+
+
+def test_what_answers_no_tensor_is_refused_and_one_tensor_may_stand_for_a_list() -> None:
+    with pytest.raises(ScalarTypeError, match="answers tensors, and not a int"):
+        ag.vjp(lambda x: 3, X)
+
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (dx,) = ag.grad((x * x).sum(), x)
+    assert dx is not None
+    assert [2.0, 4.0] == dx.tolist()
 
 
 def test_recording_may_be_off() -> None:

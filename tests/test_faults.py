@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 
 import autograph as ag
+from autograph.attending import attending
 from autograph.capturing import capture
 from autograph.checkpoint import Snapshot
 from autograph.layers import BatchNorm2, Conv2, Dense, Flatten, Layer, MaxPool2, Relu, sequential
 from autograph.optim import AdamW, Cosine
 from autograph.runs import Run
+from autograph.tensor.state import plain
 from autograph.train import fit
 from autograph.watching import Watch, watching
 
@@ -79,68 +82,80 @@ def test_a_child_process_trains_to_the_same_bits(method: str) -> None:
 
 
 def test_trainings_on_several_threads_give_the_bits_of_serial_ones() -> None:
-    expected = {seed: training(seed) for seed in range(4)}
-    found: dict[int, str] = {}
-
-    def run(seed: int) -> None:
-        found[seed] = training(seed)
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in expected]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-
-    assert expected == found
+    expected = [training(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert expected == list(pool.map(training, range(4)))
 
 
 def test_threads_that_are_watched_at_once_leave_nothing_behind() -> None:
     both, first_is_out = threading.Barrier(2), threading.Event()
-    seen: dict[str, set[str]] = {}
 
-    def run(name: str, op: Callable[[ag.Tensor], ag.Tensor]) -> None:
+    def run(name: str) -> set[str]:
         x = ag.ones((2,))
         with watching(watch := Watch()):
             both.wait(30)
-            op(x)
-            if name == "second":
+            getattr(x, name)()
+            if name == "log":
                 assert first_is_out.wait(30)
-                op(x)
-        seen[name] = watch.names
+                x.log()
         first_is_out.set()
+        return watch.names
 
     before = ag.Tensor.__apply__
+    with ThreadPoolExecutor(2) as pool:
+        assert [{"exp"}, {"log"}] == list(pool.map(run, ["exp", "log"]))
+    assert before is ag.Tensor.__apply__
+
+
+@pytest.mark.parametrize("watcher_leaves_first", [False, True])
+def test_one_who_attends_and_one_who_watches_leave_in_any_order(watcher_leaves_first: bool) -> None:
+    x, attended, watch = ag.ones((2,)), [], Watch()
+    both, gone, before = threading.Barrier(2), threading.Event(), ag.Tensor.__apply__
+
+    def attendant(apply: Any, op: Any, inputs: Any, settings: Any) -> Any:
+        attended.append(op.name)
+        return apply(op, inputs, settings)
+
+    def run(block: Any, leaves_first: bool, last: Callable[[ag.Tensor], ag.Tensor]) -> None:
+        with block:
+            both.wait(30)
+            x.exp()
+            if not leaves_first:
+                assert gone.wait(30)
+                last(x)
+        gone.set()
+
     threads = [
-        threading.Thread(target=run, args=("first", lambda x: x.exp())),
-        threading.Thread(target=run, args=("second", lambda x: x.log())),
+        threading.Thread(target=run, args=(block, first, last))
+        for block, first, last in (
+            (attending(attendant), not watcher_leaves_first, lambda x: x.log()),
+            (watching(watch), watcher_leaves_first, lambda x: x.tanh()),
+        )
     ]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
+    x.sqrt()
 
-    assert {"first": {"exp"}, "second": {"log"}} == seen
+    assert attended == (["exp", "log"] if watcher_leaves_first else ["exp"])
+    assert watch.names == ({"exp"} if watcher_leaves_first else {"exp", "tanh"})
     assert before is ag.Tensor.__apply__
+    assert type(x) in plain
 
 
 def test_steps_are_captured_in_several_threads_at_once() -> None:
-    x, found, start = ag.Tensor(DATA[0].reshape(64, 64)), [], threading.Barrier(4)
+    x, start = ag.Tensor(DATA[0].reshape(64, 64)), threading.Barrier(4)
     expected = (x @ x).exp().sum().item()
 
-    def run() -> None:
+    def run(_: int) -> list[float]:
         start.wait(30)
-        for _ in range(20):
-            captured = capture(lambda x: (x @ x).exp().sum())
-            found.extend(captured(x).item() for _ in range(5))
+        captures = [capture(lambda x: (x @ x).exp().sum()) for _ in range(20)]
+        return [captured(x).item() for captured in captures for _ in range(5)]
 
     numpy = ag.Tensor.numpy
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-
-    assert [expected] * 400 == found
+    with ThreadPoolExecutor(4) as pool:
+        assert [[expected] * 100] * 4 == list(pool.map(run, range(4)))
     assert numpy is ag.Tensor.numpy
     captured = capture(lambda x: (x @ x).exp().sum())
     assert [expected] * 5 == [captured(x).item() for _ in range(5)]
@@ -293,6 +308,7 @@ from pathlib import Path
 import numpy as np
 import autograph as ag
 from autograph.runs import Run
+from autograph.tensor.state import plain
 from autograph.train import fit
 from tests.test_faults import DATA, AdamW, Net, Snapshot
 folder = Path(sys.argv[1])

@@ -90,14 +90,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adam/decay": {"rate": 0.01, "weight_decay": 0.1},
     "adam/amsgrad": {"rate": 0.01, "largest": True},
     "adamw/plain": {"rate": 0.01, "weight_decay": 0.01, "decoupled": True},
-    "adamw/decay": {
-        "rate": 0.01,
-        "weight_decay": 0.1,
-        "decoupled": True,
-        "largest": True,
-        "maximize": True,
-    },
-}
+    "adamw/decay": {"rate": 0.01, "weight_decay": 0.1, "decoupled": True, "largest": True,
+                    "maximize": True},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("scalar_type", ["f32", "f64"])

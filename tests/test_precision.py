@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -28,13 +28,8 @@ def test_precision_is_left_on_an_error():
 
 
 def test_precision_belongs_to_a_thread():
-    seen = []
-    with ag.precision("tf32"):
-        thread = threading.Thread(target=lambda: seen.append(current_precision()))
-        thread.start()
-        thread.join()
-
-    assert seen == ["strict"]
+    with ag.precision("tf32"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(current_precision).result() == "strict"
 
 
 def test_an_unknown_precision_is_refused():

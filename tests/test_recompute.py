@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import threading
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -177,18 +177,11 @@ def test_graphs_die_by_reference_count() -> None:
 
 
 def test_threads_recompute_apart() -> None:
-    expected, found = steps(True), {}
+    expected = steps(True)
 
-    def run(i: int) -> None:
-        found[i] = steps(True)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(steps, [True] * 3))
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    for each in found.values():
+    for each in found:
         for a, b in zip(expected, each, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert 3 == len(found)

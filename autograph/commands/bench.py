@@ -16,7 +16,6 @@ from . import table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="which; all are listed without it")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="for it")
 

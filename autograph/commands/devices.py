@@ -9,7 +9,6 @@ from . import print_json, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 

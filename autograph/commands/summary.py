@@ -16,7 +16,6 @@ from . import print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     parser.add_argument("model", metavar="MODULE:CLASS", help="or FILE.py:CLASS, a declared layer")
     parser.add_argument(
         "--input", type=sizes, metavar="1,28,28", help="shape of a sample, as declared unless said"
@@ -35,7 +34,6 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the summary."""
     model = class_of(options.model)
     if not issubclass(model, Layer):
         raise DeclarationError(

@@ -16,7 +16,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ..data.choose import choose
 from ..errors import SettingsError
 from ..layers import Layer
 from ..locate import class_of
-from ..logs import Csv, JsonLines, Logger, Several, closing, record_of
+from ..logs import Csv, JsonLines, Logger, Several, record_of
 from ..optim import Optimizer, optimizer_from_description
 from ..probe import norms
 from ..progress import Bar, Plain, progress_bar
@@ -43,7 +43,6 @@ PERIOD = 0.25  # seconds between two notes of that
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     add = parser.add_argument
     add("model", nargs="?", metavar="MODULE:CLASS", help="or FILE.py:CLASS, a declared layer")
     add("--config", type=Path, metavar="FILE", help="settings in TOML or JSON")
@@ -59,7 +58,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train."""
     if options.schema:
         print_json(schema())
         return 0
@@ -171,18 +169,14 @@ class Training:
         self.options = options
         self._noted = 0.0
 
-    def run(
-        self, bar: Bar | Plain, tell: Callable[[Report], None], watch: Any = None
-    ) -> None:
+    def run(self, bar: Bar | Plain, tell: Callable[[Report], None], watch: Any = None) -> None:
         """Train to the end, telling each report."""
         settings = self.settings
-        more: dict[str, Any] = {}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             told = {k: v for k, v in settings.describe().items() if k != "kind"}
             asked = json.dumps(told, indent=2, ensure_ascii=False)
             write_whole(self.folder / ASKED, [asked.encode()])
-            more["run"] = self.folder
 
         def after_batch(name: str, done: int, count: int) -> None:
             for each in (bar.watch, watch):
@@ -203,8 +197,8 @@ class Training:
                 loss=loss,
                 seed=settings.seed,
                 watch=after_batch,
+                run=self.folder,
                 control=self.control,
-                **more,
             ):
                 rate = self._rate()
                 found = norms(self.model, self.data.train, loss=loss)
@@ -245,5 +239,4 @@ class Training:
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """The mean squared error of outputs and targets of one shape."""
-    loss: Tensor = ops.mse_loss(outputs, targets)
-    return loss
+    return ops.mse_loss(outputs, targets)

@@ -18,7 +18,6 @@ from ..locate import class_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the folder of a run, or of several")
     add("--layer", action="append", default=[], metavar="MODULE:CLASS", help="own layers of it")
@@ -29,7 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """View."""
     from ..view import print_scene, source_of, view_run
 
     layers = [class_of(each) for each in options.layer]

@@ -21,7 +21,6 @@ from ..tensor import Tensor, no_grad
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
     add = parser.add_argument
     add("model", nargs="?", metavar="MODULE:CLASS", help="a declared layer with input=")
     add("--scalar-type", action="append", metavar="TYPE", help="f32 unless said; may be repeated")

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import ops
 from ..device import HOST, Device
-from ..errors import DataError
+from ..errors import DataError, SettingsError
 from ..philox import permutation, stream
 from ..scalar_type import ScalarType
 from ..tensor import Tensor
@@ -48,7 +48,13 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets"):
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
+            array = np.ascontiguousarray(getattr(self, name))
+            if array.dtype.kind in "OSUMm":
+                raise DataError(
+                    f"Dataset: {name} are {array.dtype}, and not numbers\n"
+                    f"  write  np.unique(labels, return_inverse=True)[1]  for classes of words"
+                )
+            object.__setattr__(self, name, array)
         if len(self.inputs) != len(self.targets):
             raise DataError(
                 f"Dataset: inputs and targets are not of one length\n"
@@ -75,6 +81,8 @@ class Dataset:
     ) -> Iterator[Batch]:
         """Batches of `size` from batch number `start` on, as they stand or in an `order`; the
         last may be smaller."""
+        if size < 1:
+            raise SettingsError(f"batches: size is {size}\n  write 1 or more")
         device, scalar_type = Device(device), ScalarType(scalar_type)
         resident = self._on(device)
         if order is None:
@@ -110,19 +118,17 @@ class Dataset:
         """The whole set on a device; None if it does not fit there."""
         if device not in self._placed:
             size = self.inputs.nbytes + self.targets.nbytes
+            self._placed[device] = None
             if device.is_host or size <= SHARE * device.memory()[0]:
                 both = Tensor.borrow(self.inputs).to(device), Tensor.borrow(self.targets).to(device)
                 self._placed[device] = both
-            else:
-                self._placed[device] = None
         return self._placed[device]
 
     def _gathered(self, inputs: Tensor, part: Tensor, scalar_type: ScalarType) -> Tensor:
         becomes = inputs.scalar_type.is_float or self.scale is not None
-        y: Tensor = ops.gather_rows(
+        return ops.gather_rows(
             inputs, part, scalar_type=scalar_type if becomes else None, scale=self.scale
         )
-        return y
 
     def _moved(
         self, chosen: np.ndarray[Any, Any], device: Device, scalar_type: ScalarType

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..atomic import sync_folder
 from ..errors import DataError
 from .unpack import unpacked_sha256
 
@@ -72,7 +73,7 @@ def fetch(
                 reasons.append(f"  {url}\n    {error}\n")
             else:
                 partial.replace(target)
-                _sync(folder)
+                sync_folder(folder)
                 return target
     except OSError as error:
         raise DataError(
@@ -202,13 +203,3 @@ def _sweep(folder: Path, name: str) -> None:
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - STALE:
                 path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Make the new name last: a rename is in the folder, not in the file."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

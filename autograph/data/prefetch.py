@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,13 +47,9 @@ def ahead(source: Iterator[T], count: int = 2) -> Iterator[T]:
 
     def work() -> None:
         try:
-            if backends is None:
-                made = all(map(put, source))
-            else:
-                with using(*backends):
-                    made = all(map(put, source))
-            if made:
-                put(END)
+            with nullcontext() if backends is None else using(*backends):
+                if all(map(put, source)):
+                    put(END)
         except BaseException as error:
             put(_Failed(error))
 

@@ -94,23 +94,13 @@ def read_images(folder: str | Path, size: tuple[int, int], *, channels: int = 3)
     `size` is (height, width), to which pictures are scaled; `channels` 1 makes them grey. Classes
     are the folders' names in the order of the alphabet. Reading them needs Pillow.
     """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError("read_images: pictures need Pillow\n  pip install pillow") from None
     classes = tuple(sorted(each.name for each in Path(folder).iterdir() if each.is_dir()))
     pixels: list[Array] = []
     targets: list[int] = []
     for label, name in enumerate(classes):
         for path in sorted((Path(folder) / name).iterdir()):
             if path.suffix.lower() in PICTURES:
-                try:
-                    with Image.open(path) as image:
-                        made = image.convert("L" if channels == 1 else "RGB")
-                        array = np.asarray(made.resize((size[1], size[0])))
-                except (OSError, ValueError) as error:
-                    raise DataError(f"read_images: {path} is no picture ({error})") from None
-                pixels.append(array.reshape(*size, channels).transpose(2, 0, 1))
+                pixels.append(read_picture(path, (channels, *size), "read_images: "))
                 targets.append(label)
     if not pixels:
         raise DataError(
@@ -119,6 +109,21 @@ def read_images(folder: str | Path, size: tuple[int, int], *, channels: int = 3)
         )
     data = Dataset(np.stack(pixels), np.array(targets), scale=1 / 255)
     return Labelled(data, (), classes)
+
+
+def read_picture(path: str | Path, shape: tuple[int, ...], where: str = "") -> Array:
+    """A picture scaled to a shape (C, H, W), u8; grey if C is 1. `where` begins its errors."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise DataError(f"{where}pictures need Pillow\n  pip install pillow") from None
+    channels, height, width = shape
+    try:
+        with Image.open(path) as image:
+            made = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}{path} is no picture ({error})") from None
+    return np.asarray(made).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _place_of(target: str | int, names: Sequence[str], path: str | Path) -> int:

@@ -126,10 +126,10 @@ class Cutout(Transform):
         x = batch.inputs
         check_images("Cutout", x)
         inside = []
-        for axis, shape in ((2, (-1, 1, 1, 1)), (3, (-1, 1, 1, 1))):
+        for axis in (2, 3):
             length = x.shape[axis]
             start = (uniform(words[:, axis - 2]) * length).floor() - self.size // 2
-            start = start.reshape(*shape)
+            start = start.reshape(-1, 1, 1, 1)
             place = _places(length, axis, 4, x.device)
             inside.append((place >= start) & (place < start + self.size))
         return Batch(ops.masked_fill(x, inside[0] & inside[1], 0.0), batch.targets)
@@ -151,8 +151,7 @@ class Mixup(Transform):
     def __call__(self, batch: Batch, words: Tensor) -> Batch:
         x, targets = batch
         place = (uniform(words[:, 0]) * QUANTILES).floor().cast("i64")
-        share = ops.take(_quantiles(self.alpha, x.device), place)
-        share = share.cast(x.scalar_type)
+        share = ops.take(_quantiles(self.alpha, x.device), place).cast(x.scalar_type)
         other = ops.argsort(words[:, 1].cast("i64"), axis=0)
         if targets.ndim == 1:
             targets = ops.one_hot(targets, classes=self.classes, scalar_type=x.scalar_type)
@@ -168,9 +167,7 @@ class Mixup(Transform):
 
 def uniform(words: Tensor) -> Tensor:
     """Words as f32 in [0, 1)."""
-    shifted = ops.bitwise_right_shift(words, 8)
-    made: Tensor = ops.scaled_cast(shifted, scalar_type="f32", scale=2.0**-24)
-    return made
+    return ops.scaled_cast(ops.bitwise_right_shift(words, 8), scalar_type="f32", scale=2.0**-24)
 
 
 def check_images(name: str, x: Tensor) -> None:
@@ -188,7 +185,6 @@ def warped(
     What was outside is 0. `smooth` interpolates between pixels; else the nearest is taken.
     """
     n, c, h, w = x.shape
-    flat = x.reshape(n, c, h * w)
     middle = (h - 1) / 2, (w - 1) / 2
     i = _places(h, 1, 3, x.device) - middle[0]
     j = _places(w, 2, 3, x.device) - middle[1]
@@ -202,9 +198,8 @@ def warped(
         there = (at[0] >= 0) & (at[0] < h) & (at[1] >= 0) & (at[1] < w)
         index = at[0].clip(0, h - 1) * w + at[1].clip(0, w - 1)
         index = index.cast("i64").reshape(n, 1, h * w).broadcast_to((n, c, h * w))
-        found = ops.take_along_axis(flat, index, axis=2).reshape(n, c, h, w)
-        made: Tensor = ops.where(there.reshape(n, 1, h, w), found, 0.0)
-        return made
+        found = ops.take_along_axis(x.reshape(n, c, h * w), index, axis=2).reshape(n, c, h, w)
+        return ops.where(there.reshape(n, 1, h, w), found, 0.0)
 
     if not smooth:
         return read(((place[0] + 0.5).floor(), (place[1] + 0.5).floor()))
@@ -214,8 +209,7 @@ def warped(
     ]
     top = ops.lerp(read((low[0], low[1])), read((low[0], low[1] + 1)), share[1])
     bottom = ops.lerp(read((low[0] + 1, low[1])), read((low[0] + 1, low[1] + 1)), share[1])
-    made: Tensor = ops.lerp(top, bottom, share[0])
-    return made
+    return ops.lerp(top, bottom, share[0])
 
 
 @cache
@@ -271,8 +265,7 @@ def apply_all(transforms: Sequence[Transform], batch: Batch, words: Tensor | Non
     first = 0
     with no_grad():
         for each in transforms:
-            count = each.words
-            mine = words[:, first : first + count] if words is not None and count else None
-            batch = each(batch, mine)  # type: ignore[arg-type]
-            first += count
+            end = first + each.words
+            mine = words[:, first:end] if words is not None and each.words else None
+            batch, first = each(batch, mine), end  # type: ignore[arg-type]
     return batch

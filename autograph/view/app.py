@@ -16,14 +16,8 @@ from . import parts
 from .scene import Scene
 
 PERIOD = 0.2  # seconds between two frames
-TABS = {
-    "curves": "Curves",
-    "confusion": "Confusion",
-    "pictures": "Pictures",
-    "regions": "Regions",
-    "layers": "Layers",
-}
-OF_FOLDERS = {"runs": "Runs", **TABS}
+TABS = ("curves", "confusion", "pictures", "regions", "layers")
+OF_FOLDERS = ("runs", *TABS)
 
 
 class Source(Protocol):
@@ -67,18 +61,16 @@ class ViewApp(App[None]):
         self.tabs = OF_FOLDERS if self.scene.runs else TABS
 
     def compose(self) -> ComposeResult:
-        """Header, gauge, tabs, note, keys."""
         yield Header(icon=" ")
         yield Static(id="gauge")
         with TabbedContent(initial=self.tab):
-            for name, title in self.tabs.items():
-                with TabPane(title, id=name), VerticalScroll():
+            for name in self.tabs:
+                with TabPane(name.title(), id=name), VerticalScroll():
                     yield Static(id=f"part-{name}", classes="part")
         yield Static(id="note")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look."""
         self.set_interval(PERIOD, self.refresh_scene)
         self.call_after_refresh(self.refresh_scene)
 
@@ -105,7 +97,6 @@ class ViewApp(App[None]):
     # -- keys --------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
         self.source.control.ask(paused=not self.source.control.paused)
 
     def action_save(self) -> None:
@@ -114,7 +105,6 @@ class ViewApp(App[None]):
         self.notify("a checkpoint is asked for")
 
     def action_rate(self, factor: float) -> None:
-        """Change the learning rate."""
         now = self.source.control.learning_rate or self.scene.learning_rate
         if now:
             self.source.control.ask(learning_rate=now * factor)
@@ -126,20 +116,15 @@ class ViewApp(App[None]):
         self.notify("the run is asked to end")
 
     def action_tab(self, place: int) -> None:
-        """Show a tab."""
-        names = list(self.tabs)
-        if place < len(names):
-            self.query_one(TabbedContent).active = names[place]
+        if place < len(self.tabs):
+            self.query_one(TabbedContent).active = self.tabs[place]
             self.refresh_scene()
 
     def action_turn(self, by: int) -> None:
-        """Show the tab beside."""
-        names = list(self.tabs)
-        place = names.index(self.query_one(TabbedContent).active)
-        self.action_tab((place + by) % len(names))
+        place = self.tabs.index(self.query_one(TabbedContent).active)
+        self.action_tab((place + by) % len(self.tabs))
 
     def action_choose(self, by: int) -> None:
-        """Show another run of the folder."""
         self.source.choose(by)  # type: ignore[attr-defined]
         self.refresh_scene()
 

@@ -63,11 +63,7 @@ def chart(
 
     `log` draws logarithms where all values are positive.
     """
-    shown = {
-        name: [(x, y) for x, y in points if isfinite(y)]
-        for name, points in series.items()
-        if points
-    }
+    shown = {n: [(x, y) for x, y in each if isfinite(y)] for n, each in series.items() if each}
     values = [y for points in shown.values() for _, y in points]
     log = log and bool(values) and min(values) > 0
     legend = Text.assemble((title, "bold"), *[("  ━ " + n, colours.get(n, "")) for n in shown])
@@ -82,12 +78,10 @@ def chart(
     low, high = min(map(place, values)), max(map(place, values))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
+    wide, tall = 2 * columns - 1, 4 * rows - 1
     for name, points in shown.items():
         spots = [
-            (
-                (x - x0) / (x1 - x0) * (2 * columns - 1),
-                (high - place(y)) / (high - low) * (4 * rows - 1),
-            )
+            ((x - x0) / (x1 - x0) * wide, (high - place(y)) / (high - low) * tall)
             for x, y in points
         ]
         for (a, b), (c, d) in zip(spots, spots[1:] or spots, strict=False):

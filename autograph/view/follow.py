@@ -68,8 +68,7 @@ class Follower:
         self._seen: tuple[str, int] | None = None
         self._looking: threading.Thread | None = None
         self._read: tuple[int, int] | None = None  # size and time of the log that was read
-        asked = self._json("asked.json")
-        self._asked = {**self._json("config.json"), **asked}
+        self._asked = {**self._json("config.json"), **self._json("asked.json")}
         self._layers = list(layers)
 
     def changed(self) -> float:
@@ -132,13 +131,12 @@ class Follower:
         files = sorted((self.folder / "checkpoints").glob("step-*.safetensors"))
         if not files or "data" not in self._asked or not isinstance(self._asked["data"], str):
             return
-        newest = files[-1]
         with suppress(OSError):
-            seen = newest.name, newest.stat().st_mtime_ns
+            seen = files[-1].name, files[-1].stat().st_mtime_ns
             if seen == self._seen:
                 return
             self._seen = seen
-            self._looking = threading.Thread(target=self._look, args=(newest,), daemon=True)
+            self._looking = threading.Thread(target=self._look, args=(files[-1],), daemon=True)
             self._looking.start()
             if not self._background:
                 self._looking.join()
@@ -150,10 +148,8 @@ class Follower:
 
     def _read_data(self) -> TrainTest:
         if self._data is None:
-            asked = self._asked
-            names = ("seed", "test_share", "target")
-            more = {name: asked[name] for name in names if name in asked}
-            self._data = choose(asked["data"], **more)
+            names = {"seed", "test_share", "target"} & self._asked.keys()
+            self._data = choose(self._asked["data"], **{name: self._asked[name] for name in names})
         return self._data
 
     def _json(self, name: str) -> dict[str, Any]:

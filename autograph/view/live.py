@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ..control import Control, Stopped
@@ -13,6 +13,7 @@ from ..data.named import TrainTest
 from ..layers import Layer
 from ..logs import curves_of, record_of
 from ..optim import Optimizer
+from ..progress import Plain
 from ..train import Report, fit
 from .look import look
 from .scene import Scene
@@ -51,7 +52,6 @@ class Live:
         self._thread = threading.Thread(target=self._run, name="autograph-train", daemon=True)
 
     def start(self) -> None:
-        """Begin to train."""
         self._thread.start()
 
     def update(self) -> Scene:
@@ -59,7 +59,6 @@ class Live:
         return self.scene
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end of the training."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -123,13 +122,7 @@ class LiveTraining(Live):
         )
         self._training = training
 
-    def _run(self) -> None:
-        self._epochs = self._reports  # type: ignore[method-assign]
-        super()._run()
-
-    def _reports(self) -> Iterator[Report]:
-        from ..progress import Plain
-
-        tell: Callable[[Report], None] = self.told
-        self._training.run(Plain(), tell, watch=self.see)
+    def _epochs(self) -> Iterator[Report]:
+        """None: the training tells of each itself."""
+        self._training.run(Plain(), self.told, watch=self.see)
         return iter(())

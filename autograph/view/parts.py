@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from rich.console import Group
 from rich.table import Table
@@ -26,22 +28,11 @@ def curves(scene: Scene, width: int, height: int) -> Text:
     pieces = []
     known = [k for k in ("loss", "accuracy") if any(n.endswith(k) for n in scene.curves)]
     kinds = known or ["loss"]
+    colours = {"train": TRAIN, "test": TEST}
     for kind in kinds:
-        series = {
-            part: scene.curves[f"{part}_{kind}"]
-            for part in ("train", "test")
-            if scene.curves.get(f"{part}_{kind}")
-        }
-        pieces.append(
-            chart(
-                series,
-                {"train": TRAIN, "test": TEST},
-                width,
-                height // len(kinds),
-                log=kind == "loss",
-                title=kind,
-            )
-        )
+        series = {part: scene.curves.get(f"{part}_{kind}", ()) for part in colours}
+        room = height // len(kinds)
+        pieces.append(chart(series, colours, width, room, log=kind == "loss", title=kind))
     return Text("\n").join(pieces)
 
 
@@ -161,12 +152,7 @@ def regions(scene: Scene, width: int) -> Text:
     colours = np.array([_numbers(PALETTE[i % len(PALETTE)]) for i in range(count)])
     shades = 0.12 + 0.5 * (seen @ colours)
     height, width = seen.shape[:2]
-    marks: dict[tuple[int, int], int] = {}
-    if scene.points is not None and scene.targets is not None:
-        share = (scene.points / scene.extent + 1) / 2
-        for (x, y), target in zip(share, scene.targets, strict=True):
-            if 0 <= x < 1 and 0 <= y < 1:
-                marks[int((1 - y) * height) // 2, int(x * width)] = int(target)
+    marks = {(row // 2, column): target for row, column, target in _points(scene, height, width)}
     lines = []
     for row in range(height // 2):
         line = Text()
@@ -180,6 +166,15 @@ def regions(scene: Scene, width: int) -> Text:
                 line.append("●", f"{PALETTE[mark % len(PALETTE)]} on {behind}")
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def _points(scene: Scene, height: int, width: int) -> Iterator[tuple[int, int, int]]:
+    """Row, column and class of the points of the training data that lie in the plane."""
+    if scene.points is not None and scene.targets is not None:
+        share = (scene.points / scene.extent + 1) / 2
+        for (x, y), target in zip(share, scene.targets, strict=True):
+            if 0 <= x < 1 and 0 <= y < 1:
+                yield int((1 - y) * height), int(x * width), int(target)
 
 
 def runs(scene: Scene, width: int, height: int) -> Group:
@@ -230,12 +225,9 @@ def regions_in_letters(scene: Scene, width: int) -> Text:
     columns = np.linspace(0, scene.regions.shape[1] - 1, width).round().astype(int)
     found = scene.regions[np.ix_(rows, columns)].argmax(axis=-1)
     cells = [[SHADES[each % len(SHADES)] for each in row] for row in found]
-    if scene.points is not None and scene.targets is not None:
-        share = (scene.points / scene.extent + 1) / 2
-        for (x, y), target in zip(share, scene.targets, strict=True):
-            if 0 <= x < 1 and 0 <= y < 1:
-                cells[int((1 - y) * height)][int(x * width)] = str(int(target) % 10)
-    return Text("\n".join("".join(row) for row in cells))
+    for row, column, target in _points(scene, height, width):
+        cells[row][column] = str(target % 10)
+    return Text("\n".join("".join(line) for line in cells))
 
 
 def layers(scene: Scene) -> Table | Text:

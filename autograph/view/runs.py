@@ -60,5 +60,4 @@ class Runs:
                 self.followers[path.name] = made
         self.followers = dict(sorted(self.followers.items()))
         if not self.chosen and self.followers:
-            newest = max(self.followers, key=lambda name: self.followers[name].changed())
-            self.chosen = newest
+            self.chosen = max(self.followers, key=lambda name: self.followers[name].changed())

@@ -257,19 +257,16 @@ def test_every_refusal_is_told(fetched: Fetched) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (Behaviour(body=PACKED[:-100]), "the gzip data is damaged or cut off"),
-        (Behaviour(body=PACKED[:-100], tells_length=False), "the gzip data is damaged or cut off"),
-        (Behaviour(body=gzip.compress(WHOLE + b"x")), "unpacks to more than 300,000 bytes"),
-        (Behaviour(body=gzip.compress(bytes(1 << 26))), "unpacks to more than 300,000 bytes"),
-        (Behaviour(body=bytes(2_000_000)), "the file is longer than 1,348,576 bytes"),
-        (Behaviour(body=b""), "the unpacked bytes are not the ones that are wanted"),
-        (Behaviour(status=500), "HTTP 500: Internal Server Error"),
-        (Behaviour(stop_after=[0]), f"the server stopped at 0 of {len(PACKED):,} bytes"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "reason"), [
+    (Behaviour(body=PACKED[:-100]), "the gzip data is damaged or cut off"),
+    (Behaviour(body=PACKED[:-100], tells_length=False), "the gzip data is damaged or cut off"),
+    (Behaviour(body=gzip.compress(WHOLE + b"x")), "unpacks to more than 300,000 bytes"),
+    (Behaviour(body=gzip.compress(bytes(1 << 26))), "unpacks to more than 300,000 bytes"),
+    (Behaviour(body=bytes(2_000_000)), "the file is longer than 1,348,576 bytes"),
+    (Behaviour(body=b""), "the unpacked bytes are not the ones that are wanted"),
+    (Behaviour(status=500), "HTTP 500: Internal Server Error"),
+    (Behaviour(stop_after=[0]), f"the server stopped at 0 of {len(PACKED):,} bytes"),
+])  # fmt: skip
 def test_what_is_not_the_file_is_refused(
     fetched: Fetched, behaviour: Behaviour, reason: str
 ) -> None:

@@ -92,26 +92,23 @@ def test_the_sum_of_the_unpacked_bytes_is_checked(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "not an idx file\n  it begins with    nothing"),
-        (b"\0\0", "not an idx file\n  it begins with    00 00"),
-        (b"PK\3\4" + bytes(20), "not an idx file\n  it begins with    50 4b 03 04"),
-        (idx(code=7), "not an idx file"),
-        (idx()[:7], "the header is cut off in the sizes of 2 axes"),
-        (idx(values=b"abcde"), "header  18 bytes, for shape (2, 3)\n  file    17 bytes"),
-        (idx(values=b"abcdefg"), "header  18 bytes, for shape (2, 3)\n  file    19 bytes"),
-        (gzip.compress(idx(values=b"abcde")), "header  18 bytes, for shape (2, 3)\n  file    17"),
-        (gzip.compress(idx(values=b"abcdefg")), "header  18 bytes, for shape (2, 3)\n  file    l"),
-        (gzip.compress(idx())[:-9], "the gzip data is damaged or cut off"),
-        (gzip.compress(idx())[:-8] + bytes(8), "the gzip data is damaged or cut off"),
-        (b"\x1f\x8b\x08\0" + bytes(6) + b"\xff" * 9, "the gzip data is damaged or cut off"),
-        (gzip.compress(idx()) + b"junk", "the gzip data is damaged or cut off"),
-        (idx(shape=(0, 2**32 - 1, 2**32 - 1), values=b""), "sizes that no array can have"),
-        (b"\0\0\x08\xff" + struct.pack(">255I", *[1] * 255) + b"x", "sizes that no array can have"),
-    ],
-)
+@pytest.mark.parametrize(("data", "message"), [
+    (b"", "not an idx file\n  it begins with    nothing"),
+    (b"\0\0", "not an idx file\n  it begins with    00 00"),
+    (b"PK\3\4" + bytes(20), "not an idx file\n  it begins with    50 4b 03 04"),
+    (idx(code=7), "not an idx file"),
+    (idx()[:7], "the header is cut off in the sizes of 2 axes"),
+    (idx(values=b"abcde"), "header  18 bytes, for shape (2, 3)\n  file    17 bytes"),
+    (idx(values=b"abcdefg"), "header  18 bytes, for shape (2, 3)\n  file    19 bytes"),
+    (gzip.compress(idx(values=b"abcde")), "header  18 bytes, for shape (2, 3)\n  file    17"),
+    (gzip.compress(idx(values=b"abcdefg")), "header  18 bytes, for shape (2, 3)\n  file    l"),
+    (gzip.compress(idx())[:-9], "the gzip data is damaged or cut off"),
+    (gzip.compress(idx())[:-8] + bytes(8), "the gzip data is damaged or cut off"),
+    (b"\x1f\x8b\x08\0" + bytes(6) + b"\xff" * 9, "the gzip data is damaged or cut off"),
+    (gzip.compress(idx()) + b"junk", "the gzip data is damaged or cut off"),
+    (idx(shape=(0, 2**32 - 1, 2**32 - 1), values=b""), "sizes that no array can have"),
+    (b"\0\0\x08\xff" + struct.pack(">255I", *[1] * 255) + b"x", "sizes that no array can have"),
+])  # fmt: skip
 def test_a_damaged_file_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(DataError) as info:
         read_idx(data)

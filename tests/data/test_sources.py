@@ -61,15 +61,12 @@ def test_a_csv_with_numbers_as_targets(tmp_path: Path) -> None:
     assert [[0.5], [1.0]] == found.targets.tolist()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("a,b\n1,2\n3\n", "row 2 has 1 values"),
-        ("a,b\nx,2\n", "row 1, column a: 'x' is no number"),
-        ("a,b\n", "has no rows"),
-        ("", "has no rows"),
-    ],
-)
+@pytest.mark.parametrize(("text", "says"), [
+    ("a,b\n1,2\n3\n", "row 2 has 1 values"),
+    ("a,b\nx,2\n", "row 1, column a: 'x' is no number"),
+    ("a,b\n", "has no rows"),
+    ("", "has no rows"),
+])  # fmt: skip
 def test_a_wrong_csv_is_told_where(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(text)

@@ -12,14 +12,11 @@ from examples import char_transformer, lstm, resnet_small
 Main = Callable[[Sequence[str]], list[float]]
 
 
-@pytest.mark.parametrize(
-    ("main", "steps", "batch", "share"),
-    [
-        pytest.param(resnet_small.main, 24, 16, 0.9, id="resnet_small"),
-        pytest.param(char_transformer.main, 12, 4, 0.9, id="char_transformer"),
-        pytest.param(lstm.main, 40, 16, 0.95, id="lstm"),
-    ],
-)
+@pytest.mark.parametrize(("main", "steps", "batch", "share"), [
+    pytest.param(resnet_small.main, 24, 16, 0.9, id="resnet_small"),
+    pytest.param(char_transformer.main, 12, 4, 0.9, id="char_transformer"),
+    pytest.param(lstm.main, 40, 16, 0.95, id="lstm"),
+])  # fmt: skip
 def test_the_loss_falls(
     main: Main, steps: int, batch: int, share: float, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,8 @@ import pytest
 import autograph as ag
 from autograph.__main__ import main
 from autograph.commands import COMMANDS
+
+from ..fresh import printed
 
 ROOT = Path(__file__).parents[2]
 LENET5 = "examples.mnist.lenet5:LeNet5"
@@ -43,11 +43,8 @@ def test_a_command_that_is_not_there_is_a_wrong_question() -> None:
 
 def test_help_loads_no_engine_and_nothing_that_takes_long() -> None:
     code = "import sys; from autograph.__main__ import main; main([]); print(*sys.modules)"
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
 
-    loaded = {name.split(".")[0] for name in found.stdout.split()}
+    loaded = {name.split(".")[0] for name in printed(code).split()}
     assert not loaded & {"llvmlite", "rich", "textual", "matplotlib", "cupy"}
 
 
@@ -74,23 +71,20 @@ def test_a_summary_of_a_declared_model(capsys: pytest.CaptureFixture[str], tmp_p
     assert (tmp_path / "lenet5.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["summary", "nowhere:Model"], "there is no module nowhere; run this in the folder"),
-        (["summary", "examples.mnist.lenet5:Net"], "no class Net; its layers are LeNet5"),
-        (["summary", "lenet5"], "write MODULE:CLASS"),
-        (["inspect", "nothing.safetensors"], "there is no file nothing.safetensors"),
-        (["train"], "there is no model; write train MODULE:CLASS"),
-        (["train", LENET5, "--epochs", "0"], "epochs 0 Input should be greater than 0"),
-        (["train", LENET5, "--data", "moons"], "there is no data set 'moons'"),
-        (["train", LENET5, "--optimizer", "Sgd", "--data", "xor"], "there is no optimizer 'Sgd'"),
-        (["train", LENET5, "--set", "seed"], "write NAME=VALUE"),
-        (["view", "nowhere"], "nowhere is no run"),
-        (["bench", "nothing"], "there is no bench 'nothing'"),
-        (["predict", "nothing.safetensors", "1"], "there is no file nothing.safetensors"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["summary", "nowhere:Model"], "there is no module nowhere; run this in the folder"),
+    (["summary", "examples.mnist.lenet5:Net"], "no class Net; its layers are LeNet5"),
+    (["summary", "lenet5"], "write MODULE:CLASS"),
+    (["inspect", "nothing.safetensors"], "there is no file nothing.safetensors"),
+    (["train"], "there is no model; write train MODULE:CLASS"),
+    (["train", LENET5, "--epochs", "0"], "epochs 0 Input should be greater than 0"),
+    (["train", LENET5, "--data", "moons"], "there is no data set 'moons'"),
+    (["train", LENET5, "--optimizer", "Sgd", "--data", "xor"], "there is no optimizer 'Sgd'"),
+    (["train", LENET5, "--set", "seed"], "write NAME=VALUE"),
+    (["view", "nowhere"], "nowhere is no run"),
+    (["bench", "nothing"], "there is no bench 'nothing'"),
+    (["predict", "nothing.safetensors", "1"], "there is no file nothing.safetensors"),
+])  # fmt: skip
 def test_errors_are_one_line_with_the_remedy(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

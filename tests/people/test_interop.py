@@ -75,6 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "Optional": ({"body": {"kind": "Tanh"}, "present": True}, [5]),
     "Parallel": ({"branches": [{"kind": "Dense", "outputs": 3}, {"kind": "Tanh"}]}, [5]),
     "PixelShuffle": ({"factor": 2}, [8, 3, 4]),
+    "PixelUnshuffle": ({"factor": 2}, [2, 4, 6]),
     "PositionalEncoding": ({}, [5, 6]),
     "RMSNorm": ({}, [7]),
     "Repeat": ({"body": {"kind": "Tanh"}, "times": 2}, [5]),
@@ -84,9 +85,26 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
 }  # fmt: skip
 
 
-def built(kind: str) -> tuple[Layer, np.ndarray]:
+# Settings that the ops of plain layers do not know.
+FURTHER: list[tuple[str, dict[str, Any], list[int]]] = [
+    ("Conv1", {"outputs": 4, "filter": 3, "padding": 2, "padding_mode": "circular"}, [3, 7]),
+    ("Conv2", {"outputs": 4, "filter": 4, "padding": "same"}, IMAGE),
+    ("Conv2", {"outputs": 4, "filter": 3, "padding": 1, "padding_mode": "reflect"}, IMAGE),
+    ("Conv3", {"outputs": 4, "filter": 3, "padding": 2, "padding_mode": "replicate"}, [2, 3, 4, 5]),
+    ("MaxPool1", {"filter": 3, "dilation": 2, "padding": 1}, [3, 10]),
+    ("MaxPool2", {"filter": 3, "stride": 2, "ceil": True}, IMAGE),
+    ("MeanPool2", {"filter": 3, "stride": 2, "padding": 1, "count_padding": False}, IMAGE),
+    ("MeanPool3", {"filter": 2, "stride": 2, "ceil": True, "divisor": 5}, [2, 5, 4, 3]),
+    ("Flatten", {"start": 2}, IMAGE),
+    ("LSTM", {"outputs": 4, "layers": 2, "dropout": 0.5}, [5, 3]),
+]
+
+
+def built(
+    kind: str, more: tuple[dict[str, Any], list[int]] | None = None
+) -> tuple[Layer, np.ndarray]:
     """A model of one such layer, its statistics not those it began with, and samples."""
-    settings, shape = CASES.get(kind, ({}, [9]))
+    settings, shape = more or CASES.get(kind, ({}, [9]))
     fields = {"part": {"kind": kind, **settings}}
     told = {"kind": "Sequential", "name": "One", "fields": fields}
     if kind != "Embedding":  # indices are no floats, on which sizes are inferred
@@ -165,11 +183,37 @@ def test_onnxruntime_gives_the_same_numbers_and_the_file_is_read_back(
     np.testing.assert_array_equal(inferred(again, x), expected)
 
 
+@pytest.mark.parametrize(("kind", "settings", "shape"), FURTHER)
+def test_settings_out_of_the_ordinary_are_exported_to_onnx_alone(
+    kind: str, settings: dict[str, Any], shape: list[int], tmp_path: Path
+) -> None:
+    model, x = built(kind, (settings, shape))
+
+    found = in_onnx(model, x, tmp_path / "model.onnx")
+
+    np.testing.assert_allclose(found, inferred(model, x), rtol=1e-5, atol=1e-5)
+    assert import_onnx(tmp_path / "model.onnx").describe() == model.describe()
+    with pytest.raises(SettingsError, match="for which there is no rule"):
+        export_script(model, tmp_path / "model.py")
+
+
+def test_settings_that_no_file_can_hold_are_refused(tmp_path: Path) -> None:
+    lstm, _ = built("LSTM", ({"outputs": 4, "projection": 2}, [5, 3]))
+    norm, _ = built("BatchNorm2", ({"running": False}, IMAGE))
+
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    with pytest.raises(SettingsError, match="part projects its states, and ONNX has no such LSTM"):
+        export_onnx(lstm, tmp_path / "model.onnx")
+    for export in (export_onnx, export_script):
+        with pytest.raises(SettingsError, match="part standardises every batch by itself"):
+            export(norm, tmp_path / "model")
+
+
 # Of these a graph alone does not tell that they were one layer.
 COMPOSED = {
     "AdaptiveMaxPool", "AdaptiveMeanPool", "Embedding", "GRU", "GroupNorm", "InstanceNorm", "LSTM",
-    "MultiheadAttention", "Parallel", "PixelShuffle", "PositionalEncoding", "RMSNorm", "Unfold",
-    "Upsample", "Softplus",
+    "MultiheadAttention", "Parallel", "PixelShuffle", "PixelUnshuffle", "PositionalEncoding",
+    "RMSNorm", "Softplus", "Unfold", "Upsample",
 }  # fmt: skip
 
 
@@ -340,7 +384,9 @@ def test_what_has_no_rule_is_refused_by_its_path(tmp_path: Path) -> None:
 
 
 def test_rules_are_of_layers_that_exist() -> None:
-    assert set(ONNX_RULES) | set(SCRIPT_RULES) <= set(layers.KINDS)
+    named = {name.removeprefix("Padded") for name in {*ONNX_RULES, *SCRIPT_RULES}}
+
+    assert named <= set(layers.KINDS)
 
 
 # -- the hub ---------------------------------------------------------------------------
