@@ -62,11 +62,7 @@ class Described(metaclass=SettingsType):
 
     def describe(self) -> dict[str, Any]:
         """A JSON value from which an equal value is made again."""
-        told: dict[str, Any] = {"kind": self.kind}
-        for name in self.names():
-            value = getattr(self, name)
-            told[name] = value.describe() if isinstance(value, Described) else plain(value)
-        return told
+        return {"kind": self.kind} | {name: plain(getattr(self, name)) for name in self.names()}
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
@@ -87,7 +83,9 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it."""
+    """The value as JSON has it, described values by what they are."""
+    if isinstance(value, Described):
+        return value.describe()
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, dict):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError, ShapeError
 from ..outline import Outline
 from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Share, builder
 from .dense import known_inputs
 from .dropout import throws_at
 from .plain import Plain
@@ -30,7 +30,7 @@ class MultiheadAttentionBuilder(Builder["MultiheadAttention"]):
     context: PositiveInt | None = None
     causal: bool = False
     bias: bool = False
-    dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
+    dropout: Share = 0.0
 
     def inputs_of(self, x: Outline) -> int:
         return x.shape[-1]

@@ -12,9 +12,9 @@ from ..errors import ShapeError
 from ..scalar_type import ScalarType
 from ..tensor import Buffer, Parameter, Tensor, is_training, no_grad
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Share, builder
 from .dense import known_inputs
-from .norm import Share, running_statistics, scale_and_shift
+from .norm import running_statistics, scale_and_shift
 from .site import Site
 
 L_co = TypeVar("L_co", covariant=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Generic, ParamSpec, Self, TypeVar, cast, dataclass_transform
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from ..device import HOST, Device
 from ..errors import SettingsError
@@ -38,7 +38,7 @@ def triple(value: int | tuple[int, int, int]) -> tuple[int, int, int]:
     return (value, value, value) if isinstance(value, int) else value
 
 
-NonNegativeInt = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Size2 = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], AfterValidator(pair)]
 Padding2 = Annotated[NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt], AfterValidator(pair)]
 Size3 = Annotated[

@@ -55,19 +55,6 @@ class Combination(Builder[L_co]):
         """These settings with the sizes of every part filled in, and the output for x."""
         raise NotImplementedError(f"{type(self).__name__} does not define infer")
 
-    def describe(self) -> dict[str, Any]:
-        return {"kind": self.kind} | {name: _told(getattr(self, name)) for name in self.names()}
-
-
-def _told(value: Any) -> Any:
-    if isinstance(value, Builder):
-        return value.describe()
-    if isinstance(value, tuple | list):
-        return [_told(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _told(each) for name, each in value.items()}
-    return value
-
 
 def changed(made: Any, **changes: Any) -> Any:
     """The settings with some of them changed."""

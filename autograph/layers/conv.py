@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError
 from ..tensor import Parameter, Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, NonNegativeInt, Padding2, Padding3, Size2, Size3, builder
+from .builders import Builder, BuilderOf, Padding2, Padding3, Size2, Size3, builder
 from .dense import known_inputs
 from .initialise import Initialise, Uniform
 from .site import Site

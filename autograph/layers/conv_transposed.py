@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..tensor import Tensor
-from .builders import BuilderOf, NonNegativeInt, Padding2, Padding3, Size2, Size3, builder
+from .builders import BuilderOf, Padding2, Padding3, Size2, Size3, builder
 from .conv import Convolution, ConvolutionBuilder, Size
 
 L_co = TypeVar("L_co", covariant=True)

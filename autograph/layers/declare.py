@@ -379,16 +379,12 @@ class Declared(Builder[Any]):
         return layer
 
     def describe(self) -> dict[str, Any]:
-        parts = {
-            name: part.describe() if isinstance(part, Builder) else plain(part)
-            for name, part in self.fields.items()
-        }
         told: dict[str, Any] = {"kind": self.family, "name": self.name}
         if self.input is not None:
             told["input"] = list(self.input)
         if self.tie:
             told["tie"] = self.tie
-        return {**told, "fields": parts}
+        return {**told, "fields": plain(self.fields)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Declared) and self.describe() == other.describe()

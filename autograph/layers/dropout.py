@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from .. import ops
 from ..philox import stream
 from ..scalar_type import ScalarType
 from ..tensor import Buffer, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Share, builder
 from .site import Site
 
 
@@ -20,7 +17,7 @@ from .site import Site
 class DropoutBuilder(Builder["Dropout"]):
     """Settings of `Dropout`: the share of values that are set to zero."""
 
-    rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rate: Share = 0.5
 
     def build_at(self, site: Site) -> Dropout:
         key, counter = throws_at(site)

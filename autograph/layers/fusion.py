@@ -92,23 +92,14 @@ FUSIONS: tuple[tuple[tuple[type[Layer], ...], Callable[..., Any]], ...] = (
 )
 
 
-def fused(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
-    """What runs in place of the layers, one after the other."""
+def fused(layers: Sequence[Layer], *, chained: bool = True) -> Iterator[Callable[[Any], Any]]:
+    """What runs in place of the layers, one after the other: chains and neighbours, or these."""
     at = 0
     while at < len(layers):
         run, count = _match(layers, at)
-        chain = chain_at(layers, at)
+        chain = chain_at(layers, at) if chained else None
         if chain is not None and len(chain.layers) >= count:
             run, count = chain, len(chain.layers)
-        yield run
-        at += count
-
-
-def _neighbours(layers: Sequence[Layer]) -> Iterator[Callable[[Any], Any]]:
-    """What runs in place of layers that are no chain."""
-    at = 0
-    while at < len(layers):
-        run, count = _match(layers, at)
         yield run
         at += count
 
@@ -146,24 +137,24 @@ def _located(run: Callable[[Any], Any], layers: Sequence[Layer]) -> Callable[[An
 # -- chains ----------------------------------------------------------------------------------
 
 
-def described(layer: Layer) -> tuple[Any, ...] | str:
+def described(layer: Any) -> tuple[Any, ...] | str:
     """What a chain calls a layer; or why it takes none of these."""
     if is_watched(layer):
         return "somebody watches what it answers"
     kind = type(layer)
     if kind is Conv2:
-        if layer.groups != 1 or layer.dilation != (1, 1):  # type: ignore[attr-defined]
+        if layer.groups != 1 or layer.dilation != (1, 1):
             return "it has groups or a dilation"
-        return "conv2", layer.stride, layer.padding, layer.bias is not None  # type: ignore[attr-defined]
+        return "conv2", layer.stride, layer.padding, layer.bias is not None
     if kind is Dense:
-        return "linear", layer.bias is not None  # type: ignore[attr-defined]
+        return "linear", layer.bias is not None
     if kind in (MaxPool2, MeanPool2):
-        if layer.padding != (0, 0):  # type: ignore[attr-defined]
+        if layer.padding != (0, 0):
             return "it has a padding"
-        if layer.filter[0] * layer.filter[1] > 254:  # type: ignore[attr-defined]
+        if layer.filter[0] * layer.filter[1] > 254:
             return "its window has more than 254 places"
         name = "max_pool2" if kind is MaxPool2 else "mean_pool2"
-        return name, layer.filter, layer.stride  # type: ignore[attr-defined]
+        return name, layer.filter, layer.stride
     plain = {Flatten: "flatten", Relu: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
     return (plain[kind],) if kind in plain else f"chains have no {kind.__name__}"
 
@@ -173,7 +164,7 @@ class Chain:
 
     def __init__(self, layers: Sequence[Layer], kinds: Layers) -> None:
         self.layers, self.kinds = layers, kinds
-        self.apart = list(_neighbours(layers))
+        self.apart = list(fused(layers, chained=False))
         self._reasons: dict[Any, str] = {}
         self._seen = base._structure
         self._parameters = self._found()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import SettingsError
 from ..outline import Outline
 from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Share, builder
 from .dense import known_inputs
 from .site import Site
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def scale_and_shift(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..tensor import Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, NonNegativeInt, Padding2, Padding3, Size2, Size3, builder
+from .builders import Builder, BuilderOf, Padding2, Padding3, Size2, Size3, builder
 from .site import Site
 
 L_co = TypeVar("L_co", covariant=True)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from .. import ops
 from ..errors import SettingsError, ShapeError
 from ..outline import Outline
 from ..tensor import Parameter, Tensor, zeros
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Share, builder
 from .dense import known_inputs
 from .dropout import Dropout, DropoutBuilder
 from .site import Site
 
 L_co = TypeVar("L_co", covariant=True)
 State = list[Tensor]  # of each layer and direction, (N, H)
-Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @builder
@@ -32,7 +31,7 @@ class RecurrentBuilder(Builder[L_co]):
     layers: PositiveInt = 1
     bidirectional: bool = False
     bias: bool = False
-    dropout: Rate = 0.0
+    dropout: Share = 0.0
 
     @property
     def features(self) -> int:

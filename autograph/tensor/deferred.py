@@ -24,7 +24,7 @@ from .. import ops
 from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
-from ..graph import Leaf, Node, spent
+from ..graph import Leaf, Node, Version, spent
 from ..op import NO_SETTINGS, PLANS, Op
 from ..ops.chain import (
     UPDATES,
@@ -47,6 +47,7 @@ LIVE = 64  # weak references kept before the dead ones are thrown away
 
 _value: Any = Tensor.__dict__["_array"]  # the slots that Pending answers for
 _node: Any = Tensor.__dict__["node"]
+_set_value, _set_node = _value.__set__, _node.__set__
 
 
 class Pending(Tensor):
@@ -103,15 +104,15 @@ class Deferred:
 
     recorded = True  # whether they will have nodes
 
-    def __init__(self, inputs: Sequence[Tensor], reads: int) -> None:
-        """It works on `inputs`, of which somebody may write the first `reads`."""
-        self.inputs, self.then = inputs, (then := [])
-        versions = []
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        """It works on `inputs`, which somebody may write."""
+        self.inputs = inputs
+        self.then: list[tuple[Any, Node | None, int]] = []
+        self.versions: set[Version] = set()
         for each in inputs:
             version = each.version or version_of(each)
-            then.append((each._array, each.node, version.count))
-            versions.append(version)
-        self.versions = set(versions[:reads])
+            self.then.append((each._array, each.node, version.count))
+            self.versions.add(version)
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
         if len(live) > LIVE:
@@ -121,8 +122,8 @@ class Deferred:
     def pend(self, outline: Outline) -> Pending:
         """A tensor that waits for this."""
         tensor = object.__new__(Pending)
-        _value.__set__(tensor, self)
-        _node.__set__(tensor, None)
+        _set_value(tensor, self)
+        _set_node(tensor, None)
         tensor.outline, tensor.version = outline, None
         self.pending.append(ref(tensor))
         return tensor
@@ -180,7 +181,7 @@ class Forward(Deferred):
     """y = chain(x, *parameters)."""
 
     def __init__(self, inputs: Sequence[Tensor], plan: Plan) -> None:
-        super().__init__(inputs, len(inputs))
+        super().__init__(inputs)
         self.plan, self.settings = plan, plan.settings
         self.y: Tensor | None = None
 
@@ -205,7 +206,7 @@ class Loss(Deferred):
     """loss = cross_entropy_loss(y, target), of a y that is pending."""
 
     def __init__(self, y: Tensor, forward: Forward, target: Tensor) -> None:
-        super().__init__([target], 1)
+        super().__init__([target])
         self.forward, self.y = forward, ref(y)
         self.done = False
 
@@ -272,8 +273,9 @@ class Walk(Deferred):
         self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor],
         settings: Mapping[str, Any], plan: Plan,
     ) -> None:  # fmt: skip
-        super().__init__([x, left], 1)
-        self.parameters, self.settings, self.plan = parameters, settings, plan
+        super().__init__([x])
+        self.left, self.parameters = left, parameters
+        self.settings, self.plan = settings, plan  # the plan of the chain
         self.pending.append(ref(loss))
         _value.__set__(loss, self)
 
@@ -284,7 +286,7 @@ class Walk(Deferred):
         state.walk = self
         try:
             made: Sequence[Tensor] = chain_gradients(
-                *self.inputs, *self.parameters, **self.settings
+                *self.inputs, self.left, *self.parameters, **self.settings
             )
         finally:
             state.walk = None
@@ -294,9 +296,8 @@ class Walk(Deferred):
         if not any(type(each()) is Pending for each in self.pending):
             return
         with self.as_then():
-            found = apply(
-                chain_gradients, [*self.inputs_then(), *self.parameters], self.settings
-            )
+            inputs = [*self.inputs_then(), self.left, *self.parameters]
+            found = apply(chain_gradients, inputs, self.settings)
         for pending, value in zip(self.pending, found, strict=True):
             fill(pending(), value)
 
@@ -316,11 +317,13 @@ class Walk(Deferred):
             return False
         moving = [each for part in parts for each in part]
         del moving[1 :: len(parts[0])]
-        x, left = self.inputs_then()
+        (x,), left = self.inputs_then(), self.left
         outlines = [None if each is None else each.outline for each in moving]
         has_dx = self.settings["has_dx"]
         inputs = x, left, rate, *moving
-        live[:] = [weak for weak in live if weak() is not self]  # it need not see this write
+        live[:] = [  # this need not see the write
+            weak for weak in live if (each := weak()) is not None and each is not self
+        ]
         try:
             loss = _run(
                 op, inputs, [None if each is None else each._array for each in inputs],
@@ -343,17 +346,19 @@ def _run(
     plan depends on follows from `key`, and from the settings that are `varying`."""
     if Tensor.__apply__ is not apply:
         return op(*inputs, **settings)
+    taped = lookups.tape is not None
     plan = op.plans.get((lookups.key, *key))
     if plan is None or len(plan.settings) != len(settings) or not _has(plan.settings, varying):
         plan = op.plan([None if each is None else each.outline for each in inputs], settings)
-        if lookups.tape is None:
+        if not taped:
             if len(op.plans) >= PLANS:
                 op.plans.clear()
             op.plans[(lookups.key, *key)] = plan
     if op.writes and live:
         before_writing(op, inputs)
     try:
-        _, results = op.run(plan, arrays)
+        direct = plan.prepare is None and not taped
+        results = plan.kernel(*arrays) if direct else op.run(plan, arrays)[1]
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
     count = len(inputs)

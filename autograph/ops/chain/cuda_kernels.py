@@ -79,8 +79,8 @@ class _First:
             first.partial * self.blocks,
             second.room(self.samples) if first.trains else 0,
         )  # fmt: skip
-        starts = np.cumsum([0, *[up(each, 4) for each in lengths]]).tolist()
-        *self.starts, self.left = starts
+        starts = np.cumsum([0, *[up(each, 4) for each in lengths]])
+        self.starts, self.left = (4 * starts[:-1]).tolist(), int(starts[-1])  # bytes, and numbers
         self.kernel = Kernel(
             first_text(first, c_type(x.scalar_type.dtype)), "first",
             {"Target": target, "blocks": blocks_on_a_multiprocessor(first.shared, block.threads)},
@@ -91,13 +91,17 @@ class _First:
     def __call__(self, x, target, y, dx, left, parameters):
         read = [x, *parameters]
         places = [each.data.ptr for each in read]
-        if any([place % 16 for place in places]):
+        bits = 0
+        for place in places:
+            bits |= place
+        if bits % 16:
             read = [aligned(each) for each in read]
             places = [each.data.ptr for each in read]
         losses = rows = partials = 0
         if left is not None:
-            at = left.data.ptr
-            losses, rows, partials, _ = [at + 4 * each for each in self.starts]
+            losses = left.data.ptr
+            _, rows, partials, _ = self.starts
+            rows, partials = losses + rows, losses + partials
         fault = words().fault.data.ptr if losses else 0
         self.kernel(
             self.blocks,
@@ -132,14 +136,13 @@ class _Second:
         self.packed = _packer(16 + 7 * len(parameters))
 
     def __call__(self, x, left, loss, rate, pointers):
-        at = left.data.ptr
-        losses, rows, partials, room = [at + 4 * each for each in self.first.starts]
-        x = aligned(x)
+        losses, x = left.data.ptr, aligned(x)
+        _, rows, partials, room = self.first.starts
         self.kernel(
             self.blocks,
             self.packed(
-                x.data.ptr, rows, partials, 0 if loss is None else losses,
-                0 if loss is None else loss.data.ptr, room, words().finished.data.ptr,
+                x.data.ptr, losses + rows, losses + partials, 0 if loss is None else losses,
+                0 if loss is None else loss.data.ptr, losses + room, words().finished.data.ptr,
                 _tiles_finished(stream.current_device()).data.ptr,
                 self.first.samples, self.first.blocks, self.shares, rate, *self.numbers, *pointers,
             ),
