@@ -1,18 +1,20 @@
 """The affine map of dense layers and its gradients by the host engine."""
 
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from ...backends import NATIVE
 from ...backends.host import pool
-from ...backends.host.buffers import empty
+from ...backends.host.buffers import allocator, empty
 from ...backends.host.intrinsics import array, bits, from_bits
 from ...backends.host.jit import kernel, launcher
 from ...backends.host.product import SMALL, product, scalar_of, shares
 from ...backends.host.scalars import KINDS, f32, i32
 from ...backends.host.small_product import (
     back_of_linear_relu,
+    columns_of,
     is_small,
     multiply_each,
     multiply_small,
@@ -58,20 +60,21 @@ def wide(bias):
     return cast(bias, scalar_type=F32) if bias is not None and bias.itemsize != 4 else bias
 
 
-def _small(scalar_type, m, n, k):
-    """The kernel of small products of these shapes: from both operands with their strides, the
-    bias and whether relu follows, to a new array."""
-    scalar, dtype, is_wide = KINDS[scalar_type], scalar_type.dtype, scalar_type is BF16
-    launch, address = launcher(), multiply_small.of(T=scalar, WIDE=is_wide).compile()
-    tiles = addresses(scalar.name)
+def _small(scalar_type, m, n, k, shape):
+    """The kernel of small products of these sizes: from both operands with their strides, the bias
+    and whether relu follows, to a new array of a shape."""
+    scalar, is_wide = KINDS[scalar_type], scalar_type is BF16
+    launch = partial(launcher(), multiply_small.of(T=scalar, WIDE=is_wide).compile())
+    tiles, new = addresses(scalar.name), allocator(shape, scalar_type.dtype)
+    one = columns_of(m, n, k, 1) if m * n * k < SMALL else None  # the same for any threads
 
-    def run(a, a_row, a_k, b, b_k, b_j, bias, relu, shape):
-        m_blocks, n_blocks, tasks, room = room_of(m, n, k)
+    def run(a, a_row, a_k, b, b_k, b_j, bias=None, relu=0):
+        m_blocks, n_blocks, tasks, room = one or room_of(m, n, k)
         rows = (m // (m_blocks * ROWS) + 2) * ROWS * k * is_wide
-        y = empty(shape, dtype)
+        y = new()
         launch(
-            address, tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y,
-            tiles, empty((room + tasks * rows,), np.float32), rows,
+            tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y, tiles,
+            empty((room + tasks * rows,), np.float32), rows,
         )  # fmt: skip
         return y
 
@@ -86,10 +89,8 @@ def _linear(x, weight, relu):
         return lambda x, weight, bias: product(
             x.reshape(-1, inputs), weight, wide(bias), relu=relu
         ).reshape(shape)
-    small = _small(x.scalar_type, rows, outputs, inputs)
-    return lambda x, weight, bias: small(
-        x, inputs, 1, weight, outputs, 1, wide(bias), relu, shape
-    )
+    small = _small(x.scalar_type, rows, outputs, inputs, shape)
+    return lambda x, weight, bias: small(x, inputs, 1, weight, outputs, 1, wide(bias), relu)
 
 
 @linear.kernel(NATIVE, when=takes, halves=True, made=True)
@@ -114,7 +115,7 @@ def matmul_native(inputs, outputs):
     (*batch, m, n), k, scalar_type = outputs[0].shape, inputs[0].shape[-1], inputs[0].scalar_type
     small = is_small(m, n, k) and m * n > 0
     if not batch:
-        return _matrices(_small(scalar_type, m, n, k), *inputs) if small else product
+        return _matrices(*inputs) if small else product
     batch, scalar, one = tuple(batch), KINDS[scalar_type], inputs[1].ndim == 2
     is_wide, count = scalar_type is BF16, prod(batch)
     launch = multiply_each.of(T=scalar, WIDE=is_wide)
@@ -141,14 +142,18 @@ def matmul_native(inputs, outputs):
     return run
 
 
-def _matrices(small, a, b):
+def _matrices(a, b):
     """A small product of two matrices of these outlines."""
-    (m, k), n = a.shape, b.shape[1]
+    (m, k), n, size = a.shape, b.shape[1], a.scalar_type.dtype.itemsize
+    small = _small(a.scalar_type, m, n, k, (m, n))
     if a.is_contiguous and b.is_contiguous:
-        return lambda a, b: small(a, k, 1, b, n, 1, None, 0, (m, n))
-    return lambda a, b: small(
-        a, *steps_of(a), b, *steps_of(b), None, 0, (a.shape[0], b.shape[1])
-    )
+        return lambda a, b: small(a, k, 1, b, n, 1)
+
+    def run(a, b):
+        (a_row, a_k), (b_k, b_j) = a.strides, b.strides
+        return small(a, a_row // size, a_k // size, b, b_k // size, b_j // size)
+
+    return run
 
 
 def takes_back(dy, y, x, weight):
