@@ -8,9 +8,6 @@ columns are copied in runs of them. Else the ops run one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -19,7 +16,6 @@ import numpy as np
 
 from ...backends import CUPY, NUMPY, namespace
 from ...backends.host.buffers import empty
-from ...backends.host.pool import get_num_threads
 from ...outline import Outline
 from ..elementwise import relu
 from ..pool2 import max_pool2, max_pool2_dx
@@ -112,18 +108,6 @@ class Windows:
             here += parts[:, r, s]
 
 
-def done(run: Callable[[slice], Any], chunks: list[slice]) -> Iterator[Any]:
-    """What `run` gives for each chunk, in order: one is copied while another is multiplied."""
-    threads = min(len(chunks), get_num_threads())
-    if threads < 2:
-        yield from map(run, chunks)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            running = [pool.submit(copy_context().run, run, chunk) for chunk in chunks]
-            for each in running:
-                yield each.result()
-
-
 def lie_apart(x, weight, *others, filter, pool_stride, pool_padding, groups, **settings):
     """Whether no two windows of the pooling meet."""
     return groups == 1 and pool_padding == (0, 0) and all(
@@ -136,8 +120,7 @@ def pooled_arrays(x, weight, bias, **settings):
     found = Windows(x, weight, settings)
     shape = (found.outputs, *found.size, found.images)
     y, index, spread = empty(shape, x.dtype), empty(shape, np.uint8), found.spread(weight)
-
-    def run(chunk):
+    for chunk in found.chunks():
         images = found.bordered(x[chunk])
         parts: list[Any] = []
         for start in found.starts:
@@ -160,9 +143,6 @@ def pooled_arrays(x, weight, bias, **settings):
         np.maximum(best, 0, out=best)
         here = (*shape[:3], -1)
         y[..., chunk], index[..., chunk] = best.reshape(here), place.reshape(here)
-
-    for _ in done(run, found.chunks()):
-        pass
     if np.isnan(y).any():  # whose it is gets lost in a patch: 0 * inf
         return pooled_composed(x, weight, bias, **settings)
     return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
@@ -174,24 +154,19 @@ def _back(dy, index, x, weight, needs_dx, **settings):
     dx = empty((found.channels, h, w, found.images * needs_dx), x.dtype).transpose(3, 0, 1, 2)
     dspread = np.zeros(spread.shape, x.dtype)
     dy, index = (np.ascontiguousarray(each.transpose(1, 2, 3, 0)) for each in (dy, index))
-
-    def run(chunk):
+    for chunk in found.chunks():
         slope, place, images = dy[..., chunk], index[..., chunk], found.bordered(x[chunk])
-        total, dimages = 0, np.zeros(images.shape if needs_dx else 0, x.dtype)
+        dimages = np.zeros(images.shape if needs_dx else 0, x.dtype)
         for at, start in enumerate(found.starts):
             deltas = np.zeros((prod(found.inner), *slope.shape), x.dtype)
             for k, delta in enumerate(deltas, at):
                 np.copyto(delta, slope, where=place == k)
             deltas = deltas.reshape(found.rows, -1)
-            total += deltas @ found.columns(images, start).T
+            dspread += deltas @ found.columns(images, start).T
             if needs_dx:
                 found.scatter(spread.T @ deltas, dimages, start)
         if needs_dx:
             dx[chunk] = dimages[:, ph : ph + h, pw : pw + w].transpose(3, 0, 1, 2)
-        return total
-
-    for part in done(run, found.chunks()):
-        dspread += part
     dweight = np.add.reduce(list(found.filters(dspread)))
     dbias = np.where(index == STOPPED, dy.dtype.type(0), dy).sum(axis=(1, 2, 3))
     return dx, dweight, dbias
