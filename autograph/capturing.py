@@ -254,9 +254,7 @@ class Captured(Generic[P, T]):
             for each, array in zip(trial.written if after and trial else (), after, strict=True):
                 ops.assign(each.array, array)
 
-    def _check(
-        self, found: Recording, watch: Watch, outputs: list[Tensor], trial: Trial
-    ) -> None:
+    def _check(self, found: Recording, watch: Watch, outputs: list[Tensor], trial: Trial) -> None:
         """Refuse a recording whose replays would not do what the step does."""
         own = {id(each) for each in outputs}
         if any(id(each) not in own for each in watch.left()):

@@ -270,9 +270,7 @@ class Checkpoint:
                 "  leave out  average, or use a checkpoint that was saved with one"
             )
         made = Average()
-        _in_file(
-            self.file, lambda: made.restore(self._under(AVERAGE), model.named_parameters())
-        )
+        _in_file(self.file, lambda: made.restore(self._under(AVERAGE), model.named_parameters()))
         return made
 
     def _under(self, prefix: str) -> dict[str, Tensor]:

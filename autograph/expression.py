@@ -309,8 +309,11 @@ def compile_python(program: Program, functions: Mapping[str, Any]) -> Callable[.
     variants: dict[frozenset[str], Callable[..., Any]] = {}
 
     def run(*arrays: Any) -> Any:
-        numbers = [name for name, each in zip(program.inputs, arrays, strict=True)
-                   if isinstance(each, bool | int | float)]
+        numbers = [
+            name
+            for name, each in zip(program.inputs, arrays, strict=True)
+            if isinstance(each, bool | int | float)
+        ]
         if not numbers:
             return plain(*arrays)
         key = frozenset(numbers)

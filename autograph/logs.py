@@ -205,9 +205,9 @@ class MLflow:
 class Several:
     """Records to several loggers.
 
-        with closing(Several([JsonLines("log.jsonl"), TensorBoard("events")])) as log:
-            for report in ag.fit(model, optimizer, train, test):
-                log.write(record_of(report))
+    with closing(Several([JsonLines("log.jsonl"), TensorBoard("events")])) as log:
+        for report in ag.fit(model, optimizer, train, test):
+            log.write(record_of(report))
     """
 
     def __init__(self, loggers: Sequence[Logger]) -> None:

@@ -177,9 +177,7 @@ def asarray(
     return Tensor(obj, device=device or HOST, scalar_type=dtype)
 
 
-def astype(
-    x: Tensor, dtype: Any, /, *, copy: builtins.bool = True, device: Where = None
-) -> Tensor:
+def astype(x: Tensor, dtype: Any, /, *, copy: builtins.bool = True, device: Where = None) -> Tensor:
     """x in another scalar type."""
     same = ScalarType(dtype) is x.scalar_type
     y = (x.copy() if copy else x) if same else x.cast(dtype)
@@ -278,9 +276,7 @@ def signbit(x: Tensor, /) -> Tensor:
     return ops.logical_or(below, ops.less(ops.divide(1.0, x), 0))
 
 
-def isin(
-    x1: Any, x2: Any, /, *, invert: builtins.bool = False
-) -> Tensor:
+def isin(x1: Any, x2: Any, /, *, invert: builtins.bool = False) -> Tensor:
     """Whether each element of x1 is among those of x2."""
     x1, x2 = (each if isinstance(each, Tensor) else Tensor(each) for each in (x1, x2))
     same = ops.equal(ops.expand_dims(x1, axis=-1), ops.reshape(x2, shape=-1))

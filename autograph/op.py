@@ -128,9 +128,7 @@ class Op:
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             for backend in backends:
-                found = FoundKernel(
-                    backend, function, when, strided, halves, out, made, launches
-                )
+                found = FoundKernel(backend, function, when, strided, halves, out, made, launches)
                 self.kernels.append(found)
             self.plans.clear()
             return function
@@ -318,8 +316,7 @@ class Op:
         ]
         if missing or len(given) > len(self.inputs):
             wants = ", ".join(
-                f"{name}=None" if i in self.optional else name
-                for i, name in enumerate(self.inputs)
+                f"{name}=None" if i in self.optional else name for i, name in enumerate(self.inputs)
             )
             raise SettingsError(
                 f"{self.name}: takes {wants}\n"

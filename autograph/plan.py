@@ -183,8 +183,10 @@ class FoundKernel:
 
     def takes(self, layout: str) -> bool:
         """Whether an input may lie like this in memory."""
-        return self.strided is True or layout == "contiguous" or (
-            self.strided == CHANNELS_LAST and layout == CHANNELS_LAST
+        return (
+            self.strided is True
+            or layout == "contiguous"
+            or (self.strided == CHANNELS_LAST and layout == CHANNELS_LAST)
         )
 
     def bind(

@@ -36,8 +36,7 @@ class SettingsType(type):
         def __call__(cls, *unnamed: Any, **settings: Any) -> Any:
             if unnamed:
                 raise SettingsError(
-                    f"{cls.title()}: settings are given by name\n"
-                    f"  takes  {', '.join(cls.names())}"
+                    f"{cls.title()}: settings are given by name\n  takes  {', '.join(cls.names())}"
                 )
             try:
                 return super().__call__(**settings)

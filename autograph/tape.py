@@ -154,10 +154,14 @@ class HostTape:
         if not twin.native:
             twin.kernel = partial(self._call, twin.kernel, bool(op.writes))
         if twin.prepare is not None:
-            twin.prepare = tuple([
-                step if step is None or isinstance(kind, type) else partial(self._call, step, False)
-                for step, kind in zip(twin.prepare, twin.given, strict=True)
-            ])
+            twin.prepare = tuple(
+                [
+                    step
+                    if step is None or isinstance(kind, type)
+                    else partial(self._call, step, False)
+                    for step, kind in zip(twin.prepare, twin.given, strict=True)
+                ]
+            )
         return twin
 
     def _call(self, kernel: Callable[..., Any], writes: bool, *arrays: Any) -> Any:

@@ -24,10 +24,10 @@ _POLYNOMIAL = 0x82F63B78  # of CRC-32C, its bits reversed
 class TensorBoard:
     """A logger that writes an event file into a folder: `tensorboard --logdir FOLDER` shows it.
 
-        board = TensorBoard("runs/1")
-        board.scalar("loss", 0.25, step=100)
-        board.histogram("conv1.weight", model.conv1.weight.numpy(), step=100)
-        board.close()
+    board = TensorBoard("runs/1")
+    board.scalar("loss", 0.25, step=100)
+    board.histogram("conv1.weight", model.conv1.weight.numpy(), step=100)
+    board.close()
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -135,9 +135,7 @@ def fit(
 def _check(name: str, value: Any, wanted: type, made: str) -> None:
     """Refuse what is no model, or no optimizer."""
     if isinstance(value, type):
-        raise SettingsError(
-            f"fit: {value.__name__} is a class\n  write  {value.__name__}{made}"
-        )
+        raise SettingsError(f"fit: {value.__name__} is a class\n  write  {value.__name__}{made}")
     if not isinstance(value, wanted):
         raise SettingsError(
             f"fit: {type(value).__name__} is no {name}\n  write  fit(model, optimizer, train)"

@@ -37,9 +37,7 @@ def tables(results: dict[str, Any]) -> Iterator[str]:
         yield _place(table)
     yield from _devices(results)
     if "overhead" in results:
-        ratios = [
-            row["ratio"] for row in results["overhead"]["rows"] if "backward" in row["bench"]
-        ]
+        ratios = [row["ratio"] for row in results["overhead"]["rows"] if "backward" in row["bench"]]
         yield ""
         yield (
             f"An op on eight numbers, recorded and walked back, takes {min(ratios):.2f} to "

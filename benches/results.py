@@ -62,9 +62,7 @@ def raced(
     limit = 0.0
     if operations:
         limit = operations / floor.rates(found)[f"floor {scalar_type}"] * 1e-6
-    return [
-        row_of(name, each.name, found[each.name][""], limit=limit) for each in contenders
-    ]
+    return [row_of(name, each.name, found[each.name][""], limit=limit) for each in contenders]
 
 
 def row_of(bench: str, contender: str, times: Times, *, limit: float = 0.0) -> Row:
@@ -118,9 +116,7 @@ def shown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def save(
-    table: str, rows: Sequence[Mapping[str, Any]], file: Path = FILE, **more: Any
-) -> None:
+def save(table: str, rows: Sequence[Mapping[str, Any]], file: Path = FILE, **more: Any) -> None:
     """Write a table into the file of results, beside the tables that are there."""
     known = json.loads(file.read_text()) if file.exists() else {}
     known[table] = {**place(), **more, "rows": list(rows)}

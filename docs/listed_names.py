@@ -1,7 +1,7 @@
 """A directive that lists the public names of a module or class with what each is: the reference.
 
-    ```{listed-names} autograph.layers
-    ```
+```{listed-names} autograph.layers
+```
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ f64   f64   f64   f64   f64   f64   f64   f64   f64   f64   f64
 """
 COLUMNS, *ROWS = [line.split() for line in TORCH.strip().splitlines()]
 TABLE = [
-    (left, right, wanted)
-    for left, *row in ROWS
-    for right, wanted in zip(COLUMNS, row, strict=True)
+    (left, right, wanted) for left, *row in ROWS for right, wanted in zip(COLUMNS, row, strict=True)
 ]
 
 

@@ -28,7 +28,8 @@ def adapt_arrays(
     """
     dtypes = [outline.scalar_type.dtype for outline in outputs]
     widened = [
-        i for i, each in enumerate(inputs)
+        i
+        for i, each in enumerate(inputs)
         if not halves and each is not None and each.scalar_type.is_half
     ]
     wide = F32.dtype

@@ -27,9 +27,7 @@ def run(options: argparse.Namespace) -> int:
          if (each / "benches").is_dir()), None
     )  # fmt: skip
     if folder is None:
-        raise SettingsError(
-            "there are no benchmarks here\n  run this in a clone of the repository"
-        )
+        raise SettingsError("there are no benchmarks here\n  run this in a clone of the repository")
     known = {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
     if options.name is None:
         print(table(("bench", "what it measures"), [(n, _first(p)) for n, p in known.items()]))

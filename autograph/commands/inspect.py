@@ -77,7 +77,7 @@ def _in_words(file: File, verified: bool) -> str:
                 lines.append(f"\nmodel {name}")
                 width = max(map(len, fields), default=0)
                 lines += [f"  {each:<{width}}  {_layer(part)}" for each, part in fields.items()]
-            case ("model" | "optimizer" | "progress"), dict():
+            case (("model" | "optimizer" | "progress"), dict()):
                 lines.append(f"\n{name} {_layer(value)}")
             case _:
                 lines.append(f"{name} {value}")

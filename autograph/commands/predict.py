@@ -91,5 +91,3 @@ def picture(path: str, model: Layer) -> Array:
     pixels = read_picture(path, shape)[None]
     edge = np.concatenate([pixels[..., 0, :], pixels[..., -1, :]], axis=-1)
     return 255 - pixels if shape[0] == 1 and edge.mean() > 127 else pixels
-
-

@@ -131,9 +131,7 @@ def _place_of(target: str | int, names: Sequence[str], path: str | Path) -> int:
         return names.index(target)
     if isinstance(target, int) and -len(names) <= target < len(names):
         return target % len(names)
-    raise DataError(
-        f"read_csv: {path} has no column {target!r}\n  columns  {', '.join(names)}"
-    )
+    raise DataError(f"read_csv: {path} has no column {target!r}\n  columns  {', '.join(names)}")
 
 
 def _number(text: str, path: str | Path, row: int, column: str) -> float:

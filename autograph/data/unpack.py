@@ -58,9 +58,7 @@ def unpacked(source: str | Path | bytes) -> Iterator[Unpacked]:
                     yield Unpacked(stream, name, size * DEFLATE_RATIO, gzipped)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
-                f"{name}: the gzip data is damaged or cut off\n"
-                f"  {error}\n"
-                "  fetch the file again"
+                f"{name}: the gzip data is damaged or cut off\n  {error}\n  fetch the file again"
             ) from error
 
 

@@ -166,9 +166,7 @@ class Traced(Blank):
         given: list[Any] = [*inputs, *[None] * (len(op.inputs) - len(inputs))]
         known = [each.outline if isinstance(each, Tensor) else _kind(each) for each in given]
         outlines: Any = promoted(op, known, None)[0]
-        names = [
-            _name(graph, each, wanted) for each, wanted in zip(given, outlines, strict=True)
-        ]
+        names = [_name(graph, each, wanted) for each, wanted in zip(given, outlines, strict=True)]
         name = rule(graph, names, outlines, op.complete(settings), y.outline)
         return _traced(y.outline, graph, name)
 

@@ -198,9 +198,7 @@ def _flatten(walk: Any, node: Node, value: str) -> Found | None:
 
 def _global(kind: str) -> Rule:
     """A pool to size 1 that keeps its axes."""
-    return lambda walk, node, value: Found(
-        "pool", {"kind": kind, "size": 1}, {}, node.output
-    )
+    return lambda walk, node, value: Found("pool", {"kind": kind, "size": 1}, {}, node.output)
 
 
 def _nothing(walk: Any, node: Node, value: str) -> Found | None:

@@ -75,12 +75,12 @@ def softmax(x, axis):
 
 
 '''
-FOOT = '''
+FOOT = """
 
 if __name__ == "__main__":
     np.set_printoptions(suppress=True)
     print(infer(np.load(sys.argv[1]).astype(np.float32)))
-'''
+"""
 
 
 def export_script(model: Layer, path: str | Path, input: tuple[int, ...] | None = None) -> None:
@@ -246,9 +246,7 @@ RULES: dict[str, Rule] = {
     "Hardswish": _written("{x} * np.clip({x} / 6.0 + 0.5, 0.0, 1.0)"),
     "LeakyRelu": _written("np.where({x} > 0.0, {x}, {slope} * {x})"),
     "Elu": _written("np.where({x} > 0.0, {x}, {alpha} * np.expm1(np.minimum({x}, 0.0)))"),
-    "Celu": _written(
-        "np.maximum({x}, 0.0) + np.minimum(0.0, {alpha} * np.expm1({x} / {alpha}))"
-    ),
+    "Celu": _written("np.maximum({x}, 0.0) + np.minimum(0.0, {alpha} * np.expm1({x} / {alpha}))"),
     "Selu": _written(
         "1.0507009873554805 * np.where("
         "{x} > 0.0, {x}, 1.6732632423543772 * np.expm1(np.minimum({x}, 0.0)))"

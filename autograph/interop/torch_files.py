@@ -74,7 +74,7 @@ def load_torch(
 def torch_state(model: Layer, *, names: Names | None = None) -> dict[str, Array]:
     """What `module.load_state_dict` wants of this model, as arrays: each name torch's.
 
-        module.load_state_dict({k: torch.from_numpy(v) for k, v in torch_state(model).items()})
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in torch_state(model).items()})
     """
     tensors = {**model.named_parameters(), **model.named_buffers()}
     state: dict[str, Array] = {}

@@ -64,9 +64,7 @@ class BatchNorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.axes:
             wanted = " or ".join(map(str, self.axes))
-            raise ShapeError(
-                f"{type(self).__name__}: x has {wanted} axes\n  x  {x.shape}  N C ..."
-            )
+            raise ShapeError(f"{type(self).__name__}: x has {wanted} axes\n  x  {x.shape}  N C ...")
         running = self.running_mean, self.running_variance
         if self.running_mean is not None and not is_training():
             y = ops.batch_norm_fixed(x, *running, self.weight, self.bias, epsilon=self.epsilon)

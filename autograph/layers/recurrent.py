@@ -95,7 +95,7 @@ class _Recurrent(Layer):
             for j in range(i, i + self.directions):
                 backward = j > i
                 seen = x[:, ::-1] if backward else x
-                y, *ends = self.read(j, seen, *state[j :: count])
+                y, *ends = self.read(j, seen, *state[j::count])
                 last[j::count] = ends
                 ways.append(y[:, ::-1] if backward else y)
             x = ways[0] if len(ways) == 1 else ops.concat(*ways, axis=2)

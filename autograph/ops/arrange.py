@@ -157,9 +157,7 @@ def flip(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
     return index(x, key=tuple(turned if i in axes else slice(None) for i in range(len(x.shape))))
 
 
-def roll(
-    x: Any, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None
-) -> Any:
+def roll(x: Any, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Any:
     """Elements moved along axes, those that leave at one end coming in at the other; without
     an axis along the flat array."""
     if axis is None:

@@ -271,9 +271,7 @@ def attention_dmask_arrays(dy, y, q, k, v, normaliser, mask, counter, **settings
     """The gradient of all scores, summed to the mask's shape: this one stores the matrix."""
     y, dy, q, k, v, mask = _widened(y, dy, q, k, v, mask)
     whole = namespace(q).zeros((*q.shape[:-1], k.shape[-2]), q.dtype)
-    for rows, columns, _, deltas in _deltas(
-        dy, y, q, k, v, normaliser, mask, counter, **settings
-    ):
+    for rows, columns, _, deltas in _deltas(dy, y, q, k, v, normaliser, mask, counter, **settings):
         whole[..., rows, columns] = deltas
     return sum_to_arrays(whole, shape=mask.shape)
 

@@ -20,9 +20,7 @@ def only(op: Pointwise, *kinds: str, write: str) -> Pointwise:
     def outline(*inputs):
         for name, each in zip(op.inputs, inputs, strict=True):
             if each.scalar_type.kind not in kinds:
-                raise ScalarTypeError(
-                    f"{op.name}: {name} is {each.scalar_type}\n  write  {write}"
-                )
+                raise ScalarTypeError(f"{op.name}: {name} is {each.scalar_type}\n  write  {write}")
         return before(*inputs)
 
     op.outlined_by(outline)
@@ -89,7 +87,10 @@ remainder = _numbers(
 )
 power = _numbers(  # from a again, as in divide
     pointwise(
-        "power", "a b", "a ** b", db="dy * where((a == 0) & (b >= 0), 0, a ** b * log(a))",
+        "power",
+        "a b",
+        "a ** b",
+        db="dy * where((a == 0) & (b >= 0), 0, a ** b * log(a))",
         samples=positive(2),
     )
 )
@@ -102,8 +103,13 @@ reciprocal = pointwise(
 )
 copysign = pointwise("copysign", "a b", "copysign(a, b)", floats=True, samples=_apart_from_zero)
 hypot = pointwise(  # its gradient at (0, 0) is 0
-    "hypot", "a b", "hypot(a, b)", floats=True, h="hypot(a, b)",
-    da="dy * where(h == 0, 0, a / h)", db="dy * where(h == 0, 0, b / h)",
+    "hypot",
+    "a b",
+    "hypot(a, b)",
+    floats=True,
+    h="hypot(a, b)",
+    da="dy * where(h == 0, 0, a / h)",
+    db="dy * where(h == 0, 0, b / h)",
 )
 
 

@@ -87,9 +87,7 @@ def negative_likelihood_gradient(y, x, target, **settings):
 
 
 @negative_likelihood_dx.outlined_by
-def negative_likelihood_dx_outline(
-    dy, target, *, shape, ignore_index, label_smoothing, reduction
-):
+def negative_likelihood_dx_outline(dy, target, *, shape, ignore_index, label_smoothing, reduction):
     return dy.like(shape=shape)
 
 

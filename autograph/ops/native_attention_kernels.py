@@ -70,9 +70,7 @@ def attend(
             share = 0.0 if total == 0.0 else 1.0 / total
             for j in range(visible):
                 row[j] = row[j] * share
-            normaliser[head * length + first + i] = (
-                INFINITY if total == 0.0 else base + log(total)
-            )
+            normaliser[head * length + first + i] = INFINITY if total == 0.0 else base + log(total)
         times_all(tile, scores, pitch, 1, values, seen, out, y_pitch, count, d, limit, 0)
         there = y + (here[4] + first * y_row)
         for i in range(count):

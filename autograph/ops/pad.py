@@ -20,9 +20,7 @@ pad_constant = Op("pad_constant", "x")
 @pad_constant.outlined_by
 def pad_constant_outline(x, *, widths, value=0):
     """`value` around x, so many before and after along each axis."""
-    return x.like(
-        shape=tuple(a + size + b for (a, b), size in zip(widths, x.shape, strict=True))
-    )
+    return x.like(shape=tuple(a + size + b for (a, b), size in zip(widths, x.shape, strict=True)))
 
 
 @pad_constant.kernel(NUMPY, CUPY, halves=True)
@@ -88,9 +86,7 @@ def pad(
     return x
 
 
-def _refuse_widths(
-    shape: tuple[int, ...], axis: int, before: int, after: int, mode: str
-) -> None:
+def _refuse_widths(shape: tuple[int, ...], axis: int, before: int, after: int, mode: str) -> None:
     size = shape[axis]
     most = {"reflect": size - 1, "circular": size, "replicate": before + after if size else 0}[mode]
     if max(before, after) > most:

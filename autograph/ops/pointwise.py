@@ -37,9 +37,17 @@ COMPILERS: dict[Backend, str] = {
 class Pointwise(Op):
     """An op whose output elements are an expression of the inputs' elements, broadcast."""
 
-    def __init__(self, name: str, inputs: str, program: Program, *, boolean: bool = False,
-                 floats: bool = False, promotes: str | None = None,
-                 gradients: dict[str, Program] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: str,
+        program: Program,
+        *,
+        boolean: bool = False,
+        floats: bool = False,
+        promotes: str | None = None,
+        gradients: dict[str, Program] | None = None,
+    ) -> None:
         super().__init__(name, inputs, floats=floats, promotes=promotes)
         self.program, self.boolean = program, boolean
         self._given = gradients or {}
@@ -92,8 +100,13 @@ class Pointwise(Op):
                 program = Program(inputs, program.parts, program.result)
                 plain = [n for n in inputs if n not in self.inputs or self._promotes(n)]
                 found = (
-                    Pointwise(f"{self.name}_d{name}", " ".join(inputs), program,
-                              promotes=" ".join(plain), gradients={}),
+                    Pointwise(
+                        f"{self.name}_d{name}",
+                        " ".join(inputs),
+                        program,
+                        promotes=" ".join(plain),
+                        gradients={},
+                    ),
                     inputs[1:],
                 )
             self._gradient_ops[name] = found
@@ -166,12 +179,17 @@ def pointwise(
     """
     names = tuple(inputs.split())
     given = {each: parts.pop(f"d{each}") for each in names if f"d{each}" in parts}
-    gradients = {
-        each: Program.of(("dy", *names, "y"), text, parts) for each, text in given.items()
-    }
+    gradients = {each: Program.of(("dy", *names, "y"), text, parts) for each, text in given.items()}
     program = Program.of(names, expression, parts)
-    op = Pointwise(name, inputs, program, boolean=boolean, floats=floats, promotes=promotes,
-                   gradients=gradients)
+    op = Pointwise(
+        name,
+        inputs,
+        program,
+        boolean=boolean,
+        floats=floats,
+        promotes=promotes,
+        gradients=gradients,
+    )
     op.sampled_by(samples or _normal_samples(len(names)))
     return op
 

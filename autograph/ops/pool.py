@@ -72,9 +72,7 @@ def _pool3(op, pool, x, filter, stride, padding):
         padding=tuple(padding),
     )
     p, q = y.shape[2:]
-    y = pool(
-        reshape(y, shape=(n, c, d, p * q)), filter=(k, 1), stride=(sd, 1), padding=(pd, 0)
-    )
+    y = pool(reshape(y, shape=(n, c, d, p * q)), filter=(k, 1), stride=(sd, 1), padding=(pd, 0))
     return reshape(y, shape=(n, c, y.shape[2], p, q))
 
 

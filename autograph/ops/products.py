@@ -82,9 +82,7 @@ def einsum(equation: str, *arrays: Any) -> Any:
     """
     inputs, output = _letters(equation, arrays)
     sizes = _sizes(equation, inputs, arrays)
-    terms = [
-        _single(letters, x, sizes) for letters, x in zip(inputs, arrays, strict=True)
-    ]
+    terms = [_single(letters, x, sizes) for letters, x in zip(inputs, arrays, strict=True)]
     while len(terms) > 1:
         i, j = min(combinations(range(len(terms)), 2), key=lambda at: _cost(terms, at, sizes))
         rest = [term for at, term in enumerate(terms) if at not in (i, j)]
@@ -133,9 +131,7 @@ def _expanded(part: str, rest: int) -> list[str]:
     return [*before, *(str(i) for i in range(rest, 0, -1)), *after]
 
 
-def _sizes(
-    equation: str, inputs: Sequence[Sequence[str]], arrays: Sequence[Any]
-) -> dict[str, int]:
+def _sizes(equation: str, inputs: Sequence[Sequence[str]], arrays: Sequence[Any]) -> dict[str, int]:
     """The size of each letter; 1 broadcasts."""
     sizes: dict[str, int] = {}
     for letters, x in zip(inputs, arrays, strict=True):

@@ -21,6 +21,7 @@ cumprod_dx = Op("cumprod_dx", "dy x")
 cummax = Op("cummax", "x", outputs="values indices")
 cummin = Op("cummin", "x", outputs="values indices")
 
+
 def _axis(op, x, axis):
     if axis is None and x.ndim > 1:
         raise SettingsError(
@@ -113,9 +114,7 @@ def cumprod_parts(x, *, axis):
     while x.ndim and step < x.shape[at]:
         early = index(x, key=_along(at, slice(0, step)))
         late = index(x, key=_along(at, slice(step, None)))
-        x = concat(
-            early, multiply(late, index(x, key=_along(at, slice(0, -step)))), axis=at
-        )
+        x = concat(early, multiply(late, index(x, key=_along(at, slice(0, -step)))), axis=at)
         step *= 2
     return x
 

@@ -26,9 +26,15 @@ def _fits(op, x, indices, axis, *, smaller=False):
     refuse_float_indices(op, indices)
     at = axis_of(op, x.ndim, axis)
     others = [i for i in range(x.ndim) if i != at]
-    fits = indices.ndim == x.ndim and [i for i in others if not (
-        indices.shape[i] <= x.shape[i] if smaller else indices.shape[i] == x.shape[i]
-    )] == []
+    fits = (
+        indices.ndim == x.ndim
+        and [
+            i
+            for i in others
+            if not (indices.shape[i] <= x.shape[i] if smaller else indices.shape[i] == x.shape[i])
+        ]
+        == []
+    )
     if not fits:
         raise ShapeError(
             f"{op}: indices do not fit x outside axis {axis}\n"

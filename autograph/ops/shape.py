@@ -135,8 +135,7 @@ def concat_darrays(y, *arrays, axis):
     ends = list(accumulate(each.shape[at] for each in arrays))
     before = (slice(None),) * at
     parts = [
-        (*before, slice(end - each.shape[at], end))
-        for each, end in zip(arrays, ends, strict=True)
+        (*before, slice(end - each.shape[at], end)) for each, end in zip(arrays, ends, strict=True)
     ]
     from .index import index
 

@@ -214,9 +214,7 @@ def logsumexp_arrays(x, *, axis, keepdims):
 @logsumexp.gradient("x")
 def logsumexp_dx(y, x, *, axis, keepdims):
     kept = kept_shape(x.shape, axis)
-    return lambda dy: multiply(
-        reshape(dy, shape=kept), exp(subtract(x, reshape(y, shape=kept)))
-    )
+    return lambda dy: multiply(reshape(dy, shape=kept), exp(subtract(x, reshape(y, shape=kept))))
 
 
 @logsumexp.sampled_by

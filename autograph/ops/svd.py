@@ -40,8 +40,9 @@ def svd_dx(y, x, *, full):
     """J. Townsend, Differentiating the singular value decomposition, 2016. Of u and v it is
     defined where no two singular values are equal."""
     if full and x.shape[-1] != x.shape[-2]:
-        raise SettingsError("svd: the vectors beyond the singular values have no gradient\n"
-                            "  write  full=False")
+        raise SettingsError(
+            "svd: the vectors beyond the singular values have no gradient\n  write  full=False"
+        )
 
     def rule(dy):
         (u, s, vt), (du, ds, dvt) = y, dy
@@ -50,8 +51,8 @@ def svd_dx(y, x, *, full):
         apart = multiply(subtract(columns, rows), add(columns, rows))
         same = identity(x, s.shape[-1])
         share = where(same, 0, divide(1, where(same, 1, apart)))
-        inner = multiply(same, 0) if ds is None else multiply(
-            same, reshape(ds, shape=(*ds.shape, 1))
+        inner = (
+            multiply(same, 0) if ds is None else multiply(same, reshape(ds, shape=(*ds.shape, 1)))
         )
         if du is not None:
             turn = matmul(ut, du)

@@ -138,9 +138,7 @@ def from_windows_samples(rng):
 # -- columns of images -------------------------------------------------------------------
 
 
-def unfold(
-    x: Any, *, filter: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
-) -> Any:
+def unfold(x: Any, *, filter: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
     """The patches of images as columns: (N, C, H, W) -> (N, C * R * S, P * Q)."""
     rows, columns = _both("unfold", filter, stride, padding, dilation)
     y = windows(windows(x, axis=2, **rows), axis=3, **columns)  # (N, C, P, Q, R, S)

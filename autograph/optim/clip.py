@@ -53,9 +53,7 @@ def clip_value(parameters: Iterable[Parameter], limit: float) -> None:
                 each.grad = _limited(each.grad, limit)
 
 
-def clipped(
-    gradients: Sequence[Any], norm: float | None, value: float | None
-) -> Sequence[Tensor]:
+def clipped(gradients: Sequence[Any], norm: float | None, value: float | None) -> Sequence[Tensor]:
     """The gradients after an optimizer's own clipping; first by value, then by norm."""
     if value is not None:
         gradients = [_limited(each, value) for each in gradients]

@@ -13,9 +13,7 @@ from ..op import Op
 from .host import pack
 
 # Of arrays without names of their own the first is written.
-average_begin = Op(
-    "average_begin", "*arrays", writes="arrays arrays[0]", outputs="", promotes=""
-)
+average_begin = Op("average_begin", "*arrays", writes="arrays arrays[0]", outputs="", promotes="")
 average_end = Op("average_end", "flat", writes="flat", outputs="", promotes="")
 exchange_parts = Op("exchange_parts", "*arrays", writes="arrays", outputs="", promotes="")
 all_sum = Op("all_sum", "x")

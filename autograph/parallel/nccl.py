@@ -132,9 +132,7 @@ class DeviceBucket(Bucket):
             self.first = world.rank * (size // world.size)
             self.sums = self.flat[self.first : self.first + size // world.size]
         self._copies: dict[Any, Any] = {}
-        self._ready, self._done = (
-            Event(block=False, disable_timing=True) for _ in range(2)
-        )
+        self._ready, self._done = (Event(block=False, disable_timing=True) for _ in range(2))
 
     def begin(self, arrays: Sequence[Any]) -> None:
         """Pack on the stream of the device, add on that of the ranks."""

@@ -292,4 +292,3 @@ def _cut_array(array: Any, piece: Piece) -> Any:
 def memory_of(state: Mapping[str, Mapping[str, Tensor]]) -> int:
     """Bytes that an optimizer's state takes here."""
     return sum(each.nbytes for some in state.values() for each in some.values())
-

@@ -80,5 +80,3 @@ def _cut(batch: Batch, count: int) -> Iterator[Batch]:
     bounds = [rows * i // count for i in range(count + 1)]
     for first, end in pairwise(bounds):
         yield Batch(batch.inputs[first:end], batch.targets[first:end])
-
-

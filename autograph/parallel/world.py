@@ -284,5 +284,3 @@ def say(text: str) -> None:
     """One line to the terminal, whole also where several processes write there."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
-
-

@@ -62,9 +62,7 @@ class Keeper:
             own = {name: both for name, both in changed.items() if name in ("loss", "ranks")}
             model, optimizer, average = self.guard.model, self.guard.optimizer, self.guard.average
             self.resumed = found.compared(model, optimizer, own, average)
-            found.restore(
-                model, optimizer, average=average if found.average is not None else None
-            )
+            found.restore(model, optimizer, average=average if found.average is not None else None)
         self.folder.keep(config)
         self.folder.log("resume", step=stood.step, epoch=stood.epoch, resumed=self.resumed)
         return stood

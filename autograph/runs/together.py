@@ -213,4 +213,3 @@ class SharedKeeper(Keeper):
     def close(self) -> None:
         self.replica.close()
         super().close()
-

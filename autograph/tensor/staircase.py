@@ -227,9 +227,7 @@ def _written(op: Op, inputs: Sequence[Any]) -> None:
 # -- Higher order ----------------------------------------------------------------------
 
 
-def _apply_higher(
-    op: Op, plan: Plan, inputs: Sequence[Any], settings: Mapping[str, Any]
-) -> Any:
+def _apply_higher(op: Op, plan: Plan, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     """Run `op` so that its gradients can be differentiated: rules get tensors.
 
     Inputs are promoted by recorded casts first. The output is handed to the rules without its

@@ -382,5 +382,3 @@ def _unpickled(cls: type, array: np.ndarray[Any, Any], device: str, leaf: bool) 
     tensor.outline, tensor.version = Outline.of(tensor._array), None
     tensor.node = Leaf() if leaf else None
     return tensor
-
-

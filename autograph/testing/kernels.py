@@ -88,8 +88,7 @@ def cases_of(op: Op, arrays: Sequence[Any]) -> Iterator[Case]:
     whole = () if GRADIENTS.intersection(op.inputs) else INTEGERS
     for scalar_type in (ScalarType.F32,) if plain else (*TOLERANCES, *whole):
         narrow[scalar_type] = [
-            _converted(each, scalar_type) if i in changed else each
-            for i, each in enumerate(arrays)
+            _converted(each, scalar_type) if i in changed else each for i, each in enumerate(arrays)
         ]
         exact = not scalar_type.is_float
         side = narrow[scalar_type] if exact else [wide(each) for each in narrow[scalar_type]]

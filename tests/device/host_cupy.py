@@ -164,7 +164,6 @@ def _word(argument: Any) -> Any:
 class _Stream:
     ptr = 1
 
-    def __init__(self, non_blocking: bool = False) -> None: ...
     def use(self) -> None: ...
     def wait_event(self, event: Any) -> None: ...
     def synchronize(self) -> None: ...
@@ -197,21 +196,31 @@ def module() -> ModuleType:
     found, cuda = ModuleType("cupy"), ModuleType("cupy.cuda")
     found.__spec__ = ModuleSpec("cupy", None)
     found.__dict__.update(
-        ndarray=ndarray, empty=empty, zeros=zeros, asarray=placed, cuda=cuda,
+        ndarray=ndarray,
+        empty=empty,
+        zeros=zeros,
+        asarray=placed,
+        cuda=cuda,
         ascontiguousarray=lambda x: placed(x) if not x.flags.c_contiguous else x,
         broadcast_to=lambda x, shape: np.broadcast_to(x, shape, subok=True),
         get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
-        is_available=lambda: True, __version__="host", __getattr__=lambda name: getattr(np, name),
+        is_available=lambda: True,
+        __version__="host",
+        __getattr__=lambda name: getattr(np, name),
     )
     cuda.__dict__.update(
-        Device=_Device, Stream=_Stream, Event=_Event, get_current_stream=lambda: stream,
+        Device=_Device,
+        Stream=lambda **settings: stream,
+        Event=_Event,
+        get_current_stream=lambda: stream,
         device=SimpleNamespace(get_device_id=lambda: 0),
         stream=SimpleNamespace(get_current_stream=lambda: stream),
         runtime=SimpleNamespace(getDeviceCount=lambda: 1),
         memory=SimpleNamespace(OutOfMemoryError=MemoryError),
         MemoryPointer=lambda memory, offset: memory,
         UnownedMemory=lambda ptr, size, owner, device: SimpleNamespace(ptr=ptr, owner=owner),
-        alloc_pinned_memory=_pinned, using_allocator=lambda each: nullcontext(),
+        alloc_pinned_memory=_pinned,
+        using_allocator=lambda each: nullcontext(),
     )
     return found
 

@@ -56,9 +56,12 @@ def channels(xp, dtype):
         yield f"{name} running variance", running[1], 0.1 * unbiased, small
         y = called(batch_norm_relu_cuda, a, w, b, *running, p)[0]
         yield f"{name} plus relu", y, np.maximum(line + plus8, 0), near
-        yield f"{name} relu", called(batch_norm_relu_cuda, a, w, b, *running, None)[0], np.maximum(
-            line, 0
-        ), near
+        yield (
+            f"{name} relu",
+            called(batch_norm_relu_cuda, a, w, b, *running, None)[0],
+            np.maximum(line, 0),
+            near,
+        )
 
         slanted = weight8.reshape(across) * scale
 
@@ -149,8 +152,11 @@ def rows(xp, dtype):
         back = part * (dy8 - (dy8 * part).sum(1, keepdims=True))
         yield f"{name} softmax dx", called(KERNELS["softmax_dx"], d, y, axis=-1), back, 4 * near
         back = dy8 - np.exp(part) * dy8.sum(1, keepdims=True)
-        yield f"{name} log softmax dx", called(KERNELS["log_softmax_dx"], d, y, axis=-1), back, (
-            4 * near
+        yield (
+            f"{name} log softmax dx",
+            called(KERNELS["log_softmax_dx"], d, y, axis=-1),
+            back,
+            (4 * near),
         )
 
 

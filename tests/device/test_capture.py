@@ -101,10 +101,12 @@ def test_fit_gives_the_same_bits_captured_and_resumed():
         model = Small.build(device="cuda", scalar_type=scalar_type, seed=1)
         optimizer = SGD(learning_rate=0.05, momentum=0.9)
         reports = list(ag.fit(model, optimizer, data, data, epochs=4, batch_size=10))
-        digests.append((
-            [(each.train, each.test) for each in reports],
-            [each.numpy().tobytes() for each in model.parameters()],
-        ))
+        digests.append(
+            (
+                [(each.train, each.test) for each in reports],
+                [each.numpy().tobytes() for each in model.parameters()],
+            )
+        )
     assert digests[0] == digests[1]
     assert reports[-1].train.count == 103
     assert optimizer.count == 44

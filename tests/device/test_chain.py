@@ -560,9 +560,7 @@ def step_of(name: str, scalar_type: Any, samples: int) -> Any:
         x[smooth.near] = rng.standard_normal((smooth.near.sum(), *shape)).astype("f4")
     classes = 7 if name == "odd" else 10
     target = rng.integers(0, classes, samples)
-    y, left, dx = chain_step(
-        x.astype("f8"), target, *numbers, layers=found.kinds, has_dx=True
-    )
+    y, left, dx = chain_step(x.astype("f8"), target, *numbers, layers=found.kinds, has_dx=True)
     t = Tensor(target, device=DEVICE)
     return model, Tensor(x, device=DEVICE), t, (y, left[0], left[1:], dx)
 

@@ -61,9 +61,7 @@ def test_attention_and_its_gradients(name, causal, mask, shape):
     some = np.isfinite(kept)
     close(normaliser[some], kept[some], 2e-6)
     found = native(attention_back, dy, y, q, k, v, normaliser, seen, **settings)
-    expected = numpy(
-        attention_back, *wide(dy, y, q, k, v, normaliser), reference, **settings
-    )
+    expected = numpy(attention_back, *wide(dy, y, q, k, v, normaliser), reference, **settings)
     for one, other in zip(found, expected, strict=True):
         close(one, other, 2 * tolerance)
 

@@ -76,8 +76,6 @@ def test_sparse_tiles_add_the_rows_that_offsets_name(rows, vectors, count):
     for value, start in list(zip(values, starts, strict=True))[: 2 * count : 2]:
         right[:, :width] += value * x[start : start + rows, :width]
     words = [each.ctypes.data for each in (values, offsets)]
-    SPARSE(sparse_address(rows, vectors))(
-        count, *words, 2, x.ctypes.data, 64, y.ctypes.data, 64
-    )
+    SPARSE(sparse_address(rows, vectors))(count, *words, 2, x.ctypes.data, 64, y.ctypes.data, 64)
 
     np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-5)

@@ -71,9 +71,7 @@ def channels_first(x: Any, channels: int | None = None) -> Any:
     return y
 
 
-def _transpose(
-    x: Any, y: Any, batch: int, rows: int, columns: int, x_row: int, y_row: int
-) -> None:
+def _transpose(x: Any, y: Any, batch: int, rows: int, columns: int, x_row: int, y_row: int) -> None:
     """y (batch, columns, y_row) from x (batch, rows, x_row)."""
     sizes = [number(each) for each in (batch, rows, columns, x_row, y_row)]
     itemsize, short = x.dtype.itemsize, min(y_row, columns)

@@ -63,6 +63,7 @@ _EPILOGUES = {"none": 1, "relu": 2, "bias": 4, "bias relu": 6}  # cublasLtEpilog
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6
 _PREFERENCE_WORKSPACE = 1  # cublasLtMatmulPreferenceAttributes_t
 
+
 class _Heuristic(ctypes.Structure):
     _fields_ = [
         ("algorithm", c_uint64 * 8),
@@ -342,9 +343,7 @@ def _fitting(
     fits = left is not None and right is not None and dtype.name in TYPES and m and n and k
     if not fits or (dtype.name == "float64" and epilogue != "none"):  # none takes doubles
         return (), shape
-    products = _products(
-        device, m, n, k, left, right, prod(lead), dtype.name, epilogue, precision
-    )
+    products = _products(device, m, n, k, left, right, prod(lead), dtype.name, epilogue, precision)
     return (products if products[-1].algorithms else ()), shape
 
 

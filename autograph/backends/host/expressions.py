@@ -202,9 +202,7 @@ class Expressions:
                 emit = self.builder.icmp_signed
                 if a.type.floating:  # != is true of NaN, the others are false
                     unordered = sign == "!="
-                    emit = (
-                        self.builder.fcmp_unordered if unordered else self.builder.fcmp_ordered
-                    )
+                    emit = self.builder.fcmp_unordered if unordered else self.builder.fcmp_ordered
                 one = Value(boolean, emit(sign, a.code, b.code))
             result = (
                 one

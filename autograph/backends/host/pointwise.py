@@ -148,9 +148,7 @@ def _one_float(inputs: Sequence[Outline]) -> bool:
     return {each.scalar_type for each in inputs} - {BOOL} in ({F32}, {BF16})
 
 
-def kinds_of(
-    inputs: Sequence[Outline], places: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
+def kinds_of(inputs: Sequence[Outline], places: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """What `kernel_of` asks of operands that are read at these places, where they are arrays."""
     return tuple(
         ("", "") if each.layout == NUMBER
@@ -184,9 +182,7 @@ def _inner(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[first:]
 
 
-def make_rows(
-    program: Program, inputs: Sequence[Outline], output: Outline
-) -> Callable[..., Any]:
+def make_rows(program: Program, inputs: Sequence[Outline], output: Outline) -> Callable[..., Any]:
     """A function from operands that are rows or columns of the output, among others."""
     axes, places = places_in(inputs) or (0, ())
     found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])

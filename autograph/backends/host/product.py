@@ -171,9 +171,7 @@ def convert(task, tasks: int, size: int, x: T, out: U):
         out[i] = x[i]
 
 
-def product(
-    a: Any, b: Any, bias: Any = None, *, relu: bool = False, out: Any = None
-) -> Any:
+def product(a: Any, b: Any, bias: Any = None, *, relu: bool = False, out: Any = None) -> Any:
     """a (M, K) @ b (K, N) (+ bias (N,), in float32), of any strides, as a row-major array."""
     (m, k), n, size = a.shape, b.shape[1], a.itemsize
     out = empty((m, n), a.dtype) if out is None else out

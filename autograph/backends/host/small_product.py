@@ -107,9 +107,7 @@ def multiply_each(
             if WIDE:
                 times_panel(tile, rows, k, 1, columns, there, n, m, min(PANEL, rest), k, 0, 0)
             else:
-                times_panel(
-                    tile, left, a_row, a_k, columns, there, n, m, min(PANEL, rest), k, 0, 0
-                )
+                times_panel(tile, left, a_row, a_k, columns, there, n, m, min(PANEL, rest), k, 0, 0)
 
 
 @kernel
@@ -163,9 +161,7 @@ def back_of_linear_relu(
         for panel in range(turn * x_panels // x_tasks, (turn + 1) * x_panels // x_tasks):
             here, first = columns + panel * outputs * PANEL, panel * PANEL
             left = inputs - first
-            pack_panel(
-                weight + first * outputs, left, PANEL, 1, 1, outputs, 0, 0, 1, outputs, here
-            )
+            pack_panel(weight + first * outputs, left, PANEL, 1, 1, outputs, 0, 0, 1, outputs, here)
             times_panel(
                 tile, mine, outputs, 1, here, dx + first, inputs, rows, min(PANEL, left), outputs,
                 0, 0,
@@ -193,8 +189,5 @@ def times_panel(tile, a, a_row, a_k, columns, c, c_row, m, width, k, bias, flags
     choice, row = tile + ((width + LANES - 1) // LANES - 1) * (ROWS + 1), 0
     while row < m:
         rows = min(ROWS, m - row)
-        call(
-            choice[rows - 1], plan, a + row * a_row, columns, c + row * c_row, bias, width, 0
-        )
+        call(choice[rows - 1], plan, a + row * a_row, columns, c + row * c_row, bias, width, 0)
         row += rows
-

@@ -64,8 +64,10 @@ class Transform(Vectors):
 
         def each(v):
             at = b.mul(v, I64(self.lanes))
-            found = [[self.load_wide(b.gep(x, [place])) for place in line]
-                     for line in self.square(SIDE, row, column, at)]
+            found = [
+                [self.load_wide(b.gep(x, [place])) for place in line]
+                for line in self.square(SIDE, row, column, at)
+            ]
             self.keep(self.both(found, self.window), out, plane, at)
 
         self.count_to(I64(0), count, each)
@@ -80,8 +82,10 @@ class Transform(Vectors):
 
         def each(v):
             at = b.mul(v, I64(self.lanes))
-            found = [[self.load_wide(b.gep(dy, [place])) for place in line]
-                     for line in self.square(2, row, column, at)]
+            found = [
+                [self.load_wide(b.gep(dy, [place])) for place in line]
+                for line in self.square(2, row, column, at)
+            ]
             which, rest = b.udiv(v, I64(VECTORS)), b.urem(v, I64(VECTORS))
             place = b.add(b.mul(which, panel), b.mul(rest, I64(self.lanes)))
             self.keep(self.both(found, self.slope), out, plane, place)

@@ -114,9 +114,7 @@ class Matrix(First):
         self.phases.add(f"conv_product<{name}>({delta}, {weight}, {part}, {put});")
         if p["DSP"] == 1:
             return ""
-        tiles = self._struct(
-            f"BackTiles{i}", C=c, GY=p["DGY"], GX=p["DGX"], TT=cells, SP=p["DSP"]
-        )
+        tiles = self._struct(f"BackTiles{i}", C=c, GY=p["DGY"], GX=p["DGX"], TT=cells, SP=p["DSP"])
         return f"sum_tiles<{tiles}>({part}, SINK);"
 
     def _grad_put(self, stage: Stage, sink: str) -> str:

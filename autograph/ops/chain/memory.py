@@ -30,9 +30,7 @@ class Phases:
         self.kinds[name] = kind
         return name
 
-    def make_cleared(
-        self, name: str, numbers: int, kind: str = "float", now: bool = False
-    ) -> str:
+    def make_cleared(self, name: str, numbers: int, kind: str = "float", now: bool = False) -> str:
         """A buffer that is zeroed a phase before this one, or in this one for the next."""
         self.make(name, numbers, kind)
         at = len(self.lines) - (1 if now else 2)

@@ -135,9 +135,7 @@ def sizes(layers: Layers, shape: Shape, parameters: Sequence[Shape]) -> Iterator
 
 
 def _windows(size: Shape, filter: Shape, stride: Shape, padding: Shape) -> Shape:
-    found = tuple(
-        (size[i] + 2 * padding[i] - filter[i]) // stride[i] + 1 for i in range(2)
-    )
+    found = tuple((size[i] + 2 * padding[i] - filter[i]) // stride[i] + 1 for i in range(2))
     if min(found) < 1:
         raise ShapeError(f"chain: a window of {filter} does not fit an image of {size}")
     return found

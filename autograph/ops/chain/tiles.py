@@ -168,8 +168,10 @@ def _plan_weight_grad(stage: Stage, block: Block) -> None:
     (kh, kw), (_, sx), taps = stage.filter, stage.stride, stage.weights // stage.out[0]
 
     def sharing(shares: int) -> float:
-        return inf if shares * o * taps > SCRATCH and shares > 1 else (shares > 1) * (
-            80 + block.cycles(o * taps, 2 * shares + 10, 0)
+        return (
+            inf
+            if shares * o * taps > SCRATCH and shares > 1
+            else (shares > 1) * (80 + block.cycles(o * taps, 2 * shares + 10, 0))
         )
 
     def rows(xu: int, each: int, shares: int) -> float:
@@ -229,9 +231,7 @@ def _lay_out_input(stage: Stage) -> None:
         reads = ((p["TY"] - 1) * sy + kh) * ceil(((p["TX"] - 1) * sx + kw) / align)
         forward = wavefronts([tile(t) for t in LANES], align) * reads * c * tiles * groups
         if p["cells"]:
-            places = [
-                k // (kh * kw) * plane + k // kw % kh * row + k % kw for k in range(taps)
-            ]
+            places = [k // (kh * kw) * plane + k // kw % kh * row + k % kw for k in range(taps)]
             warps = [wavefronts(places[k : k + 32]) for k in range(0, taps, 32)]
             return forward + sum(warps) * prod(stage.out) * 32
         each = ceil(o / p["WOB"])

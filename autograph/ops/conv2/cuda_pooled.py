@@ -57,7 +57,8 @@ def _forward(x, weight, y, settings):
     window, places = size["FH"] * size["FW"], size["P"] * size["Q"]
     outputs = 4
     while outputs > 1 and (
-        outputs * window > 32 or divide_up(size["O"], outputs) * places * size["C"] < 384
+        outputs * window > 32
+        or divide_up(size["O"], outputs) * places * size["C"] < 384
         or divide_up(size["O"], outputs) * outputs > 1.2 * size["O"]
     ):
         outputs //= 2

@@ -48,9 +48,7 @@ def _fill(channels, dtype):
 def _tensor(graph, shape, dtype):
     """An image or a weight (N, C, H, W) with its channels last."""
     _, c, h, w = shape
-    return graph.tensor(
-        dim=list(shape), stride=[h * w * c, 1, w * c, c], data_type=type_of(dtype)
-    )
+    return graph.tensor(dim=list(shape), stride=[h * w * c, 1, w * c, c], data_type=type_of(dtype))
 
 
 def _answer(tensor, shape, dtype):
@@ -88,8 +86,9 @@ def _or_else(graph_of, own, inputs, outputs, settings, run):
                 ours.append(own(inputs, outputs, **settings))
             else:
                 return run(graph, *arrays)
-        plain = (each if each is None or each.flags.c_contiguous else arranged(each)
-                 for each in arrays)
+        plain = (
+            each if each is None or each.flags.c_contiguous else arranged(each) for each in arrays
+        )
         return ours[0](*plain)
 
     return call

@@ -50,9 +50,8 @@ def pays(channels, outputs, size, filter, stride, padding, dilation, groups):
 def takes_forward(x, weight, bias, *, stride, padding, dilation, groups):
     (o, c, *filter), (_, _, h, w) = weight.shape, x.shape
     size = h + 2 * padding[0] - 2, w + 2 * padding[1] - 2
-    return (
-        takes(x, weight, bias)
-        and pays(c, o, size, tuple(filter), stride, padding, dilation, groups)
+    return takes(x, weight, bias) and pays(
+        c, o, size, tuple(filter), stride, padding, dilation, groups
     )
 
 
@@ -62,9 +61,7 @@ def takes_dx(dy, weight, *, size, **settings):
 
 
 def takes_dweight(dy, x, *, filter, **settings):
-    return takes(dy, x) and pays(
-        x.shape[1], dy.shape[1], dy.shape[2:], tuple(filter), **settings
-    )
+    return takes(dy, x) and pays(x.shape[1], dy.shape[1], dy.shape[2:], tuple(filter), **settings)
 
 
 @conv2.kernel(NATIVE, when=takes_forward, strided=True, halves=True)

@@ -110,8 +110,10 @@ class Windows:
 
 def lie_apart(x, weight, *others, filter, pool_stride, pool_padding, groups, **settings):
     """Whether no two windows of the pooling meet."""
-    return groups == 1 and pool_padding == (0, 0) and all(
-        step >= size for step, size in zip(pool_stride, filter, strict=True)
+    return (
+        groups == 1
+        and pool_padding == (0, 0)
+        and all(step >= size for step, size in zip(pool_stride, filter, strict=True))
     )
 
 

@@ -126,9 +126,7 @@ def by_tiles(
             i, j = (first + t) // across * 2, (first + t) % across * 2
             there = y + (i * q + j) * o
             if (i + 2 <= p) & (j + 2 <= q):
-                call(
-                    forms[end], sums + t * o, sum_plane, there, q * o, o, bias, o // LANES, finite
-                )
+                call(forms[end], sums + t * o, sum_plane, there, q * o, o, bias, o // LANES, finite)
             else:  # over the edge
                 call(
                     forms[WIDE + OUTPUT], sums + t * o, sum_plane, corner, 2 * o, o, bias,

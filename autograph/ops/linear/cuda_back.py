@@ -62,8 +62,10 @@ def linear_relu_dweight_cuda(inputs, outputs):
 
 
 def _is_large(x, outputs):
-    return x.scalar_type.is_float and x.size * outputs > 0 and lt.is_faster(
-        prod(x.shape[:-1]), x.shape[-1], outputs, x.scalar_type.dtype
+    return (
+        x.scalar_type.is_float
+        and x.size * outputs > 0
+        and lt.is_faster(prod(x.shape[:-1]), x.shape[-1], outputs, x.scalar_type.dtype)
     )
 
 

@@ -82,9 +82,7 @@ def batch_norm_outline(
 
 
 @batch_norm.kernel(NUMPY, CUPY, halves=True)
-def batch_norm_arrays(
-    x, weight, bias, running_mean, running_variance, *, momentum, epsilon
-):
+def batch_norm_arrays(x, weight, bias, running_mean, running_variance, *, momentum, epsilon):
     count = x.size // x.shape[1]
     if count < 2:
         raise ShapeError(

@@ -70,9 +70,7 @@ def batch_norm_relu_parts(
 
 
 @batch_norm_relu.kernel(NUMPY, CUPY, halves=True)
-def batch_norm_relu_arrays(
-    x, weight, bias, running_mean, running_variance, plus, **settings
-):
+def batch_norm_relu_arrays(x, weight, bias, running_mean, running_variance, plus, **settings):
     given = [x, weight, bias, running_mean, running_variance]
     outlines = [None if each is None else Outline.of(each) for each in given]
     y, mean, scale = batch_norm.run(batch_norm.plan(outlines, settings), given)[1]

@@ -83,9 +83,7 @@ def _forward(inputs, outputs, momentum, epsilon, has_relu):
         running = (NULL if each is None else each for each in (running_mean, running_variance))
         partial = empty(*rows.partial)
         moments(rows.blocks, x, partial, *rows.sizes)
-        statistics(
-            rows.columns, x, partial, mean, scale, *running, *rows.all_sizes, *numbers
-        )
+        statistics(rows.columns, x, partial, mean, scale, *running, *rows.all_sizes, *numbers)
         plus = NULL if plus is None else rows.given(plus)
         standardise(rows.whole, x, mean, scale, weight, bias, plus, y, *rows.sizes)
         return rows.answer(y), mean, scale
@@ -150,9 +148,7 @@ def _back(x, **flags):
 # dy may lie in any way: the gradient of a mean is one number everywhere.
 @batch_norm_back.kernel(CUDA, when=_takes_back, strided=True, made=True)
 def batch_norm_back_cuda(inputs, outputs, *, rectified):
-    run = _back(
-        inputs[1], has_relu=rectified, has_plus=False, has_second=inputs[6] is not None
-    )
+    run = _back(inputs[1], has_relu=rectified, has_plus=False, has_second=inputs[6] is not None)
     return lambda dy, *rest: run(dy, None, *rest)
 
 

@@ -121,9 +121,7 @@ def _back(x, dy, weight, view, has_dx, has_affine, has_plus=False):
         partial = empty((blocks, 2, size), wide) if has_affine else NULL
         given = NULL if weight is None else weight
         dsum = NULL if dsum is None else aligned(dsum)
-        back(
-            blocks, dsum, aligned(dy), aligned(x), mean, scale, given, dx, rounded, partial, count
-        )
+        back(blocks, dsum, aligned(dy), aligned(x), mean, scale, given, dx, rounded, partial, count)
         if has_affine:
             total(columns, partial, dweight, NULL if dbias is None else dbias, few)
         return dx, rounded

@@ -11,9 +11,7 @@ adadelta_update = update_op("adadelta_update", "squares moves")
 
 
 @adagrad_update.outlined_by
-def adagrad_update_outline(
-    *given, epsilon=1e-10, rate_decay=0.0, weight_decay=0.0, maximize=False
-):
+def adagrad_update_outline(*given, epsilon=1e-10, rate_decay=0.0, weight_decay=0.0, maximize=False):
     return ()
 
 

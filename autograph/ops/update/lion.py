@@ -14,9 +14,7 @@ def lion_update_outline(*given, beta1=0.9, beta2=0.99, weight_decay=0.0, maximiz
 
 
 @lion_update.kernel(NUMPY, CUPY, halves=True)
-def lion_update_arrays(
-    w, dw, step, rate, moment, master, *, beta1, beta2, weight_decay, maximize
-):
+def lion_update_arrays(w, dw, step, rate, moment, master, *, beta1, beta2, weight_decay, maximize):
     """w -= rate * (sign(beta1 * moment + (1 - beta1) * dw) + weight_decay * w);
     moment = beta2 * moment + (1 - beta2) * dw."""
     target, dw = ready(w, dw, master, maximize=maximize)

@@ -119,14 +119,13 @@ def counting(launch, tasks):
 
 
 @sgd_update.kernel(NATIVE, when=takes, halves=True, made=True)
-def sgd_update_native(
-    inputs, outputs, *, momentum, dampening, nesterov, weight_decay, maximize
-):
+def sgd_update_native(inputs, outputs, *, momentum, dampening, nesterov, weight_decay, maximize):
     w, _, _, _, *state = inputs
     tasks, first, present = words_of(w, state)
-    launch, address = launcher(), sgd.of(
-        T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0
-    ).compile()
+    launch, address = (
+        launcher(),
+        sgd.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0).compile(),
+    )
     last = *present, float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay)
     return counting(lambda *arrays: launch(address, tasks, *first, *arrays, *last), tasks)
 
@@ -137,9 +136,10 @@ def adam_update_native(
 ):
     w, _, _, _, _, _, *state = inputs
     tasks, first, present = words_of(w, state)
-    launch, address = launcher(), adam.of(
-        T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0
-    ).compile()
+    launch, address = (
+        launcher(),
+        adam.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0).compile(),
+    )
     last = (
         *present, np.array(beta1), np.array(beta2), float(epsilon),
         0.0 if decoupled else float(weight_decay), float(weight_decay) if decoupled else 0.0,
