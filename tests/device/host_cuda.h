@@ -166,6 +166,24 @@ static inline unsigned __ballot_sync(unsigned, int predicate) {
     return found;
 }
 
+// A product of a warp, (16, 16) times (16, 8): every lane reads what those of its rows and columns have.
+static unsigned operands[32][32][6];
+static inline void multiply_add(float* sum, unsigned a0, unsigned a1, unsigned a2, unsigned a3,
+                                unsigned b0, unsigned b1) {
+    const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    const unsigned mine[6] = {a0, a1, a2, a3, b0, b1};
+    memcpy(operands[warp][threadIdx.x % 32], mine, sizeof mine);
+    of_warps[warp].wait();
+    auto number = [&](int lane, int word, int half) {
+        return bits<float>(operands[warp][lane][word] >> 16 * half << 16);
+    };
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 16; k++)
+            sum[i] += number(4 * g + k % 8 / 2, i / 2 + k / 8 * 2, k % 2) *
+                      number(4 * (2 * t + i % 2) + k % 8 / 2, 4 + k / 8, k % 2);
+    of_warps[warp].wait();
+}
+
 static unsigned char* shared_memory;
 static void run_block(int threads, bool reverse) {
     for (int left = threads; left;) {
@@ -211,7 +229,6 @@ static void run_grid(const int* grid, int threads, int shared, bool reverse, voi
             }
 }
 
-template <class T> static T given_as(void* word) { return *(T*)word; }
 template <class... A, size_t... at>
 static void call_with(void (*kernel)(A...), void** words, std::index_sequence<at...>) {
     kernel(*(std::remove_cv_t<std::remove_reference_t<A>>*)words[at]...);

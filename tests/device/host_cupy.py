@@ -29,8 +29,12 @@ from autograph.backends.cuda import launch
 from autograph.platforms import HostPlatform
 
 HERE = Path(__file__).parent
-# Without unique symbols: kernels of one name would share their shared memory.
-FLAGS = ["-std=c++17", "-O1", "-w", "-fpermissive", "-ffp-contract=off", "-fno-gnu-unique"]
+# Without unique symbols: kernels of one name would share their shared memory. What is read at a
+# place that is no multiple of its size ends the process, as on a device.
+FLAGS = [
+    "-std=c++17", "-O1", "-w", "-fpermissive", "-ffp-contract=off", "-fno-gnu-unique",
+    "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
+]  # fmt: skip
 INLINE = {  # what is written for the device's own instructions
     'asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));': "y = from_f16(x.bits);",
     'asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(float(x)));':

@@ -19,12 +19,11 @@ from autograph.ops.chain.stages import parse
 from autograph.ops.chain.tiles import Block
 from autograph.scalar_type import BF16
 
+from . import host_cupy
+
 HERE = Path(__file__).parent
 SOURCES = Path(cuda_kernels.__file__).parent
-FLAGS = [
-    "-std=c++17", "-O1", "-w", "-fpermissive", "-ffp-contract=off", "-shared", "-fPIC",
-    "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
-]  # fmt: skip
+FLAGS = [*host_cupy.FLAGS, "-shared", "-fPIC"]
 GUARD = 64  # numbers around every array that a kernel writes, which have to stay
 
 COPIES = """
@@ -46,7 +45,8 @@ static const void* given;
 static void body() { KERNEL<Spec>(*(const GIVEN<Spec>*)given); is_done[running] = 1; }
 extern "C" void run(int blocks, int threads, int shared, const void* words, bool reverse) {
     given = words;
-    run_blocks(blocks, threads, shared, reverse, body);
+    const int grid[] = {blocks, 1, 1};
+    run_grid(grid, threads, shared, reverse, body);
 }
 """
 
@@ -63,7 +63,7 @@ def built(
     scalar = compiler._expand(compiler.HEADERS / "scalar.cuh", seen)
     scalar = scalar.replace(ROUND, "y.bits = rounded_to_bf16(float(x));")
     parts = [
-        (HERE / "simulated.h").read_text(), scalar, sizes, COPIES,
+        (HERE / "host_cuda.h").read_text(), scalar, sizes, COPIES,
         compiler._expand(SOURCES / templates, seen), text, compiler.spec_text(spec),
         RUN.replace("KERNEL", kernel.rstrip("012"))
         .replace("GIVEN", "Given" if kernel == "first" else "Table"),

@@ -23,12 +23,13 @@ from autograph.optim import SGD, Adam, Cosine
 from autograph.runs import Run
 from autograph.runs import guard as guards
 from autograph.tensor import Tensor
+from autograph.train import fit as fit_
 
 from ..fake_device import PLATFORM, fake_devices
 from ..layers.test_every_kind import KNOWN, of_kind
+from ..runs.test_not_finite import broken
+from ..runs.trainings import DATA, TEST, Enough, Net, ends_at, events, fail, newest, steps
 from ..test_resume import STEPS, Rows, cases, goes_on
-from ..test_runs import DATA, TEST, Enough, Net, broken, ends_at, events, fail, newest, steps
-from ..test_runs import fit as fit_
 
 
 @pytest.fixture(params=["fake:0", pytest.param("cuda:0", marks=pytest.mark.device)])
@@ -36,7 +37,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     name: str = request.param
     if name == "fake:0":
         with fake_devices():
-            monkeypatch.setattr("autograph.train.capture", lambda step, optimizer: step)
+            monkeypatch.setattr("autograph.train.capture", lambda step, optimizer, ranks: step)
             yield name
     else:
         yield name
@@ -103,7 +104,7 @@ def test_a_batch_with_a_nan_is_left_out_of_captured_steps(
 def test_looking_waits_for_the_device_no_more_often_than_it_has_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("autograph.train.capture", lambda step, optimizer: step)
+    monkeypatch.setattr("autograph.train.capture", lambda step, optimizer, ranks: step)
     reads = []
     with fake_devices():
         for batch_size in (10, 1):  # 11 steps, and 110

@@ -22,10 +22,13 @@ import numpy as np
 import autograph as ag
 from autograph.checkpoint import Checkpoint
 from autograph.errors import CheckpointError
-from autograph.files import read, read_foreign
+from autograph.files import read, read_foreign, write
 from autograph.optim import AdamW
+from autograph.runs import Run
 
-from .. import test_faults, test_files, test_runs
+from .. import test_faults
+from ..files import test_hostile_files, written
+from ..runs import test_disks_and_signals, trainings
 
 STEPS = 100_000  # of the look at memory
 ALLOWED = 4 * 1024 + STEPS * 16 // 1024  # kilobytes that they may add
@@ -54,33 +57,33 @@ def main() -> int:
 
 def kills(chance: random.Random, folder: Path) -> str:
     """A run killed again and again ends in the bytes of one that was not."""
-    expected = test_runs.finished(folder / "expected")
+    expected = test_disks_and_signals.finished(folder / "expected")
     last, killed = -1, 0
     run = folder / "run"
     while last < 60 and killed < 40:
-        process = test_runs.started(run, 1, chance.choice((0.004, 0.02)))
+        process = test_disks_and_signals.started(run, 1, chance.choice((0.004, 0.02)))
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(chance.random() * chance.choice((0.05, 0.5)))
         process.kill()
         process.communicate(timeout=60)
         killed += 1
-        if (run / "checkpoints").exists() and test_runs.steps(run):
+        if (run / "checkpoints").exists() and trainings.steps(run):
             checkpoint = Checkpoint.open(max((run / "checkpoints").glob("step-*")))
             checkpoint.file.verify()
             assert last <= checkpoint.progress["step"], (last, checkpoint.progress)
             last = checkpoint.progress["step"]
-    assert expected == test_runs.finished(run)
+    assert expected == test_disks_and_signals.finished(run)
     assert not list((run / "checkpoints").glob(".*"))
     return f"{killed} kills"
 
 
 def mutations(chance: random.Random, folder: Path) -> str:
     """No mutation of a file is read, or harms."""
-    test_files.write(folder / "good", test_files.ARRAYS, {"model": {"kind": "Test"}})
+    write(folder / "good", written.ARRAYS, {"model": {"kind": "Test"}})
     whole, path, refused = (folder / "good").read_bytes(), folder / "mutant", 0
     for _ in range(20_000):
-        mutant = test_files.mutation(chance, whole)
+        mutant = test_hostile_files.mutation(chance, whole)
         if mutant == whole:
             continue
         path.write_bytes(mutant)
@@ -128,18 +131,18 @@ def threads(chance: random.Random, folder: Path) -> str:
 
 def interrupts(chance: random.Random, folder: Path) -> str:
     """A run that is stopped after any step, again and again, ends in the same bytes."""
-    expected = test_runs.finished(folder / "expected")
+    expected = test_disks_and_signals.finished(folder / "expected")
     run, stops = folder / "run", 0
     for _ in range(100):
-        watch = test_runs.ends_at(chance.randrange(1, 8), test_runs.fail)
+        watch = trainings.ends_at(chance.randrange(1, 8), trainings.fail)
         try:
-            for _ in test_runs.training(test_runs.Run(run, every_steps=1), epochs=6, watch=watch):
+            for _ in trainings.training(Run(run, every_steps=1), epochs=6, watch=watch):
                 pass
-        except test_runs.Enough:
+        except trainings.Enough:
             stops += 1
         else:
             break
-    assert expected == test_runs.finished(run)
+    assert expected == test_disks_and_signals.finished(run)
     return f"{stops} stops"
 
 
