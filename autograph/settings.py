@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated_dataclass
 
@@ -39,7 +40,7 @@ class SettingsType(type):
                     f"{cls.title()}: settings are given by name\n  takes  {', '.join(cls.names())}"
                 )
             try:
-                return super().__call__(**settings)
+                return super().__call__(**{name: _bare(each) for name, each in settings.items()})
             except ValidationError as error:
                 raise SettingsError(explain(cls, error)) from None
 
@@ -90,6 +91,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     return value
+
+
+def _bare(value: Any) -> Any:
+    """The value with numbers of Python in the place of NumPy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_bare, value)) if type(value) is tuple else value
 
 
 @dataclass_transform(kw_only_default=True)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -263,7 +264,7 @@ def by_kind(name: str) -> tuple[int, str]:
 
 
 def is_module(value: object) -> bool:
-    return type(value).__name__ == "module"
+    return isinstance(value, ModuleType)
 
 
 def test_public_names_have_documentation() -> None:

@@ -69,7 +69,7 @@ def run_without_a_kernel() -> None:
 
 
 NAMES = {name: getattr(ag, name) for name in ag.__all__} | {
-    "Dense": Dense, "T": T, "copy": copy, "np": np, "pointwise": pointwise,
+    "Dense": Dense, "T": T, "ag": ag, "copy": copy, "np": np, "pointwise": pointwise,
     **{
         each.__name__: each
         for each in (

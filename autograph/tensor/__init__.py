@@ -1,5 +1,10 @@
 """Tensors: device-tagged arrays that record how they were made."""
 
+import sys
+from types import ModuleType
+from typing import Any, NoReturn
+
+from ..errors import SettingsError
 from . import deferred
 from .creation import arange, eye, full, ones, random_normal, random_uniform, zeros
 from .exchange import from_dlpack
@@ -27,3 +32,13 @@ __all__ = [
     "training",
     "zeros",
 ]
+
+
+class _Package(ModuleType):
+    """This package, which others call as a function."""
+
+    def __call__(self, *values: Any, **settings: Any) -> NoReturn:
+        raise SettingsError("tensor: this is a package, not a function\n  write  ag.Tensor(values)")
+
+
+sys.modules[__name__].__class__ = _Package

@@ -301,3 +301,10 @@ def test_attention_to_a_context_of_other_features_is_torchs() -> None:
         assert_close(a.grad, b.grad)
     assert_close(layer.key.grad.numpy().T, module.k_proj_weight.grad)
     assert_close(layer.value.grad.numpy().T, module.v_proj_weight.grad)
+
+
+def test_numbers_of_numpy_are_settings() -> None:
+    told = layers.Conv2.builder(inputs=np.int64(2), outputs=np.int32(3), filter=(np.int64(3), 2))
+
+    assert told == layers.Conv2.builder(inputs=2, outputs=3, filter=(3, 2))
+    assert json.loads(json.dumps(told.describe())) == told.describe()
