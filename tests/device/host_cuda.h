@@ -12,11 +12,8 @@
 #include <vector>
 
 #define __device__
-#define __host__
 #define __forceinline__ inline
-#define __noinline__
 #define __global__
-#define __constant__ static
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) alignas(n)
@@ -32,7 +29,6 @@ struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 template <class A, class B> static inline std::common_type_t<A, B> min(A a, B b) {
     using T = std::common_type_t<A, B>;
@@ -46,10 +42,8 @@ template <class A, class B> static inline std::common_type_t<A, B> max(A a, B b)
 template <class To, class From> static inline To bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
 static inline int __float_as_int(float x) { return bits<int>(x); }
 static inline float __int_as_float(int x) { return bits<float>(x); }
-static inline unsigned __float_as_uint(float x) { return bits<unsigned>(x); }
 static inline float __uint_as_float(unsigned x) { return bits<float>(x); }
 static inline double __longlong_as_double(long long x) { return bits<double>(x); }
-static inline long long __double_as_longlong(double x) { return bits<long long>(x); }
 static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned which) {
     const unsigned long long both = (unsigned long long)b << 32 | a;
     unsigned found = 0;
@@ -82,25 +76,18 @@ static inline unsigned short rounded_to_f16(float x) {
 static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 static inline double rsqrt(double x) { return 1 / sqrt(x); }
 static inline float __expf(float x) { return expf(x); }
-static inline float __logf(float x) { return logf(x); }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline void __threadfence() {}
-template <class T> static inline T __ldg(const T* p) { return *p; }
 template <class T> static inline T __ldcg(const T* p) { return *p; }
 template <class T, class V> static inline T atomicAdd(T* p, V v) { T old = *p; *p += v; return old; }
 template <class T, class V> static inline T atomicExch(T* p, V v) { T old = *p; *p = v; return old; }
 template <class T, class V> static inline T atomicMin(T* p, V v) {
     T old = *p;
     if (T(v) < old) *p = v;
-    return old;
-}
-template <class T, class V> static inline T atomicMax(T* p, V v) {
-    T old = *p;
-    if (T(v) > old) *p = v;
     return old;
 }
 
@@ -132,7 +119,6 @@ struct Barrier {
 };
 static Barrier of_block, of_warps[32];
 static inline void __syncthreads() { of_block.wait(); }
-static inline void __syncwarp(unsigned = ~0u) { of_warps[threadIdx.x / 32].wait(); }
 static double exchanged[32][32];
 template <class T> static inline T of_lane(T v, int lane) {
     const int warp = threadIdx.x / 32;
@@ -145,15 +131,6 @@ template <class T> static inline T of_lane(T v, int lane) {
 }
 template <class T> static inline T __shfl_xor_sync(unsigned, T v, int distance) {
     return of_lane(v, threadIdx.x % 32 ^ distance);
-}
-template <class T> static inline T __shfl_sync(unsigned, T v, int lane) { return of_lane(v, lane); }
-template <class T> static inline T __shfl_down_sync(unsigned, T v, int distance) {
-    const int lane = threadIdx.x % 32 + distance;
-    return of_lane(v, lane < 32 ? lane : int(threadIdx.x % 32));
-}
-template <class T> static inline T __shfl_up_sync(unsigned, T v, int distance) {
-    const int lane = int(threadIdx.x % 32) - distance;
-    return of_lane(v, lane < 0 ? int(threadIdx.x % 32) : lane);
 }
 static inline unsigned __ballot_sync(unsigned, int predicate) {
     const int warp = threadIdx.x / 32;

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,12 +70,6 @@ class Pointer:
     def __init__(self, array: Any) -> None:
         self._array, self.ptr = array, array.ctypes.data
 
-    def memset_async(self, value: int, size: int, stream: Any) -> None:
-        ctypes.memset(self.ptr, value, size)
-
-    def copy_from_device_async(self, other: Any, size: int) -> None:
-        ctypes.memmove(self.ptr, other.ptr, size)
-
 
 class ndarray(np.ndarray):  # as CuPy calls it
     """An array of the device."""
@@ -93,9 +87,6 @@ class ndarray(np.ndarray):  # as CuPy calls it
 
     def set(self, values: Any) -> None:
         self[...] = values
-
-    def get(self) -> Any:
-        return np.array(self)
 
 
 def empty(shape: Any, dtype: Any = float) -> Any:
@@ -169,13 +160,7 @@ class _Stream:
     ptr = 1
 
     def use(self) -> None: ...
-    def wait_event(self, event: Any) -> None: ...
     def synchronize(self) -> None: ...
-
-
-class _Event:
-    def __init__(self, **settings: Any) -> None: ...
-    def record(self, stream: Any) -> None: ...
 
 
 class _Device:
@@ -207,7 +192,6 @@ def module() -> ModuleType:
         cuda=cuda,
         ascontiguousarray=lambda x: placed(x) if not x.flags.c_contiguous else x,
         broadcast_to=lambda x, shape: np.broadcast_to(x, shape, subok=True),
-        get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
         is_available=lambda: True,
         __version__="host",
         __getattr__=lambda name: getattr(np, name),
@@ -215,7 +199,6 @@ def module() -> ModuleType:
     cuda.__dict__.update(
         Device=_Device,
         Stream=lambda **settings: stream,
-        Event=_Event,
         get_current_stream=lambda: stream,
         device=SimpleNamespace(get_device_id=lambda: 0),
         stream=SimpleNamespace(get_current_stream=lambda: stream),
@@ -224,7 +207,6 @@ def module() -> ModuleType:
         MemoryPointer=lambda memory, offset: memory,
         UnownedMemory=lambda ptr, size, owner, device: SimpleNamespace(ptr=ptr, owner=owner),
         alloc_pinned_memory=_pinned,
-        using_allocator=lambda each: nullcontext(),
     )
     return found
 

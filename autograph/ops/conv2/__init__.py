@@ -81,8 +81,8 @@ def conv2_outline(x, weight, bias, *, stride, padding, dilation, groups):
 
 @conv2.gradient("x")
 def conv2_gradient_x(y, x, weight, bias, **settings):
-    size, weight = x.shape[2:], as_read(y, weight)
-    return lambda dy: conv2_dx(dy, weight, size=size, **settings)
+    size, weights = x.shape[2:], (weight, as_read(y, weight))  # held: it must not be written
+    return lambda dy: conv2_dx(dy, weights[1], size=size, **settings)
 
 
 @conv2.gradient("weight")
