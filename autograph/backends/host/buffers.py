@@ -19,6 +19,11 @@ FEW = SMALL // 8  # elements, which are small whatever they are
 LARGE_PAGE = 2 << 20
 LIMIT = 1 << 30  # bytes kept for later; more go back to the system
 
+# Freeing one mapped piece of nearly 32 MB tells glibc, which adapts its thresholds to what it sees
+# freed, to keep the top of its heap: else a step may give it back and fault it in again each time.
+with suppress(MemoryError):
+    np.empty(31 << 20, np.uint8)
+
 _lock = threading.RLock()  # an array may die, and take it again, while its thread holds it
 
 if hasattr(os, "register_at_fork"):
