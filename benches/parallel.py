@@ -24,16 +24,15 @@ from typing import Any
 import numpy as np
 
 import autograph as ag
-from autograph import parallel
+from autograph import optim, parallel
 from autograph.capturing import capture
 from autograph.data.dataset import Batch
 from autograph.device import Device
-from autograph.optim import SGD, AdamW
+from autograph.optim import SGD
 from autograph.parallel import World
 from autograph.parallel.__main__ import average_times
 from autograph.parallel.placing import devices_of
-from autograph.parallel.sharding import memory_of
-from autograph.parallel.steps import Alone, Steps
+from autograph.parallel.steps import Steps
 
 
 def lenet5() -> tuple[Any, tuple[int, ...]]:
@@ -109,7 +108,7 @@ def told(world: World, **values: Any) -> None:
 
 def reduce(world: World, options: argparse.Namespace) -> None:
     """Averages of gradients: the time from when the last rank comes until all have the average."""
-    for size in (46_920, 61_000, 1_000_000, 11_000_000):
+    for size in (46_920, 61_706, 1_000_000, 11_000_000):  # of which two are LeNet5s
         for wire in ("f32", "bf16"):
             repeats = 200 if size < 500_000 else 20
             times = average_times(world, size, ag.ScalarType(wire).dtype, repeats)
@@ -126,11 +125,11 @@ def train(world: World, options: argparse.Namespace) -> None:
     device, size = world.device, options.batch
     batch = batch_of(shape, size, device, options.scalar_type)
 
-    def captured(mover_of: Callable[[Any, Any], Any]) -> tuple[Callable[[], Any], Any]:
+    def captured(replica_of: Callable[[Any, Any], Any]) -> tuple[Callable[[], Any], Any]:
         model = kind.build(device=device, scalar_type=options.scalar_type, seed=0)
         optimizer = SGD(learning_rate=1e-3, momentum=0.9)
-        mover = mover_of(model, optimizer)
-        steps = Steps(model, loss, mover)
+        replica = replica_of(model, optimizer)
+        steps = Steps(replica, loss)
 
         def step(x: ag.Tensor, t: ag.Tensor) -> None:
             steps.train(Batch(x, t))
@@ -138,9 +137,9 @@ def train(world: World, options: argparse.Namespace) -> None:
         fast = capture(step, optimizer=optimizer, ranks=world)
         for _ in range(4):  # recorded with the options as they are now
             fast(*batch)
-        return lambda: fast(*batch), mover
+        return lambda: fast(*batch), replica
 
-    runs = {"alone": captured(Alone)[0]}
+    runs = {"alone": captured(World(device=device).replica)[0]}
     replicas = {}
     settings = product(options.gradients, options.buckets, (False, True)[: 1 + options.shard])
     for wire, nbytes, shard in settings:
@@ -157,31 +156,48 @@ def train(world: World, options: argparse.Namespace) -> None:
         took = max(times[name])
         told(
             world, what="train", net=options.net, device=device.kind, batch=size,
-            scalar_type=options.scalar_type, how=name, megabytes=round(replica.nbytes / 1e6, 2),
+            scalar_type=options.scalar_type, how=name,
+            megabytes=round(replica.gradients.nbytes / 1e6, 2),
             alone_us=[round(each * 1e6, 1) for each in times["alone"]],
             together_us=round(took * 1e6, 1), samples_a_second=round(world.size * size / took),
             speedup=round(world.size * alone / took, 3),
         )  # fmt: skip
 
 
+def nbytes_of(optimizer: Any, device: Device | None = None) -> int:
+    """Bytes that an optimizer's state takes here, or on a device."""
+    every = [each for some in optimizer.state.values() for each in some.values()]
+    return sum(each.nbytes for each in every if device in (None, each.device))
+
+
+def gradient_bytes_of(replica: Any) -> int:
+    """Bytes of the averages that this rank gets of each gradient."""
+    return sum(each.bucket.sums.nbytes for each in replica.gradients._fillings)
+
+
 def memory(world: World, options: argparse.Namespace) -> None:
-    """Bytes of an optimizer's state on each rank, whole and in parts."""
+    """Bytes on each rank of an optimizer's state and of averaged gradients, whole and in parts."""
     kind, shape = NETS[options.net]()
     batch = batch_of(shape, 8, world.device, options.scalar_type)
-    held = {}
-    for shard in (False, True):
-        world.options = replace(world.options, shard_optimizer=shard)
-        model = kind.build(device=world.device, scalar_type=options.scalar_type, seed=0)
-        optimizer = AdamW(learning_rate=1e-3)
-        replica = world.replica(model, optimizer)
-        steps = Steps(model, loss, replica)
-        for _ in range(3):
-            steps.train(batch)
-        replica.check()
-        replica.close()
-        each = world.gather(np.array([memory_of(optimizer.state)]))[:, 0]
-        held["in parts" if shard else "whole"] = each.tolist()
-    told(world, what="memory", net=options.net, parameters=model.parameter_count, **held)
+    for name in options.optimizers:
+        held: dict[str, Any] = {}
+        for shard in (False, True):
+            world.options = replace(world.options, shard_optimizer=shard)
+            model = kind.build(device=world.device, scalar_type=options.scalar_type, seed=0)
+            optimizer = getattr(optim, name)(learning_rate=1e-3)
+            replica = world.replica(model, optimizer)
+            steps = Steps(replica, loss)
+            for _ in range(3):
+                steps.train(batch)
+            replica.check()
+            replica.close()
+            mine = np.array([nbytes_of(optimizer), gradient_bytes_of(replica)])
+            how = "in parts" if shard else "whole"
+            held[f"state {how}"], held[f"gradients {how}"] = world.gather(mine).T.tolist()
+        told(
+            world, what="memory", net=options.net, parameters=model.parameter_count,
+            optimizer=name, **held,
+        )  # fmt: skip
 
 
 def place(world: World, options: argparse.Namespace) -> None:
@@ -198,7 +214,7 @@ def place(world: World, options: argparse.Namespace) -> None:
             where = [int((at - 1) * len(devices) // sizes[-1]) for at in sizes]
             model.place({p: devices[i] for p, i in zip(held, where, strict=True)})
         optimizer = SGD(learning_rate=1e-2, momentum=0.9)
-        steps = Steps(model, loss, Alone(model, optimizer), count)
+        steps = Steps(World(device=devices[0]).replica(model, optimizer), loss, count)
         batch = batch_of(shape, options.batch, devices[0], options.scalar_type)
         losses = []
         for _ in range(5):
@@ -217,13 +233,7 @@ def place(world: World, options: argparse.Namespace) -> None:
             world, what="place", net=options.net, how=name, parts=count, ms=round(took * 1e3, 3),
             losses=[round(each, 5) for each in losses],
             bytes={str(each): size for each, size in devices_of(model).items()},
-            state={
-                str(each): sum(
-                    t.nbytes for s in optimizer.state.values() for t in s.values()
-                    if t.device is each
-                )
-                for each in devices
-            },
+            state={str(each): nbytes_of(optimizer, each) for each in devices},
         )  # fmt: skip
 
 
@@ -237,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scalar-type", default="f32", choices=("f32", "bf16"))
     parser.add_argument("--gradients", nargs="+", default=["f32"], choices=("f32", "bf16"))
     parser.add_argument("--buckets", nargs="+", type=int, default=[64 << 20])
+    parser.add_argument("--optimizers", nargs="+", default=["AdamW"], help="whose memory is told")
     parser.add_argument("--shard", action="store_true", help="the optimizer's state, too")
     options = parser.parse_args(arguments)
     world = parallel.init(options.device)

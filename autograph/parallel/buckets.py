@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ops
+from ..errors import GraphError
 from ..graph import Leaf, Node
 from ..scalar_type import BF16, F64, ScalarType
 from ..tensor import Parameter
 from ..tensor.tensor import _make
-from .exchange import average_begin, average_end
+from .exchange import average_begin, exchange
 
 if TYPE_CHECKING:
     from .sharding import Sharded
@@ -60,53 +61,50 @@ def laid_out(parameters: Sequence[Parameter], world: World) -> list[Layout]:
 class _Filling:
     """One bucket, and what of it has come."""
 
-    def __init__(
-        self, world: World, layout: Layout, having: set[int], sharded: Sharded | None
-    ) -> None:
+    def __init__(self, world: World, layout: Layout, having: set[int], in_parts: bool) -> None:
         self.scalar_type, self.device = layout.scalar_type, layout.device
         wide = self.scalar_type.accumulator
         rounds = world.options.gradients == "bf16" and wide is not F64
         self.bucket = world.bucket(
             layout.size, self.device, (BF16 if rounds else wide).dtype,
-            lane="gradients", average=True, parts=sharded is not None,
+            lane="gradients", average=True, parts=in_parts,
         )  # fmt: skip
-        self.slots = [(w, leaf_of(w), at) for w, at in layout.places if id(w) in having]
-        self.bucket.places = [at for *_, at in self.slots]
-        self.given: dict[Leaf, Any] = {}
+        self.slots = [(w, at) for w, at in layout.places if id(w) in having]
+        self.bucket.places = [at for _, at in self.slots]
+        self.given: dict[int, Any] = {}  # gradients by the place of their slot
 
     def begin(self) -> None:
         """Send what has come."""
-        for w, leaf, _ in self.slots:
-            if leaf not in self.given:  # backward has found none
-                self.given[leaf] = self.device.put(np.zeros(w.shape, w.dtype))
-        values = [_whole(self.given[leaf]) for _, leaf, _ in self.slots]
+        values = [
+            _whole(self.given[i])
+            if i in self.given
+            else self.device.put(np.zeros(w.shape, w.dtype))  # backward has found none
+            for i, (w, _) in enumerate(self.slots)
+        ]
         self.given.clear()
         average_begin(self.bucket.flat, *values, bucket=self.bucket)
 
     def end(self) -> Any:
         """What has come back."""
-        average_end(self.bucket.flat, bucket=self.bucket)
+        exchange(self.bucket.flat, run=self.bucket.end)
         mean = self.bucket.sums
         if ScalarType.of(mean) is not self.scalar_type:
             mean = ops.cast(mean, scalar_type=self.scalar_type)
         return mean
 
 
-class Buckets:
-    """The gradients of some parameters, averaged over the ranks; it watches one backward. Each rank
-    gets all of the averages or, for what is `sharded`, those that it moves parameters by."""
+class Gradients:
+    """The gradients of parameters, averaged over the ranks; it watches backward. Each rank gets all
+    of the averages or, of what is `sharded` in parts, those that it moves parameters by."""
 
     def __init__(
-        self, world: World, having: Sequence[Parameter], sharded: Sharded | None = None
+        self, world: World, named: Mapping[str, Parameter], sharded: Sharded | None
     ) -> None:
-        self._sharded = sharded
-        layouts = laid_out(having, world) if sharded is None else sharded.layouts
-        known = set(map(id, having))
-        every = [_Filling(world, each, known, sharded) for each in layouts]
-        self._fillings = [each for each in every if each.slots]
-        self._of: dict[Node, int] = {
-            leaf: i for i, each in enumerate(self._fillings) for _, leaf, _ in each.slots
-        }
+        self.world, self._named, self._sharded = world, named, sharded
+        self._every: dict[Any, list[_Filling]] = {}  # for each set of parameters that had some
+        self._had: dict[str, str] = {}  # the newest set
+        self._fillings: list[_Filling] = []
+        self._of: dict[Node, tuple[int, int]] = {}  # the slot of each leaf
         self._sent = 0
 
     @property
@@ -116,22 +114,54 @@ class Buckets:
 
     def begin(self, expected: Mapping[Node, int]) -> None:
         """Backward begins; these leaves will get a gradient from it. Others may have one."""
-        self._sent = 0
-        for each in self._fillings:
+        having = {
+            path: w
+            for path, w in self._named.items()
+            if w.requires_grad and (leaf_of(w) in expected or w.grad is not None)
+        }
+        if not having:
+            raise GraphError(
+                "parallel: no parameter has a gradient\n  the loss depends on none of this model"
+            )
+        self._fillings, self._sent = self._fillings_of(having), 0
+        self._of.clear()  # a parameter that was frozen for a while has another leaf
+        for i, each in enumerate(self._fillings):
             each.given.clear()
+            self._of |= {leaf_of(w): (i, place) for place, (w, _) in enumerate(each.slots)}
         for leaf in self._of:
             if leaf not in expected and leaf.grad is not None:  # type: ignore[attr-defined]
                 self.arrived(leaf, None)
 
+    def _fillings_of(self, having: Mapping[str, Parameter]) -> list[_Filling]:
+        """The buckets that these go into, which are made by all ranks at once."""
+        key = tuple((id(w), w.scalar_type, w.device) for w in having.values())
+        if key in self._every:
+            return self._every[key]
+        now = {path: f"{w.scalar_type} on {w.device}" for path, w in having.items()}
+        had, self._had = self._had, now
+        why = [f"{path} has none any more" for path in had if path not in now]
+        why += [f"{path} has one now" for path in now if had and path not in had]
+        why += [f"{path} is {now[path]}" for path in had if now.get(path, had[path]) != had[path]]
+        what = "the parameters that have gradients"
+        self.world.refuse_differences(what, str(now), ", ".join(why))
+        parts = []
+        if self._sharded is not None:
+            self._sharded.refuse_others(now)
+            parts = self._sharded.layouts
+        known, layouts = set(map(id, having.values())), laid_out(list(having.values()), self.world)
+        every = [_Filling(self.world, each, known, bool(parts)) for each in parts or layouts]
+        self._every[key] = [each for each in every if each.slots]
+        return self._every[key]
+
     def arrived(self, leaf: Node, value: Any) -> bool:
         """The gradient of a leaf is complete, in this walk; whether it is one of a parameter."""
-        at = self._of.get(leaf)
-        if at is None:
+        if leaf not in self._of:
             return False
+        i, place = self._of[leaf]
         before = leaf.grad  # type: ignore[attr-defined]
         if before is not None:
             value = before.array if value is None else ops.add(before.array, value)
-        self._fillings[at].given[leaf] = value  # type: ignore[index]
+        self._fillings[i].given[place] = value
         while self._sent < len(self._fillings):
             filling = self._fillings[self._sent]
             if len(filling.given) < len(filling.slots):
@@ -144,14 +174,15 @@ class Buckets:
         """Give every parameter the average over the ranks."""
         for filling in self._fillings[self._sent :]:
             filling.begin()
+        sharded = self._sharded
         for filling in self._fillings:
-            mean, first = filling.end(), filling.bucket.first
-            for w, leaf, at in filling.slots:
-                if self._sharded is None:
-                    leaf.grad = _make(mean[at : at + w.size].reshape(w.shape))
+            mean = filling.end()
+            for w, at in filling.slots:
+                if sharded is not None and sharded.layouts:
+                    leaf_of(w).grad = None
+                    sharded.arrived(w, mean, at - filling.bucket.first)
                 else:
-                    leaf.grad = None
-                    self._sharded.arrived(w, mean, at - first)
+                    leaf_of(w).grad = _make(mean[at : at + w.size].reshape(w.shape))
 
 
 def leaf_of(w: Parameter) -> Leaf:

@@ -14,8 +14,7 @@ from .host import pack
 
 # Of arrays without names of their own the first is written.
 average_begin = Op("average_begin", "*arrays", writes="arrays arrays[0]", outputs="", promotes="")
-average_end = Op("average_end", "flat", writes="flat", outputs="", promotes="")
-exchange_parts = Op("exchange_parts", "*arrays", writes="arrays", outputs="", promotes="")
+exchange = Op("exchange", "*arrays", writes="arrays", outputs="", promotes="")
 all_sum = Op("all_sum", "x")
 
 
@@ -38,38 +37,21 @@ def average_begin_samples(rng: Any) -> Any:
     yield (rng.normal(size=9), rng.normal(size=(2, 3)), rng.normal(size=3)), {}
 
 
-@average_end.outlined_by
-def average_end_outline(flat: Any, *, bucket: Any = None) -> tuple[()]:
-    """flat holds the sum, or the average, from now on."""
+@exchange.outlined_by
+def exchange_outline(*arrays: Any, run: Any = None) -> tuple[()]:
+    """arrays are what `run` writes: sums, or parameters of which each rank has moved a part. Asked
+    before a move, without `run`, it says that they will be written as a whole."""
     return ()
 
 
-@average_end.kernel(NUMPY, CUPY, halves=True)
-def average_end_arrays(flat: Any, *, bucket: Any) -> None:
-    if bucket is not None:
-        bucket.end()
+@exchange.kernel(NUMPY, CUPY, halves=True)
+def exchange_arrays(*arrays: Any, run: Any) -> None:
+    if run is not None:
+        run(*arrays)
 
 
-@average_end.sampled_by
-def average_end_samples(rng: Any) -> Any:
-    yield (rng.normal(size=9),), {}
-
-
-@exchange_parts.outlined_by
-def exchange_parts_outline(*arrays: Any, parts: Any = None) -> tuple[()]:
-    """arrays are parameters, of which each rank has moved a part; all parts are moved then. Asked
-    before the move, without `parts`, it says that they will be written as a whole."""
-    return ()
-
-
-@exchange_parts.kernel(NUMPY, CUPY, halves=True)
-def exchange_parts_arrays(*arrays: Any, parts: Any) -> None:
-    if parts is not None:
-        parts.exchange(arrays)
-
-
-@exchange_parts.sampled_by
-def exchange_parts_samples(rng: Any) -> Any:
+@exchange.sampled_by
+def exchange_samples(rng: Any) -> Any:
     yield (rng.normal(size=(2, 3)), rng.normal(size=3)), {}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ _worker: ThreadPoolExecutor | None = None
 class Bucket:
     """Numbers of this rank, and what becomes of them: `begin` packs arrays, `end` waits until
     `sums` holds the sum over the ranks: of all numbers, or of this rank's part, which begins at
-    `first`. This one is of a world of one."""
+    `first`. This one is of one rank."""
 
     places: Sequence[int] = (0,)  # where each array goes
     first = 0
@@ -43,7 +44,7 @@ class Bucket:
         """Take the numbers of arrays, and begin to add."""
         pack(self.flat, arrays, self.places)
 
-    def end(self) -> None:
+    def end(self, flat: Any = None) -> None:
         """Wait until it is done."""
 
 
@@ -61,30 +62,29 @@ class HostBucket(Bucket):
     ) -> None:
         self.world, self.size, self.dtype = world, size, dtype
         self.factor, self._in_parts = 1 / world.size if average else 1.0, parts
-        part = -(-size // world.size)
+        self._is_late = size * dtype.itemsize >= LATE
         near = world.local_size == world.size
-        self.ways = _Window(comm, part, dtype) if near else _Messages(comm, part, dtype)
-        self.mine = self.ways.mine  # (ranks * part,), what this rank brings
+        self.ways = (_Window if near else _Messages)(comm, -(-size // world.size), dtype)
         self._found = self.ways.part if parts else self.ways.whole[:size]
+        self.first = world.rank * self._found.size if parts else 0
         wide = ScalarType(dtype).accumulator.dtype
         self._rounded = dtype != wide
-        self._wide = np.empty(part, wide) if self._rounded else self.ways.part
-        self.first = world.rank * part if parts else 0
-        self.flat = self.sums = np.zeros(self._found.size, wide)
-        self._is_late = size * dtype.itemsize >= LATE
+        self._wide = np.empty(self.ways.part.size, wide) if self._rounded else self.ways.part
+        private = not self._rounded and (parts or not near)  # the others write elsewhere
+        self.flat = self.sums = self._found if private else np.zeros(self._found.size, wide)
         self._under_way: Future[None] | None = None
 
     def begin(self, arrays: Sequence[Any]) -> None:
         if self.world.rehearses:
             return
-        pack(self.mine, arrays, self.places)
+        pack(self.ways.mine, arrays, self.places)
         self.world.enter("the sum of gradients")
         if self._is_late:
             self._under_way = _background().submit(self._add)
         else:
             self._add()
 
-    def end(self) -> None:
+    def end(self, flat: Any = None) -> None:
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None
             under_way.result()
@@ -103,7 +103,8 @@ class HostBucket(Bucket):
         if self._rounded:
             np.copyto(self.ways.part, wide)
         self.ways.collect(self._in_parts)
-        np.copyto(self.flat, self._found)
+        if self.flat is not self._found:
+            np.copyto(self.flat, self._found)
 
 
 def _background() -> ThreadPoolExecutor:
@@ -118,23 +119,13 @@ class _Window:
     """Memory that the ranks of one machine share."""
 
     def __init__(self, comm: Any, part: int, dtype: np.dtype[Any]) -> None:
-        from mpi4py import MPI
-
         ranks, rank = comm.size, comm.rank
-        width = part * dtype.itemsize
-        self.comm = comm
-        self._numbers = MPI.Win.Allocate_shared(width * ranks, dtype.itemsize, comm=comm)
-        self._sums = MPI.Win.Allocate_shared(
-            width * ranks if rank == 0 else 0, dtype.itemsize, comm=comm
-        )
-        every = [_array(self._numbers, each, part * ranks, dtype) for each in range(ranks)]
-        self.mine, self.whole = every[rank], _array(self._sums, 0, part * ranks, dtype)
-        self.mine[:] = 0
-        here = slice(rank * part, (rank + 1) * part)
+        self._numbers, every = _shared(comm, [part * ranks] * ranks, dtype)
+        self._sums, (self.whole, *_) = _shared(comm, [part * ranks] + [0] * (ranks - 1), dtype)
+        self.mine, here = every[rank], slice(rank * part, (rank + 1) * part)
         self._rows = [each[here] for each in every]
         self.part = self.whole[here]  # where this rank hands in its sums
-        for window in (self._numbers, self._sums):
-            window.Lock_all()
+        self._meet = partial(_meet, comm)
 
     def exchange(self) -> Sequence[Any]:
         """Every rank's numbers of this rank's part, once all have brought theirs."""
@@ -144,11 +135,6 @@ class _Window:
     def collect(self, in_parts: bool) -> None:
         """Wait for the others: for their parts, and until they have read this rank's numbers."""
         self._meet(self._sums)
-
-    def _meet(self, window: Any) -> None:
-        window.Sync()
-        self.comm.Barrier()
-        window.Sync()
 
 
 class _Messages:
@@ -169,19 +155,36 @@ class _Messages:
             self.comm.Allgather(_bytes(self.part), _bytes(self.whole))
 
 
+def _shared(comm: Any, sizes: Sequence[int], dtype: np.dtype[Any]) -> tuple[Any, list[Any]]:
+    """Memory that the ranks of a machine share, and that of each rank that has some."""
+    from mpi4py import MPI
+
+    nbytes = [size * dtype.itemsize for size in sizes]
+    window: Any = MPI.Win.Allocate_shared(nbytes[comm.rank], dtype.itemsize, comm=comm)
+    every = [
+        np.frombuffer(window.Shared_query(rank)[0], np.uint8)[:each].view(dtype)
+        for rank, each in enumerate(nbytes)
+        if each
+    ]
+    if nbytes[comm.rank]:
+        every[comm.rank][:] = 0
+    window.Lock_all()
+    return window, every
+
+
+def _meet(comm: Any, window: Any) -> None:
+    window.Sync()
+    comm.Barrier()
+    window.Sync()
+
+
 def _bytes(array: Any) -> Any:
     return array.reshape(-1).view(np.uint8)
 
 
-def _array(window: Any, rank: int, size: int, dtype: np.dtype[Any]) -> Any:
-    """A rank's part of a shared window."""
-    memory, _ = window.Shared_query(rank)
-    return np.frombuffer(memory, np.uint8)[: size * dtype.itemsize].view(dtype)
-
-
 class Parts:
     """Arrays of which each rank has some numbers, and gives them to the others. `pieces` says of
-    each rank: which array, and which of its numbers. This one is of a world of one."""
+    each rank: which array, and which of its numbers."""
 
     def __init__(
         self,
@@ -209,7 +212,7 @@ class Parts:
         self._given = moved.pop(rank)
         self._taken = [move for moves in moved for move in moves]
 
-    def exchange(self, arrays: Sequence[Any]) -> None:
+    def exchange(self, *arrays: Any) -> None:
         """Write what the other ranks have into the arrays."""
 
 
@@ -220,7 +223,7 @@ class HostParts(Parts):
         super().__init__(pieces, world.rank, HOST, dtype)
         self.world, self.comm = world, comm
 
-    def exchange(self, arrays: Sequence[Any]) -> None:
+    def exchange(self, *arrays: Any) -> None:
         from mpi4py import MPI
 
         if self.world.rehearses:

@@ -8,11 +8,13 @@ from typing import Any
 
 from ..device import HOST, Device
 from ..errors import DeviceError, SettingsError
+from ..fingerprint import fingerprint
 from .world import Options, Wire, World
 
 # What launchers put into the environment: how many processes they started. Open MPI, MPICH and
 # Intel MPI, MVAPICH, Slurm.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
+SOFTWARE = ("autograph", "numpy", "ml_dtypes", "llvmlite", "backends")  # alike on every rank
 LAUNCHED = ("SLURM_STEP_ID",)  # a batch script of Slurm has a number of tasks, and is none of them
 
 _joined: World | None = None
@@ -69,6 +71,9 @@ def init(
     world.watchdog = Watchdog(comm.Dup(), options.timeout)
     world.watchdog.start()
     world.refuse_differences("parallel.init", f"{options} {world.device.kind}")
+    software = fingerprint(world.device)
+    told = {name: software.get(name, "") for name in SOFTWARE}
+    world.refuse_differences("the software", str(told))
     _joined = world
     return world
 

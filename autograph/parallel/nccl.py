@@ -152,7 +152,7 @@ class DeviceBucket(Bucket):
         self.ranks.add(self.flat, self.sums, self.average, self.ranks.stream)
         self._done.record(self.ranks.stream)
 
-    def end(self) -> None:
+    def end(self, flat: Any = None) -> None:
         """Let the stream of the device wait for the sum."""
         from ..backends.cuda.stream import stream_of
 
@@ -174,7 +174,7 @@ class DeviceParts(Parts):
             for moves in (self._given, self._taken)
         )
 
-    def exchange(self, arrays: Sequence[Any]) -> None:
+    def exchange(self, *arrays: Any) -> None:
         from ..backends.cuda.stream import stream_of
 
         self.world.enter("the exchange of parameters")

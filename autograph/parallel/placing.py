@@ -15,6 +15,7 @@ from ..device import Device
 from ..errors import SettingsError
 from ..layers import Layer
 from ..layers import hooks as layer_hooks
+from ..layers.stored import named_tensors
 from ..tensor import Tensor
 
 
@@ -31,7 +32,7 @@ def place(model: Layer, places: Mapping[str, Device | str]) -> None:
     for path in chosen:
         if any(path.startswith(f"{other}.") for other in chosen):
             raise SettingsError(f"place: {path} is inside of another layer that is named")
-    tensors = {**model.named_parameters(), **model.named_buffers()}
+    tensors = named_tensors(model)
     left = [path for path in tensors if not any(path.startswith(f"{each}.") for each in chosen)]
     if left:
         raise SettingsError(
@@ -51,7 +52,7 @@ def place(model: Layer, places: Mapping[str, Device | str]) -> None:
 def devices_of(model: Layer) -> dict[Device, int]:
     """The devices that a model's parameters and buffers are on, and their bytes there."""
     found: dict[Device, int] = {}
-    for each in {**model.named_parameters(), **model.named_buffers()}.values():
+    for each in named_tensors(model).values():
         found[each.device] = found.get(each.device, 0) + each.nbytes
     return found
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import GraphError, SettingsError
-from ..layers import Layer
+from ..layers import Layer, base
+from ..layers.stored import named_tensors
 from ..optim import Optimizer
 from ..scalar_type import ScalarType
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from ..tensor.walk import backward
-from .buckets import Buckets
+from .buckets import Gradients
 from .sharding import Sharded
 from .whole_batch import WholeBatch
 
@@ -33,18 +33,21 @@ class Replica:
 
     def __init__(self, world: World, model: Layer, optimizer: Optimizer | None = None) -> None:
         self.world, self.model, self.optimizer = world, model, optimizer
-        self._buckets: dict[tuple[int, ...], Buckets] = {}
+        self._structure, self._named = base._structure, model.named_parameters()
         self._averaged = False  # since the last update
-        self._refuse_differences()
+        if world.size > 1:
+            self.refuse_differences()
         self.sharded: Sharded | None = None
-        if optimizer is not None and world.options.shard_optimizer:
+        if optimizer is not None and world.options.shard_optimizer and world.size > 1:
             self.sharded = Sharded(world, model, optimizer)
+        self.gradients = Gradients(world, self._named, self.sharded)
         self.whole_batch = WholeBatch(world, model)
-        self.begin()
+        if world.size > 1:
+            self.begin()
 
-    def _refuse_differences(self) -> None:
-        """The ranks have the same layers and the same optimizer."""
-        named = {**self.model.named_parameters(), **self.model.named_buffers()}
+    def refuse_differences(self) -> None:
+        """Refuse ranks that do not have the same layers and the same optimizer."""
+        named = named_tensors(self.model)
         outlines = {
             path: f"{each.scalar_type} {each.shape}, learns: {each.requires_grad}"
             for path, each in named.items()
@@ -55,7 +58,7 @@ class Replica:
 
     def begin(self) -> None:
         """Begin alike: with the weights and the optimizer's state of rank 0."""
-        self.world.broadcast({**self.model.named_parameters(), **self.model.named_buffers()})
+        self.world.broadcast(named_tensors(self.model))
         self.check()
         if self.optimizer is not None:
             self._broadcast_state(self.optimizer)
@@ -67,20 +70,20 @@ class Replica:
         tensors = type(optimizer).tensors(optimizer)
         told = {path: [str(each.scalar_type), list(each.shape)] for path, each in tensors.items()}
         told, count = self.world.tell([told, optimizer.count])
-        if not self.world.is_first and told:
+        if not self.world.is_first:
             device = self.model.device
             tensors = {
                 path: Tensor(np.zeros(shape, ScalarType(kind).dtype), device=device)
                 for path, (kind, shape) in told.items()
             }
-        if told:
-            self.world.broadcast(tensors)
-            if not self.world.is_first:
-                optimizer.restore(tensors, count, self.model.named_parameters())
+        self.world.broadcast(tensors)
+        if not self.world.is_first:
+            optimizer.restore(tensors, count, self._named)
 
     def check(self) -> None:
         """Refuse weights that are not the same, bit for bit, on every rank."""
-        self.world.check_same(self.model.named_parameters(), "the bits of the weights")
+        self._refuse_replaced()
+        self.world.check_same(self._named, "the bits of the weights")
 
     # -- a step --------------------------------------------------------------------------------
 
@@ -93,21 +96,23 @@ class Replica:
         if not last or self.world.size == 1:
             backward(loss, seed)
             return
-        arrivals = _Arrivals(self)
+        self._refuse_replaced()
         try:
-            backward(loss, seed, arrivals=arrivals)
-            arrivals.end()
+            backward(loss, seed, arrivals=self.gradients)
+            self.gradients.end()
         except BaseException:
             if self.sharded is not None:
                 self.sharded.forget()
             raise
+        self._averaged = True
 
     def average(self) -> None:
         """Average the gradients that there are, after backwards of one's own."""
         if self.world.size > 1:
-            arrivals = _Arrivals(self)
-            arrivals.begin({})
-            arrivals.end()
+            self._refuse_replaced()
+            self.gradients.begin({})
+            self.gradients.end()
+            self._averaged = True
 
     def update(self) -> None:
         """Step every parameter that has a gradient."""
@@ -132,13 +137,9 @@ class Replica:
         if self.world.size == 1 or not floats:
             return
         mine = np.concatenate([each.numpy().reshape(-1).astype(np.float64) for each in floats])
-        every = self.world.gather(mine, "the mean of running statistics")
-        total = every[0].copy()
-        for each in every[1:]:
-            total += each
-        at = 0
+        mean, at = np.array(self.world.sum(*mine)) / self.world.size, 0
         for each in floats:
-            part = (total[at : at + each.size] / self.world.size).reshape(each.shape)
+            part = mean[at : at + each.size].reshape(each.shape)
             each[...] = Tensor.borrow(part.astype(each.dtype)).to(each.device)
             at += each.size
 
@@ -146,56 +147,21 @@ class Replica:
         """Give the model's layers back what they were."""
         self.whole_batch.close()
 
-    def buckets(self, having: Sequence[Parameter]) -> Buckets:
-        """Where these parameters' gradients go."""
-        key = tuple(map(id, having))
-        found = self._buckets.get(key)
-        if found is None:
-            named = {id(w): path for path, w in self.model.named_parameters().items()}
-            paths = " ".join(named[id(w)] for w in having)
-            self.world.refuse_differences("the set of parameters that have gradients", paths)
-            in_parts = self.sharded is not None and self.sharded.layouts
-            found = Buckets(self.world, having, self.sharded if in_parts else None)
-            self._buckets[key] = found
-        return found
+    def begin_step(self) -> None:
+        """A step begins, also one that is replayed."""
+        self._refuse_replaced()
+        self.world.enter("a step")
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of gradients that a step sends, of this rank."""
-        return sum(each.nbytes for each in self._buckets.values())
-
-
-class _Arrivals:
-    """What a backward tells as it goes: it chooses the buckets, and fills them."""
-
-    def __init__(self, replica: Replica) -> None:
-        self.replica = replica
-        self._buckets: Buckets | None = None
-
-    def begin(self, expected: Any) -> None:
-        """These leaves will get a gradient."""
-        from .buckets import leaf_of
-
-        parameters = self.replica.model.parameters()
-        having = [
-            w
-            for w in parameters
-            if w.requires_grad and (leaf_of(w) in expected or w.grad is not None)
-        ]
-        if not having:
-            raise GraphError(
-                "parallel: no parameter has a gradient\n  the loss depends on none of this model"
-            )
-        self._buckets = self.replica.buckets(having)
-        self._buckets.begin(expected)
-
-    def arrived(self, leaf: Any, value: Any) -> bool:
-        """The gradient of a leaf is complete; whether it is a parameter's, and taken."""
-        assert self._buckets is not None
-        return self._buckets.arrived(leaf, value)
-
-    def end(self) -> None:
-        """The walk is over."""
-        assert self._buckets is not None
-        self._buckets.end()
-        self.replica._averaged = True
+    def _refuse_replaced(self) -> None:
+        """Refuse another tensor in place of a parameter, of which the other ranks know nothing."""
+        if base._structure == self._structure:
+            return
+        named = self.model.named_parameters()
+        for path in {**self._named, **named}:
+            if named.get(path) is not self._named.get(path):
+                raise SettingsError(
+                    f"parallel: {path} is not the parameter any more that this replica began with\n"
+                    f"  write  model.{path}[...] = x  on every rank to change its values,\n"
+                    f"  or     world.replica(model, optimizer)  anew, on every rank"
+                )
+        self._structure = base._structure

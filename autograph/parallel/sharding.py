@@ -3,15 +3,18 @@ moves that part of the parameters, and gives it to the others (Rajbhandari, Rasl
 ZeRO, stages 1 and 2, 2020).
 
 Buckets of parameters are cut into as many parts as there are ranks. Optimizers that need more of a
-parameter than each number by itself are cut between parameters; they get all gradients.
+parameter than each number by itself (LAMB its norm, Adafactor means of rows and columns, Muon the
+matrix) are cut between parameters. Such parts are of unequal sizes, which a reduce-scatter does not
+hand out: each rank gets all gradients, and keeps its part of the state alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -27,7 +30,7 @@ from ..tensor import Parameter, Tensor, no_grad
 from ..tensor.staircase import version_of
 from ..tensor.tensor import _make
 from .buckets import Layout, laid_out
-from .exchange import all_sum, exchange_parts
+from .exchange import all_sum, exchange
 
 if TYPE_CHECKING:
     from .world import World
@@ -61,13 +64,13 @@ class Sharded:
             )
         self._named = named
         self.layouts: list[Layout] = []  # where gradients come in parts
-        by_number = optimizer.kind in BY_NUMBER or getattr(optimizer, "by_number", False)
-        if by_number and world.size > 1:
+        if optimizer.kind in BY_NUMBER:
             self.layouts = laid_out(list(named.values()), world)
             self.pieces = cut_buckets(named, self.layouts, world.size)
         else:
             self.pieces = cut_between({path: w.size for path, w in named.items()}, world.size)
-        self._mine = {each.path: (each, _part(named[each.path], each)) for each in self._own()}
+        own = self.pieces[world.rank]
+        self._mine = {each.path: (each, _part(named[each.path], each)) for each in own}
         self._parts_of = {id(named[path]): both for path, both in self._mine.items()}
         self._came: dict[str, Tensor] | None = None  # gradients of this rank's part
         (kind, device), order = kinds.pop(), list(named)
@@ -81,11 +84,16 @@ class Sharded:
             1, device, kind.accumulator.dtype, lane="layers", average=False
         )
         optimizer.__dict__["sharded"] = self
-        optimizer._groups.check(named)
-        vars(optimizer._groups)["check"] = lambda paths: None  # of some: this was of all
+        optimizer._groups.check(named)  # here of all, for each rank has only some
 
-    def _own(self) -> list[Piece]:
-        return self.pieces[self.world.rank]
+    def refuse_others(self, having: Iterable[str]) -> None:
+        """Refuse parameters that no rank keeps a part of."""
+        late = [path for path in having if path not in self._named]
+        if late:
+            raise SettingsError(
+                f"shard_optimizer: {', '.join(late)} did not learn when this replica began\n"
+                f"  write  world.replica(model, optimizer)  once all learn that will"
+            )
 
     def _refuse(self) -> dict[str, Tensor]:
         raise SettingsError(
@@ -102,20 +110,18 @@ class Sharded:
         """Keep this rank's part of a state that is whole."""
         optimizer = self.optimizer
         kept: dict[str, dict[str, Tensor]] = {}
-        for piece in self._own():
-            state = optimizer.state.get(piece.path)
-            if state is not None:
-                w = self._named[piece.path]
-                kept[piece.path] = {
-                    name: Tensor(_sliced(each, w, piece)) for name, each in state.items()
-                }  # copies, so that the rest is given back
+        for path, (piece, _) in self._mine.items():
+            w, state = self._named[path], optimizer.state.get(path, {})
+            part = {name: Tensor(_sliced(each, w, piece)) for name, each in state.items()}
+            if part:  # copies, so that the rest is given back
+                kept[path] = part
         self._set(kept)
         optimizer.__dict__["tensors"] = self._refuse  # whoever asks gets a part, and has to know
 
     def _set(self, state: dict[str, dict[str, Tensor]]) -> None:
         optimizer = self.optimizer
         optimizer.state = state
-        optimizer._owned.clear()
+        optimizer._owned = {path: ref(part) for path, (_, part) in self._mine.items()}
         optimizer._versions = {
             path: version_of(part).count
             for path, (_, part) in self._mine.items()
@@ -149,7 +155,7 @@ class Sharded:
         limits = optimizer.clip_norm, optimizer.clip_value
         mine = {path: part for path, (_, part) in self._mine.items()}
         with no_grad():
-            exchange_parts(*self._named.values(), *mine.values())  # which have no gradient yet
+            exchange(*self._named.values(), *mine.values())  # which have no gradient yet
             for path, gradient in self._clipped(came, *limits).items():
                 mine[path].grad = gradient
         optimizer.clip_norm = optimizer.clip_value = None  # of all gradients together: done
@@ -158,7 +164,7 @@ class Sharded:
         finally:
             optimizer.clip_norm, optimizer.clip_value = limits
         with no_grad():
-            exchange_parts(*self._named.values(), parts=self._parts)
+            exchange(*self._named.values(), run=self._parts.exchange)
         for w in self._named.values():
             version_of(w).count += 1
             w.grad = None
@@ -200,30 +206,20 @@ class Sharded:
         told = {name: [str(each.scalar_type), list(each.shape)] for name, each in mine.items()}
         every = [json.loads(each) for each in self.world.texts(json.dumps(told))]
         found: dict[str, np.ndarray[Any, Any]] = {}
-        for path, w in self._named.items():
-            kinds = {name: kind for each in every for name, (kind, _) in each.items()}
-            for name, kind in kinds.items():
-                if name.rpartition(".")[0] != path:
-                    continue
-                dtype = ScalarType(kind).dtype
-                shapes = [each[name][1] if name in each else None for each in every]
-                room = max(int(np.prod(shape)) for shape in shapes if shape is not None)
-                values = np.zeros(room, dtype)
-                if name in mine:
-                    own = mine[name].numpy().reshape(-1)
-                    values[: own.size] = own
-                rows = self.world.gather(values.view(np.uint8), "optimizer state")
-                parts = [
-                    (shape, row.view(dtype)[: int(np.prod(shape))])
-                    for shape, row in zip(shapes, rows, strict=True)
-                    if shape is not None
-                ]
-                if len(parts) == 1:
-                    found[name] = parts[0][1].reshape(parts[0][0])
-                elif parts[0][0]:
-                    found[name] = np.concatenate([part for _, part in parts]).reshape(w.shape)
-                else:
-                    found[name] = parts[0][1].reshape(())  # of the whole parameter: a count
+        for name in dict.fromkeys(name for each in every for name in each):
+            having = [each.get(name) for each in every]
+            kind, shape = next(filter(None, having))
+            sizes = [prod(each[1]) if each else 0 for each in having]
+            values = np.zeros(max(sizes), ScalarType(kind).dtype)
+            if name in mine:
+                values[: mine[name].size] = mine[name].numpy().reshape(-1)
+            rows = self.world.gather(values.view(np.uint8), "the optimizer's state")
+            parts = [row.view(values.dtype)[:size] for row, size in zip(rows, sizes, strict=True)]
+            if not shape:  # of the whole parameter: a count
+                found[name] = max(parts, key=len).reshape(())
+                continue
+            w, alone = self._named[name.rpartition(".")[0]], sizes.count(0) == len(sizes) - 1
+            found[name] = np.concatenate(parts).reshape(shape if alone else w.shape)
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -247,23 +243,18 @@ def cut_buckets(
 
 
 def cut_between(sizes: Mapping[str, int], ranks: int) -> list[list[Piece]]:
-    """What each rank keeps of parameters of these sizes, laid end to end, each of them whole.
+    """What each rank keeps of parameters of these sizes, each of them whole: the largest go first,
+    each to the rank that has least.
 
-    >>> cut_between({"a": 6, "b": 3, "c": 3}, 2)  # doctest: +NORMALIZE_WHITESPACE
-    [[Piece(path='a', first=0, end=6)],
-     [Piece(path='b', first=0, end=3), Piece(path='c', first=0, end=3)]]
+    >>> cut_between({"a": 3, "b": 6, "c": 3}, 2)  # doctest: +NORMALIZE_WHITESPACE
+    [[Piece(path='b', first=0, end=6)],
+     [Piece(path='a', first=0, end=3), Piece(path='c', first=0, end=3)]]
     """
-    ends = list(accumulate(sizes.values(), initial=0))
-    places = [ends[-1] * rank // ranks for rank in range(ranks + 1)]
-    bounds = [min(ends, key=lambda end, at=at: abs(end - at)) for at in places]  # type: ignore[misc]
-    return [
-        [
-            Piece(path, 0, size)
-            for (path, size), end in zip(sizes.items(), ends[1:], strict=True)
-            if low < end <= high
-        ]
-        for low, high in pairwise(bounds)
-    ]
+    pieces: list[list[Piece]] = [[] for _ in range(ranks)]
+    for path, size in sorted(sizes.items(), key=lambda each: -each[1]):
+        least = min(pieces, key=lambda some: sum(each.end for each in some))
+        least.append(Piece(path, 0, size))
+    return pieces
 
 
 def _part(w: Parameter, piece: Piece) -> Parameter:
@@ -287,8 +278,3 @@ def _cut_array(array: Any, piece: Piece) -> Any:
     if piece.end - piece.first == array.size:
         return array
     return array.reshape(-1)[piece.first : piece.end]
-
-
-def memory_of(state: Mapping[str, Mapping[str, Tensor]]) -> int:
-    """Bytes that an optimizer's state takes here."""
-    return sum(each.nbytes for some in state.values() for each in some.values())

@@ -7,7 +7,7 @@ at most. Nothing here knows how ranks talk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..device import Device
 from ..errors import SettingsError
 from ..scalar_type import ScalarType
 from ..tensor import Tensor
+
+Order = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Shares:
         """How many samples all ranks together have in a batch of an epoch, counted from 0."""
         return min(self.batch_size, self.count - batch * self.batch_size)
 
-    def order(self, order: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def order(self, order: Order) -> Order:
         """The samples of this rank, in the order of an epoch. Where the last batch has none for
         it, it works on one of another rank's, which then weighs nothing."""
         whole = len(order) // self.batch_size
@@ -80,27 +82,22 @@ class Shares:
 
 
 class Part(Dataset):
-    """The samples of one rank, in batches of its own size, of a data set that it has whole: those
-    of its shares in an order, or without shares those from `first` to `end`."""
+    """The samples of one rank, in batches of its own size, of a data set that it has whole; `mine`
+    picks them from any order of all."""
 
-    def __init__(
-        self, whole: Dataset, shares: Shares | None, first: int = 0, end: int | None = None
-    ) -> None:
-        self.__dict__.update(whole=whole, shares=shares)
-        every = np.arange(len(whole) if end is None else end)
-        self.__dict__["standing"] = every[first:] if shares is None else shares.order(every)
+    def __init__(self, whole: Dataset, mine: Callable[[Order], Order]) -> None:
+        self.__dict__.update(whole=whole, mine=mine, standing=mine(np.arange(len(whole))))
 
     whole: Dataset
-    shares: Shares | None
-    standing: np.ndarray[Any, Any]
+    mine: Callable[[Order], Order]
+    standing: Order
 
     def __len__(self) -> int:
         return len(self.standing)
 
-    def order(self, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def order(self, seed: int, epoch: int) -> Order:
         """This rank's samples of the order of an epoch."""
-        order = self.whole.order(seed, epoch)
-        return order if self.shares is None else self.shares.order(order)
+        return self.mine(self.whole.order(seed, epoch))
 
     def batches(self, size: int, **settings: Any) -> Iterator[Batch]:
         if settings.get("order") is None:
@@ -114,6 +111,6 @@ class Part(Dataset):
         return self.whole.take(places, scalar_type)
 
 
-def cut(count: int, rank: int, ranks: int) -> tuple[int, int]:
-    """From which of `count` samples to which one a rank tests."""
-    return count * rank // ranks, count * (rank + 1) // ranks
+def stretch(order: Order, rank: int, ranks: int) -> Order:
+    """The samples that a rank tests: a run of them."""
+    return order[len(order) * rank // ranks : len(order) * (rank + 1) // ranks]

@@ -4,39 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Protocol
-
-import numpy as np
 
 from ..data.dataset import Batch
-from ..layers import Layer
-from ..optim import Optimizer
 from ..tensor import Tensor
 from .placing import devices_of
+from .replica import Replica
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Told = tuple[Tensor, Tensor, Tensor]  # loss, scores and targets of some samples
-
-
-class Mover(Protocol):
-    """Who walks back and updates: a model alone, or a replica of one."""
-
-    def backward(self, loss: Tensor, share: float = 1.0, *, last: bool = True) -> None: ...
-
-    def update(self) -> None: ...
-
-
-class Alone:
-    """A model that one process trains."""
-
-    def __init__(self, model: Layer, optimizer: Optimizer) -> None:
-        self.model, self.optimizer = model, optimizer
-
-    def backward(self, loss: Tensor, share: float = 1.0, *, last: bool = True) -> None:
-        loss.backward(None if share == 1 else np.full(loss.shape, share, np.float64))
-
-    def update(self) -> None:
-        self.model.update(self.optimizer)
 
 
 class Steps:
@@ -45,10 +20,10 @@ class Steps:
     work side by side; otherwise one part is walked back before the next begins, which needs the
     memory of one alone."""
 
-    def __init__(self, model: Layer, loss: Loss, mover: Mover, micro_batches: int = 1) -> None:
-        self.model, self.loss, self.mover = model, loss, mover
+    def __init__(self, replica: Replica, loss: Loss, micro_batches: int = 1) -> None:
+        self.replica, self.model, self.loss = replica, replica.model, loss
         self.micro_batches = micro_batches
-        self._is_placed = len(devices_of(model)) > 1
+        self._is_placed = len(devices_of(self.model)) > 1
 
     def train(self, batch: Batch, share: float = 1.0) -> list[Told]:
         """One step; what it came to, of each part. `share` is as `Replica.backward` takes it."""
@@ -62,8 +37,8 @@ class Steps:
                 for told in made[done:]:
                     done += 1
                     weight = share * told[1].shape[0] / rows if len(parts) > 1 else share
-                    self.mover.backward(told[0], weight, last=done == len(parts))
-        self.mover.update()
+                    self.replica.backward(told[0], weight, last=done == len(parts))
+        self.replica.update()
         return made
 
     def forward(self, batch: Batch) -> Told:

@@ -3,27 +3,43 @@ raises.
 
 MPI alone waits for ever for a rank that does not come. Each rank tells rank 0 every so often how
 many exchanges it has entered, and rank 0 tells all; who is silent, or does not enter an exchange
-that others wait in, is named when the time is up.
+that others wait in, is named when the time is up. They tell a checksum of the names of these
+exchanges as well: who has taken another way than rank 0 is named at once, with what it is at.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from .world import say
 
 TAG = 77
-ENTERED, LEFT = 0, 1  # the words of a message: exchanges entered, and the one that is the end
-WORDS = 2
+END = "the end"
+ROOM = 2048  # bytes of a message, of whose text so many letters are sent
+LETTERS = 160
+TRAIL = 4096  # exchanges that a rank remembers: others may be so far behind it, or tell so late
+
+At = tuple[int, int, str, int]  # a place
+
+
+class Place(NamedTuple):
+    """Where a rank is: how many exchanges it has entered, the checksum of their names, the name of
+    the last one, and its number once the program has ended."""
+
+    entered: int = 0
+    way: int = 0
+    text: str = ""
+    left: int = 0
 
 
 class Watchdog:
@@ -33,13 +49,13 @@ class Watchdog:
         self.comm, self.timeout, self.every = comm, timeout, min(1.0, timeout / 8)
         self._last = comm.Dup()  # for the end alone
         self.rank, self.size = comm.rank, comm.size
-        self.entered = 0  # exchanges that this rank has entered
-        self.left = 0  # the number of the last one, once its program has ended
-        self.what = ""  # the exchange that it is in, or was in last
+        self._at: At = Place()  # a plain tuple is made in half the time
+        self._trail: list[At] = [self._at] * TRAIL
         here = f"{socket.gethostname()}, process {os.getpid()}"
         self.names = comm.allgather(here)
         now = time.monotonic()
-        self._known = np.zeros((self.size, WORDS), np.int64)
+        self._known = [Place()] * self.size
+        self._apart = 0  # for how many rounds some rank is known to be elsewhere
         self._heard = [now] * self.size  # when a rank was heard of last
         self._moved = [now] * self.size  # and when it entered an exchange last
         self._sent: list[tuple[Any, Any]] = []
@@ -55,24 +71,24 @@ class Watchdog:
 
     # -- told by this rank -------------------------------------------------------------------
 
-    def enter(self, what: str) -> None:
-        """An exchange begins."""
-        self.what = what
-        self.entered += 1
+    def enter(self, what: str, why: str = "") -> None:
+        """An exchange begins, whose name is the same on every rank."""
+        entered, text = self._at[0] + 1, f"{what}: {why}" if why else what
+        at = entered, crc32(what.encode(), self._at[1]), text, entered if what == END else 0
+        self._at = self._trail[entered % TRAIL] = at
 
     def _raised(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         """What Python calls for an error that nobody caught."""
         self._before(kind, error, trace)
-        first = str(error).partition("\n")[0]
-        self.end(f"{self._name(self.rank)} raised {kind.__name__}: {first}")
+        first = ": ".join(filter(None, [kind.__name__, str(error).partition("\n")[0]]))
+        self.end(f"{self._name(self.rank)} raised {first}")
 
     def _leave(self) -> None:
         """The program of this rank has ended: wait for the others, which may not need it any
         more, but would wait for it."""
-        self.left = self.entered + 1
-        self.enter("the end")
+        self.enter(END)
         self._tell()
         self._last.Barrier()
         self._ended.set()
@@ -101,21 +117,24 @@ class Watchdog:
         """Rank 0 tells all, the others tell rank 0."""
         self._sent = [(request, words) for request, words in self._sent if not request.Test()]
         for rank in range(1, self.size) if self.rank == 0 else (0,):
-            words = np.array([self.entered, self.left], np.int64)
-            self._sent.append((self.comm.Isend(words, rank, TAG), words))
+            entered, way, text, left = self._at
+            told = json.dumps([entered, way, text[:LETTERS], left])
+            message = bytearray(told.encode().ljust(ROOM))
+            self._sent.append((self.comm.Isend(message, rank, TAG), message))
 
     def _listen(self) -> None:
-        words, now = np.empty(WORDS, np.int64), time.monotonic()
+        message, now = bytearray(ROOM), time.monotonic()
         for rank in range(1, self.size) if self.rank == 0 else (0,):
             while self.comm.Iprobe(rank, TAG):
-                self.comm.Recv(words, rank, TAG)
+                self.comm.Recv(message, rank, TAG)
                 self._heard[rank] = now
-                if words[ENTERED] != self._known[rank, ENTERED]:
-                    self._moved[rank] = now
-                self._known[rank] = words
-        if self.entered != self._known[self.rank, ENTERED]:
-            self._moved[self.rank] = now
-        self._known[self.rank] = self.entered, self.left
+                self._note(rank, Place(*json.loads(message)), now)
+        self._note(self.rank, Place(*self._at), now)
+
+    def _note(self, rank: int, told: Place, now: float) -> None:
+        if told.entered != self._known[rank].entered:
+            self._moved[rank] = now
+        self._known[rank] = told
 
     def _fault(self) -> str:
         """Who has held up the others for too long; "" if nobody has."""
@@ -126,30 +145,51 @@ class Watchdog:
             silent = now - self._heard[rank]
             if rank != self.rank and silent > patience:
                 return f"{self._name(rank)} has been silent for {silent:.0f} s"
-        most = max(known[rank, ENTERED] for rank in watched)
-        here = max((known[rank, ENTERED] for rank in watched if not known[rank, LEFT]), default=0)
+        most = max(known[rank].entered for rank in watched)
+        here = max((known[rank].entered for rank in watched if not known[rank].left), default=0)
         for rank in watched:
-            if 0 < known[rank, LEFT] <= here:
+            if 0 < known[rank].left <= here:
                 return f"{self._name(rank)} has ended its program, and others wait for it"
-            if known[rank, ENTERED] == most or rank == self.rank != 0:
+        elsewhere = [rank for rank in watched if self._is_elsewhere(rank)]
+        self._apart = self._apart + 1 if elsewhere else 0
+        if self._apart > (1 if self.rank == 0 else 3):  # rank 0 sees most, unless it is behind
+            return self._differences(elsewhere)
+        for rank in watched:
+            if known[rank].entered == most or rank == self.rank != 0:
                 continue  # where this rank is late itself, rank 0 says so
             idle, silent = now - self._moved[rank], now - self._heard[rank]
             if idle > patience:
                 if silent > 4 * self.every:  # it would have said that it is still there
                     return f"{self._name(rank)} has been silent for {silent:.0f} s"
-                waits = f" ({self.what})" if self.entered == most else ""
+                at = Place(*self._at)
+                waits = f" ({at.text})" if at.entered == most else ""
                 return (
                     f"{self._name(rank)} has not come to an exchange{waits} for {idle:.0f} s, "
                     f"and others wait for it"
                 )
         return ""
 
+    def _is_elsewhere(self, rank: int) -> bool:
+        """Whether a rank is known to have taken another way than this one."""
+        there = self._known[rank]
+        here = Place(*self._trail[there.entered % TRAIL])
+        return rank != self.rank and here.entered == there.entered and here.way != there.way
+
+    def _differences(self, elsewhere: Sequence[int]) -> str:
+        """Which rank has taken another way, and where it and the others were."""
+        other, there = elsewhere[0], self._known[elsewhere[0]]
+        places = {self.rank: self._trail[there.entered % TRAIL][2], other: there.text}
+        alone = 0 if self.rank == 0 and len(elsewhere) > self.size / 2 else max(places)
+        lines = "".join(f"\n  rank {rank}  {places[rank]}" for rank in sorted(places))
+        return f"{self._name(alone)} does something else than rank {sum(places) - alone}{lines}"
+
     def _name(self, rank: int) -> str:
         return f"rank {rank} of {self.size} ({self.names[rank]})"
 
     def end(self, why: str) -> None:
         """Say why, and end every rank."""
-        say(f"autograph: {why}; the job ends")
+        first, *lines = why.split("\n")
+        say("\n".join([f"autograph: {first}; the job ends", *lines]))
         sys.stdout.flush()
         self.comm.Abort(1)
         os._exit(1)

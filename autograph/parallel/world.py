@@ -109,11 +109,11 @@ class World:
 
     # -- telling each other ----------------------------------------------------------------
 
-    def enter(self, what: str) -> Any:
-        """The communicator, for what every rank takes part in: whoever does not come is named by
-        the others."""
+    def enter(self, what: str, why: str = "") -> Any:
+        """The communicator, for what every rank takes part in: whoever does not come, or is at
+        something else, is named by the others. `why` is this rank's own reason."""
         if self.watchdog is not None:
-            self.watchdog.enter(what)
+            self.watchdog.enter(what, why)
         return self._comm
 
     def barrier(self) -> None:
@@ -121,7 +121,9 @@ class World:
         if self.size > 1:
             self.enter("barrier").Barrier()
 
-    def gather(self, numbers: np.ndarray[Any, Any], what: str = "sum") -> np.ndarray[Any, Any]:
+    def gather(
+        self, numbers: np.ndarray[Any, Any], what: str = "sum", why: str = ""
+    ) -> np.ndarray[Any, Any]:
         """The arrays of all ranks, (ranks, ...), which are of one shape and type."""
         mine = np.ascontiguousarray(numbers)
         every = np.empty((self.size, *mine.shape), mine.dtype)
@@ -129,7 +131,7 @@ class World:
             every[0] = mine
             return every
         given, got = (each.reshape(-1).view(np.uint8) for each in (mine, every))
-        self.enter(what).Allgather(given, got)
+        self.enter(what, why).Allgather(given, got)
         return every
 
     def sum(self, *numbers: float) -> tuple[float, ...]:
@@ -140,9 +142,9 @@ class World:
             total += each
         return tuple(total.tolist())
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool, what: str = "an agreement") -> bool:
         """Whether any rank says so."""
-        return flag if self.size == 1 else bool(self.gather(np.array([flag]), "agreement").any())
+        return flag if self.size == 1 else bool(self.gather(np.array([flag]), what).any())
 
     def tell(self, value: Any) -> Any:
         """What rank 0 says, a JSON value, on every rank."""
@@ -155,11 +157,11 @@ class World:
         comm.Bcast(room)
         return json.loads(room.tobytes())
 
-    def texts(self, text: str) -> list[str]:
+    def texts(self, text: str, what: str = "texts", why: str = "") -> list[str]:
         """What each rank says, by rank."""
         said = text.encode()
-        longest = int(self.gather(np.array([len(said)], np.int64), "texts").max())
-        every = self.gather(np.frombuffer(said.ljust(longest, b"\0"), np.uint8), "texts")
+        longest = int(self.gather(np.array([len(said)], np.int64), what, why).max())
+        every = self.gather(np.frombuffer(said.ljust(longest, b"\0"), np.uint8), what, why)
         return [each.tobytes().rstrip(b"\0").decode() for each in every]
 
     # -- tensors -----------------------------------------------------------------------------
@@ -180,15 +182,15 @@ class World:
         """Refuse tensors that do not have the same bits on every rank."""
         if self.size == 1:
             return
-        digest = blake2b(digest_size=16)
+        digests = {}
         for path, each in tensors.items():
-            digest.update(path.encode())
-            digest.update(np.ascontiguousarray(each.numpy()).reshape(-1).view(np.uint8).data)
-        self.refuse_differences(what, digest.hexdigest())
+            values = np.ascontiguousarray(each.numpy()).reshape(-1).view(np.uint8)
+            digests[path] = blake2b(values.data, digest_size=12).hexdigest()
+        self.refuse_differences(what, str(digests))
 
-    def refuse_differences(self, what: str, text: str) -> None:
+    def refuse_differences(self, what: str, text: str, why: str = "") -> None:
         """Refuse what is not the same on every rank."""
-        every = self.texts(text)
+        every = self.texts(text, what, why)
         other = [rank for rank, each in enumerate(every) if each != every[0]]
         if other:
             theirs, ours = every[other[0]], every[0]
@@ -231,10 +233,8 @@ class World:
         dtype: np.dtype[Any],
     ) -> Parts:
         """Arrays of which each rank has some numbers, and gives them to the others."""
-        from .host import HostParts, Parts
+        from .host import HostParts
 
-        if self.size == 1:
-            return Parts(pieces, 0, device, dtype)
         ranks = self._lane("parts", device)
         if device.kind != "cuda":
             return HostParts(self, ranks, pieces, dtype)

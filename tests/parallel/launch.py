@@ -54,7 +54,7 @@ def start(
     )
 
 
-def finish(started: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
+def finish(started: subprocess.Popen[str], seconds: float = 550) -> tuple[int, str]:
     """How it ended, and all that it printed."""
     try:
         told, _ = started.communicate(timeout=seconds)

@@ -26,7 +26,7 @@ def test_gpus_do_what_one_does(tmp_path: Path) -> None:
         here = tmp_path / str(ranks)
         here.mkdir()
         started = start(ranks, "tests.parallel.worker", here, *NAMES, AUTOGRAPH_TEST_DEVICE="cuda")
-        code, told = finish(started, 300)
+        code, told = finish(started)
         assert code == 0, told
     for name in NAMES:
         expected = dict(np.load(tmp_path / "1" / f"{name}-0.npz"))

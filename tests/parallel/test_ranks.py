@@ -22,7 +22,10 @@ EQUAL = (
     "overlapped", "sharded", "scattered", "between", "refused", "clipped", "own_loop",
     "tiny", "grouped",
 )  # fmt: skip
-OTHERS = ("norms", "rounded", "sharded_rounded", "halves", "begun", "begun_sharded", "disagreeing")
+OTHERS = (
+    "norms", "rounded", "sharded_rounded", "halves", "begun", "begun_sharded", "signalled",
+    "disagreeing",
+)  # fmt: skip
 FOUR = ("plain", "few", "sharded", "tiny", "grouped", "resumed", "resumed_sharded")
 RESUMED = {"resumed": "plain", "resumed_sharded": "adam"}
 Found = dict[str, np.ndarray[Any, Any]]
@@ -123,6 +126,7 @@ def test_all_ranks_record_a_step_or_none_does(ran: Ran) -> None:
         ("parts", ("what fit is asked is another on rank 1", "batches': 2", "batches': 1")),
         ("policy", ("what fit is asked is another on rank 1", "'skip'", "'stop'")),
         ("data", ("what fit is asked is another on rank 1", "'samples': 150, 'hash'")),
+        ("later", ("the model is another on rank 1", "learns: False", "learns: True")),
         ("few", ("a batch has fewer samples than there are ranks", "batch  1", "ranks  2")),
         ("update", ("the ranks have no average of their gradients", "replica.backward(loss)")),
     ],
@@ -167,7 +171,9 @@ def test_a_file_has_the_optimizer_whole(ran: Any, tmp_path: Path) -> None:
                 np.testing.assert_allclose(checkpoint.tensors[path], each, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "like"), [("begun", "plain"), ("begun_sharded", "adam")])
+@pytest.mark.parametrize(
+    ("name", "like"), [("begun", "plain"), ("signalled", "plain"), ("begun_sharded", "adam")]
+)
 def test_a_run_goes_on_bit_for_bit_with_as_many_ranks(name: str, like: str, ran: Ran) -> None:
     expected, found = ran(like, 2)[0], ran(name, 2)[0]
 

@@ -6,10 +6,13 @@ Each check writes what it found as OUT/NAME-RANK.npz; the tests compare that wit
 from __future__ import annotations
 
 import copy
+import itertools
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 import autograph as ag
 from autograph import parallel
 from autograph.checkpoint import training_arrays
+from autograph.control import Stopped
 from autograph.errors import AutographError
 from autograph.layers import (
     BatchNorm2,
@@ -33,7 +37,6 @@ from autograph.layers import (
 )
 from autograph.optim import LAMB, SGD, Adam, Cosine
 from autograph.parallel import World, host
-from autograph.parallel.sharding import memory_of
 from autograph.train import Progress
 
 rng = np.random.default_rng(0)
@@ -173,7 +176,8 @@ def sharded(world: World | None, ranks: int, out: Path) -> Any:
         changed(world, shard_optimizer=True), 20 // ranks, adam=True, run=out / "sharded"
     )
     if world is not None:
-        found["held"] = np.array(memory_of(optimizer.state))
+        held = [each.nbytes for some in optimizer.state.values() for each in some.values()]
+        found["held"] = np.array(sum(held))
         return found
     whole = training_arrays(model, optimizer)
     return found | {name: each for name, each in whole.items() if name.startswith("optimizer.")}
@@ -228,6 +232,13 @@ def disagreeing(world: World, ranks: int, out: Path) -> Any:
     odd = world.rank == 1
     images, classes = DATA
     kept = replace(world.options, shard_optimizer=True)
+
+    def frozen_later() -> None:
+        model = Net.build(seed=3, device=world.device)
+        for _ in ag.fit(model, SGD(), DATA, epochs=3, batch_size=10, parallel=world):
+            if odd:
+                model.conv1.freeze()
+
     attempts: dict[str, Callable[[], Any]] = {
         "model": lambda: trained(world, 10, Chance if odd else Net),
         "scalar type": lambda: trained(world, 10, scalar_type="bf16" if odd else "f32"),
@@ -240,6 +251,7 @@ def disagreeing(world: World, ranks: int, out: Path) -> Any:
         "parts": lambda: trained(world, 10, micro_batches=1 + world.rank),
         "policy": lambda: trained(world, 10, nan_policy="skip" if odd else "stop"),
         "data": lambda: list(ag.fit(Net.build(), SGD(), (images + odd, classes), parallel=world)),
+        "later": frozen_later,
         "few": lambda: trained(world, 1, progress=Progress(epochs=1, batch_size=1, seed=0)),
         "update": lambda: world.replica(Net.build(), SGD()).update(),
     }
@@ -280,6 +292,19 @@ def begun(world: World | None, ranks: int, out: Path) -> Any:
     return again | {"before": first["losses"]}
 
 
+def signalled(world: World | None, ranks: int, out: Path) -> Any:
+    """A run whose rank 0 gets a signal in the second epoch, and that goes on."""
+    count = itertools.count(1)
+
+    def watch(*_: object) -> None:
+        if next(count) == 14:
+            signal.raise_signal(signal.SIGINT)
+
+    with suppress(KeyboardInterrupt, Stopped):
+        trained(world, 20 // ranks, run=out / "signalled", watch=watch)
+    return trained(world, 20 // ranks, run=out / "signalled")[0]
+
+
 def resumed(world: World | None, ranks: int, out: Path) -> Any:
     """The run of `begun`'s first two epochs, which others than these ranks have made."""
     return trained(world, 20, run=out / "elsewhere")[0]
@@ -307,6 +332,8 @@ def own_loop(world: World | None, ranks: int, out: Path) -> Any:
     replica = (world or World(device=device)).replica(model, optimizer)
     each = 24 // ranks
     for i in range(4):
+        if i in (1, 2):  # frozen for one step
+            model.conv1.freeze() if i == 1 else model.conv1.unfreeze()
         rows = slice(24 * i + rank * each, 24 * i + (rank + 1) * each)
         x, t = (ag.Tensor(each[rows], device=device) for each in DATA)
         model(x).cross_entropy_loss(t).backward()
@@ -332,13 +359,13 @@ CHECKS: dict[str, Callable[[World | None, int, Path], Any]] = {
     for each in (
         plain, uneven, few, dropped, parts, adam, norms, synced, synced_uneven, sent, overlapped,
         rounded, sharded, scattered, sharded_rounded, between, grouped, refused, clipped, halves,
-        begun, resumed, begun_sharded, resumed_sharded, own_loop, tiny, disagreeing,
+        begun, signalled, resumed, begun_sharded, resumed_sharded, own_loop, tiny, disagreeing,
     )
 }  # fmt: skip
 
 
 def main(out: Path, names: list[str]) -> None:
-    world = parallel.init(device=DEVICE, timeout=60.0)
+    world = parallel.init(device=DEVICE, timeout=300.0)
     for name in names:
         found = CHECKS[name](world, world.size, out)
         np.savez(out / f"{name}-{world.rank}.npz", **found)
