@@ -58,6 +58,8 @@ def accumulate_cuda(inputs, outputs):
     last = offset.type(size)
 
     def run(total, part):
+        if not size:
+            return
         wide = pack if (total.data.ptr | part.data.ptr) % 16 == 0 else 1
         _adding(dtype, offset, wide)(divide_up(size, 256 * wide), total, part, last)
 

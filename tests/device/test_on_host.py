@@ -1,5 +1,6 @@
-"""The device's own kernels run on the host, thread by thread: whether they are right is seen
-without a device. What is made of expressions, and chains, have tests of their own."""
+"""The device's own kernels run on the host, thread by thread and watched: whether they are right,
+touch nothing but their arrays, and wait where they have to is seen without a device. What is made
+of expressions has tests of its own."""
 
 from __future__ import annotations
 
@@ -9,16 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograph import ops  # noqa: F401  it fills the registry
-from autograph.backends import CUDA
-from autograph.op import REGISTRY, Op
+from autograph import ops  # it fills the registry
+from autograph.backends import CUDA, NUMPY, using
+from autograph.backends.cuda import arrange
+from autograph.backends.cuda.launch import Kernel
+from autograph.op import REGISTRY, Op, signature_of
+from autograph.ops import chain
+from autograph.scalar_type import BF16, F32
 from autograph.testing import kernels
 from autograph.testing.kernels import cases_of
 
-from . import cases, host_cupy, net_cases, update_cases
+from . import cases, host_cupy, net_cases, random_cases, update_cases
 
 OWN = [op for op in REGISTRY.values() if CUDA in op.modules and op.samples]
 CASES = {"few": net_cases.few, "updates": update_cases.updates}  # what no sample reaches
+ORDERS = 0, 1, 6, 9  # forward, backward, threads anyhow, warps anyhow
 
 pytestmark = pytest.mark.skipif(bool(host_cupy.missing()), reason=host_cupy.missing())
 
@@ -29,13 +35,18 @@ def cupy() -> Iterator[Any]:
         yield cupy
 
 
+@pytest.fixture(autouse=True)
+def orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_cupy, "orders", ORDERS)
+
+
 def halves_and_singles(op: Op, arrays: Any) -> list[kernels.Case]:
     """The cases in f32 and bf16, which differ most; the others compile as long, and alike."""
     found = list(cases_of(op, arrays))
     return [each for each in found if "f32" in each.label or "bf16" in each.label] or found
 
 
-@pytest.mark.parametrize("op", [op for op in OWN if op.name[:5] != "chain"], ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OWN, ids=lambda op: op.name)
 def test_a_kernel_agrees_with_numpy(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "cases_of", halves_and_singles)
 
@@ -43,10 +54,124 @@ def test_a_kernel_agrees_with_numpy(op: Op, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_kernels_agree_where_threads_take_turns_backwards(
-    case: str, cupy: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_cupy, "in_reverse", True)
+def test_larger_kernels_agree(case: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_cupy, "orders", (0, 9))
 
     for name, got, expected, tolerance in CASES[case](cupy, cases.F32):
         assert cases.distance(np.asarray(got, "f8"), expected) <= tolerance, name
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", random_cases.CASES)
+def test_random_shapes_agree(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random_cases.Draw(seed)
+    for op, arrays, settings in random_cases.calls(name, draw, monkeypatch):
+        if CUDA not in op.modules:
+            continue
+
+        def any_case(op: Op, arrays: Any) -> list[kernels.Case]:
+            return [draw.one(*cases_of(op, arrays))]
+
+        monkeypatch.setattr(kernels, "cases_of", any_case)
+        monkeypatch.setattr(kernels, "samples_of", lambda *_, of=(arrays, settings): [of])
+        kernels.compare_kernels(op, backends=[CUDA])
+
+
+EMPTY = {"matmul": ((0, 3), (3, 4)), "accumulate": ((0,), (0,)), "sum": ((3, 0),)}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_empty_arrays_are_no_launch_of_no_blocks(name: str, monkeypatch: Any) -> None:
+    sample = [np.zeros(shape) for shape in EMPTY[name]], {}
+    monkeypatch.setattr(kernels, "samples_of", lambda *_: [sample])
+
+    assert kernels.compare_kernels(REGISTRY[name], backends=[CUDA])["cuda"]
+
+
+def test_an_empty_batch_has_no_loss(cupy: Any) -> None:
+    assert np.isnan(ops.cross_entropy_loss(cupy.zeros((0, 3)), cupy.zeros(0, np.int64)))
+
+
+def test_more_tiles_than_blocks_are_turned(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = cupy.asarray(np.arange(1400.0).reshape(70, 20)), cupy.empty((20, 70))
+    launch = Kernel.__call__
+    monkeypatch.setattr(
+        Kernel, "__call__", lambda kernel, blocks, *given: launch(kernel, (blocks[0], 1), *given)
+    )
+    arrange._transpose(x, y, 1, 70, 20, 20, 70)
+
+    np.testing.assert_array_equal(y, x.T)
+
+
+# -- steps of chains -------------------------------------------------------------------------
+
+
+def on_device(op: Op, *arrays: Any, **settings: Any) -> Any:
+    with using(CUDA):
+        settings = op.complete(settings)
+        return op.run(op.plan(list(map(signature_of, arrays)), settings), arrays)[1]
+
+
+@pytest.mark.parametrize("scalar_type", [F32, BF16], ids=str)
+def test_a_step_agrees_with_numpy_and_moves_as_the_updates_do(scalar_type: Any, cupy: Any) -> None:
+    (_, *shape), layers, shapes = chain.SAMPLES[0]
+    rng, dtype = np.random.default_rng(0), scalar_type.dtype
+    x, target = rng.standard_normal((133, *shape)).astype(dtype), rng.integers(0, 3, 133)
+    parameters = [(rng.standard_normal(each) / 3).astype(dtype) for each in shapes]
+    settings = {"layers": layers, "has_dx": True}
+    with using(NUMPY):
+        wide = [each.astype("f8") for each in parameters]
+        expected = chain.chain_step(x.astype("f8"), target, *wide, **settings)
+    given = [cupy.asarray(each) for each in (x, target, *parameters)]
+    y, left, dx = on_device(chain.chain_step, *given, **settings)
+    loss, *gradients = on_device(chain.chain_gradients, given[0], left, *given[2:], **settings)
+
+    flat = np.concatenate([np.ravel(each) for each in (loss, *gradients)])
+    for found, wanted in zip((y, flat, dx), expected, strict=True):
+        apart = np.linalg.norm(np.asarray(found, "f8") - wanted) / np.linalg.norm(wanted)
+        assert apart < (1e-6 if scalar_type is F32 else 2e-2)
+    for op, one, states in (
+        (chain.chain_sgd_updates, ops.sgd_update, 1),
+        (chain.chain_adam_updates, ops.adam_update, 3),
+    ):
+        moving = []
+        for w in parameters:
+            state = [rng.random(w.shape).astype("f4") for _ in range(states)]
+            master = w.astype("f4") if scalar_type is BF16 else None
+            moving.append([w.copy(), np.array(1), *state, master])
+        there = [[None if a is None else cupy.asarray(a) for a in part] for part in moving]
+        rate, flat_there = cupy.asarray(np.array(0.1)), [a for part in there for a in part]
+        on_device(op, given[0], left, rate, *flat_there, **settings)
+        for (w, step, *rest), part, dw in zip(moving, there, gradients, strict=True):
+            one(w, np.asarray(dw), step, np.array(0.1), *rest)
+            for a, b in zip(part, (w, step, *rest), strict=True):
+                if b is not None:
+                    a, b = np.asarray(a, "f8"), b.astype("f8")
+                    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+# -- what the watch sees ---------------------------------------------------------------------
+
+SEEN = {
+    "reads what another wrote": "shared[i] = x[i]; y[i] = shared[i ^ 1];",
+    "writes what another read": "y[i] = shared[i ^ 1]; shared[i] = 1;",
+    "reads what nobody wrote": "if (i) shared[i] = 1; __syncthreads(); y[i] = shared[i];",
+    "reads outside": "y[i] = x[i + 1];",
+    "writes outside": "y[i - 1] = 0;",
+    "writes what another wrote": "y[i] = blockIdx.x;",
+    "a warp is not whole": "if (i < 3) y[i] = __shfl_xor_sync(~0u, x[i], 1);",
+    "other bits": "y[i] = atomicAdd(shared, 1.0f);",
+}
+
+
+@pytest.mark.parametrize("message", SEEN)
+def test_what_no_device_forgives_is_seen(message: str, cupy: Any) -> None:
+    begin = "" if message.startswith("reads") else "shared[i] = 0; __syncthreads();"
+    kernel = Kernel(
+        "template <class Spec> __global__ void wrong(const float* x, float* y) {\n"
+        f"__shared__ float shared[64]; const int i = threadIdx.x; {begin} {SEEN[message]} }}",
+        "wrong", {}, threads=64,
+    )  # fmt: skip
+
+    with pytest.raises(AssertionError, match=message):
+        kernel(2, cupy.zeros(64, np.float32), cupy.zeros(64, np.float32))

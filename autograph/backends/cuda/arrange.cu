@@ -5,7 +5,7 @@
 // Rows of x are `x_row` numbers apart and rows of y `y_row`, of which those beyond R become zero.
 #include "scalar.cuh"
 
-// Tiles have Spec::side rows. Blocks: (tiles of C, tiles of y_row, B at most)
+// Tiles have Spec::side rows. Blocks: (tiles of C, tiles of y_row and B at most)
 template <class Spec>
 __global__ void __launch_bounds__(256)
 transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
@@ -13,24 +13,27 @@ transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __rest
     constexpr int side = Spec::side;
     __shared__ typename Spec::Bits tile[side][side + 1];
     const int lane = threadIdx.x % 32, depth = threadIdx.x / 32;
-    const int c0 = blockIdx.x * side, r0 = blockIdx.y * side;
+    const int c0 = blockIdx.x * side;
     for (int b = blockIdx.z; b < B; b += gridDim.z) {
-        __syncthreads();  // the tile before has been written
+        for (int64 first = int64(blockIdx.y) * side; first < y_row; first += int64(gridDim.y) * side) {
+            const int r0 = int(first);
+            __syncthreads();  // the tile before has been written
 #pragma unroll
-        for (int i = depth; i < side; i += 8)
+            for (int i = depth; i < side; i += 8)
 #pragma unroll
-            for (int j = lane; j < side; j += 32) {
-                const bool inside = r0 + i < R && c0 + j < C;
-                tile[i][j] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + j]
-                                    : typename Spec::Bits(0);
-            }
-        __syncthreads();
+                for (int j = lane; j < side; j += 32) {
+                    const bool inside = r0 + i < R && c0 + j < C;
+                    tile[i][j] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + j]
+                                        : typename Spec::Bits(0);
+                }
+            __syncthreads();
 #pragma unroll
-        for (int i = depth; i < side; i += 8)
+            for (int i = depth; i < side; i += 8)
 #pragma unroll
-            for (int j = lane; j < side; j += 32)
-                if (c0 + i < C && r0 + j < y_row)
-                    y[(int64(b) * C + c0 + i) * y_row + r0 + j] = tile[j][i];
+                for (int j = lane; j < side; j += 32)
+                    if (c0 + i < C && r0 + j < y_row)
+                        y[(int64(b) * C + c0 + i) * y_row + r0 + j] = tile[j][i];
+        }
     }
 }
 

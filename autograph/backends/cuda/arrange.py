@@ -86,7 +86,7 @@ def _transpose(x: Any, y: Any, batch: int, rows: int, columns: int, x_row: int, 
         kernel((divide_up(long, 256 if fits else 128), min(batch, 65535)), x, y, *sizes)
         return
     side = 64 if itemsize <= 4 and rows * columns >= _LARGE else 32
-    blocks = divide_up(columns, side), divide_up(y_row, side), min(batch, 65535)
+    blocks = divide_up(columns, side), min(divide_up(y_row, side), 65535), min(batch, 65535)
     _transposing(itemsize, side=side)(blocks, x, y, *sizes)
 
 

@@ -65,7 +65,7 @@ __device__ void add_shares(const Number<Spec>* __restrict__ partial, int shares,
     constexpr int ahead = 9, deep = Spec::adders / 32, own = 32 / deep;
     __shared__ double wide[2][deep][33];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
-    const int last = blockIdx.x * 32 + warp * own + lane;  // what this thread finishes
+    const int last = blockIdx.x * 32 + warp * own + min(lane, own - 1);  // what this thread finishes
     const auto early = ask(min(last, C - 1));
     double a = 0, b = 0, first = 0, second = 0;
     if (column < C) {

@@ -33,4 +33,4 @@ def is_thin(depth: int, itemsize: int) -> bool:
 
 def shares_of(blocks: int, depth: int, least: int) -> int:
     """Into how many shares sums of `depth` are cut, each at least `least` long."""
-    return max(1, min(divide_up(_BLOCKS, blocks), depth // least, 64))
+    return max(1, min(divide_up(_BLOCKS, max(1, blocks)), depth // least, 64))

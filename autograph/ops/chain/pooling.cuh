@@ -2,9 +2,9 @@
 #pragma once
 #include "parts.cuh"
 
-// Whether v takes the place of the largest so far: the first of equals stays, and a NaN wins.
+// Whether v takes the place of the largest so far: the first of equals stays, and the last NaN wins.
 TEMPLATE bool wins(float v, float largest) {
-    return (v > largest) | (is_nan(v) & !is_nan(largest));
+    return (v > largest) | is_nan(v);
 }
 
 // L: C, OH, OW, KH, KW, SY, SX, is_max; strides and origin of the input.

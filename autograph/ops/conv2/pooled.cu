@@ -56,7 +56,7 @@ pooled(const typename Spec::Scalar* __restrict__ x, const typename Spec::Scalar*
 #pragma unroll
         for (int i = 1; i < Z::window; i++) {
             const Number value = sums[i * step];
-            if (value > best || (is_nan(value) && !is_nan(best))) best = value, found = i;
+            if (value > best || is_nan(value)) best = value, found = i;
         }
         if (Spec::has_bias) best += widen(bias[o]);
         const bool passes = !(best <= 0);

@@ -15,7 +15,7 @@ _SOURCE = Path(__file__).with_name("loss.cu")
 _WARP_CLASSES = 1024  # rows of more classes take a whole block
 
 
-@cross_entropy_loss.kernel(CUDA, made=True)
+@cross_entropy_loss.kernel(CUDA, when=lambda x, target: x.size > 0, made=True)
 def cross_entropy_loss_cuda(inputs, outputs):
     x, target = inputs
     kernel, blocks, n, c = _rows("cross_entropy_loss", x, target)
@@ -47,7 +47,11 @@ def cross_entropy_loss_dx_cuda(inputs, outputs):
     return run
 
 
-@tally.kernel(CUDA, when=lambda sums, loss, scores, t: scores.scalar_type.is_float, made=True)
+def _takes_tally(sums, loss, scores, target):
+    return scores.scalar_type.is_float and scores.size > 0
+
+
+@tally.kernel(CUDA, when=_takes_tally, made=True)
 def tally_cuda(inputs, outputs):
     _, loss, scores, target = inputs
     kernel, blocks, n, c = _rows("tally", scores, target, Loss=c_type(loss.scalar_type.dtype))

@@ -5,7 +5,7 @@
 // One thread an output on the way forward, an input on the way back: no two add to one place.
 #include "scalar.cuh"
 
-// The index of a maximum is its place in the window, row by row; the first of equals, or the first NaN.
+// The index of a maximum is its place in the window, row by row; the first of equals, or the last NaN.
 template <class Spec>
 __global__ void max_pool2(const typename Spec::Scalar* __restrict__ x,
                           typename Spec::Scalar* __restrict__ y,
@@ -25,7 +25,7 @@ __global__ void max_pool2(const typename Spec::Scalar* __restrict__ x,
             const int h = h0 + r, w = w0 + s;
             if (h < 0 || h >= Spec::H || w < 0 || w >= Spec::W) continue;
             const Number value = widen(plane[h * Spec::W + w]);
-            if (found < 0 || value > best || (is_nan(value) && !is_nan(best))) {
+            if (found < 0 || value > best || is_nan(value)) {
                 best = value;
                 found = r * Spec::S + s;
             }
