@@ -37,10 +37,10 @@ class Version:
 # they carry the node, and at no other time, so that no cycle exists. (A plain tuple: millions of
 # them are made.)
 #
-# Nodes with `targets` share their edges with all that were made alike, (place, rule, False, ()):
-# the target of an edge is the one at that place, and its rule takes what the node keeps as well,
-# rule(dy, node.keeps).
-Edge = tuple[Any, Callable[..., Any], bool, Sequence[Any]]
+# Nodes with `targets` share their edges with all that were made alike, (place, rule, (), ()): the
+# target of an edge is the one at that place, and its rule takes what the node keeps as well,
+# rule(dy, node.keeps). A rule for several targets says their places, (None, rule, places, ()).
+Edge = tuple[Any, Callable[..., Any], Any, Sequence[Any]]
 
 # A value that a rule holds on to: (its name, the version of its memory, the count it had then).
 Kept = tuple[str, Version, int]
@@ -202,13 +202,13 @@ def backward(
     for node, gradient in roots:
         gather(node, gradient)
     for node in order if arrivals is None else _announced(order, gradients, found, arrivals):
-        dy = gradients.pop(node, None)
-        edges, targets, keeps = node.edges, node.targets, node.keeps
+        dy, edges = gradients.pop(node, None), node.edges
         assert edges is not None
         if not edges and needed is None:  # a leaf
             if dy is not None:
                 found[node] = dy
             continue
+        targets, keeps = node.targets, node.keeps
         if needed is not None and node in needed[0] and dy is not None:
             found[node] = dy
         if not retain_graph and edges:
@@ -218,14 +218,21 @@ def backward(
         if targets is not None:
             if adder is None:
                 raise _first_order(node)
-            for place, rule, _, _ in edges:
-                target: Any = targets[place]
-                if needed is None or target in needed[1]:
-                    dx = rule(dy, keeps)
-                    if target in gradients:
-                        gather(target, dx)
-                    else:
-                        gradients[target] = dx
+            for place, rule, places, _ in edges:
+                if not places:
+                    target: Any = targets[place]
+                    if needed is None or target in needed[1]:
+                        dx = rule(dy, keeps)
+                        if target not in gradients:
+                            gradients[target] = dx
+                        elif target in adders:
+                            adders[target](dx)
+                        else:
+                            gather(target, dx)
+                elif needed is None or not needed[1].isdisjoint([targets[at] for at in places]):
+                    for at, dx in zip(places, rule(dy, keeps), strict=True):
+                        if dx is not None and targets[at] is not None:
+                            gather(targets[at], dx)
             continue
         if isinstance(node, Outlet):
             slots = gradients.setdefault(node.joint, [None] * node.outlets)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module
 from math import copysign
 from types import MappingProxyType
@@ -35,6 +35,13 @@ class Rule(NamedTuple):
     function: Callable[..., Any]
     into: bool
     asks: bool = False  # whether the rule takes `needs`, which of its gradients are wanted
+
+
+class Fixed(dict[str, Any]):
+    """Settings that an op is given again and again, looked up as one: equal to none but itself."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__, __ne__ = object.__eq__, object.__ne__
 
 
 class Op:
@@ -212,6 +219,9 @@ class Op:
                 apply = applier_of(kind)
             if apply is not None:
                 return apply(self, inputs, settings)
+            if isinstance(each, ndarray):  # a memmap or a matrix: kernels take arrays alone
+                plain = [np.asarray(x) if isinstance(x, ndarray) else x for x in inputs]
+                return self(*plain, **settings)
             given.append(signature_of(each))
         plan = self.plan(given, settings)
         try:
@@ -224,7 +234,9 @@ class Op:
     def plan(self, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """How to run for inputs of these signatures."""
         key: Any = (lookups.key, *given)
-        if settings:
+        if type(settings) is Fixed:
+            key = (*key, settings)
+        elif settings:
             values = settings.values()
             kinds = [*map(type, values)]  # 1, 1.0 and True are equal
             key = (*key, *settings, *values, *kinds)
@@ -251,40 +263,67 @@ class Op:
         self.plans[key] = plan
         return plan
 
+    def fixed(self, **settings: Any) -> Callable[..., Any]:
+        """The op with these settings, for tensors above all, which look them up as one."""
+        kept = Fixed(settings)
+
+        def run(*inputs: Any) -> Any:
+            apply = APPLIERS.get(type(inputs[0]))
+            return self(*inputs, **settings) if apply is None else apply(self, inputs, kept)
+
+        return run
+
     def bound(
         self, given: Sequence[Outline], settings: Mapping[str, Any] = NO_SETTINGS, checked: int = 0
     ) -> Callable[..., Any]:
         """The op for arrays and numbers of these outlines, whose kernel is found once. Of the one
         array that may turn out to be otherwise, the one at `checked`, this is looked at."""
-        key, outline, kernel = lookups.limit, given[checked], None
-        shape, dtype = outline.shape, outline.scalar_type.dtype
+        key, like = lookups.limit, [signature_like(each) for each in given]
+        known: Any = None, None, None, None  # how that one lay, and the kernel for it
 
-        def find() -> Callable[..., Any]:
-            nonlocal kernel
-            plan = self.plan([signature_like(each) for each in given], settings)
-            kernel = plan.kernel if plan.exact else partial(self, **settings)
-            return kernel
+        def find(*arrays: Any) -> Any:
+            nonlocal known
+            if lookups.key is key and type(self.plans) is dict:  # no profiler has its own there
+                array = arrays[checked]
+                seen = signature_of(array)
+                plan = self.plan([*like[:checked], seen, *like[checked + 1 :]], settings)
+                if plan.exact and type(seen) is Outline and len(plan.inputs) == len(arrays):
+                    try:
+                        results = plan.kernel(*arrays)
+                    except MemoryError as error:
+                        raise no_memory(self, plan, error) from None
+                    lies: Any = seen, None, None
+                    if type(array) is ndarray:
+                        lies = array.strides, array.shape, array.dtype
+                    known = *lies, plan.kernel
+                    return results
+            return self(*arrays, **settings)
 
         def run(*arrays: Any) -> Any:
-            array = arrays[checked]
+            array, (strides, shape, dtype, kernel) = arrays[checked], known
             if (
                 type(array) is ndarray
+                and array.strides == strides
                 and array.shape == shape
                 and array.dtype is dtype
-                and array.flags.c_contiguous
                 and lookups.key is key
             ):
-                return (kernel or find())(*arrays)
-            return self(*arrays, **settings)
+                try:
+                    return kernel(*arrays)
+                except MemoryError:
+                    return self(*arrays, **settings)  # which tells whose it is
+            return find(*arrays)
 
         def run_there(*arrays: Any) -> Any:
+            outline, _, _, kernel = known
             if lookups.key is key and outline_of(arrays[checked]) is outline:
-                return (kernel or find())(*arrays)
-            return self(*arrays, **settings)
+                try:
+                    return kernel(*arrays)
+                except MemoryError:
+                    return self(*arrays, **settings)
+            return find(*arrays)
 
-        if not outline.is_contiguous:
-            return partial(self, **settings)
-        return run if outline.device.is_host else run_there
+        return run if given[checked].device.is_host else run_there
 
     def run(self, plan: Plan, arrays: Sequence[Any]) -> tuple[Sequence[Any], Any]:
         """The arrays as they were prepared, and all that the kernel returns."""
@@ -372,10 +411,17 @@ class Op:
         return list(dict.fromkeys([each.backend for each in self.kernels] + list(self.modules)))
 
     def __reduce__(self) -> Any:
-        return REGISTRY.__getitem__, (self.name,)
+        return _op_named, (self.name,)
 
     def __repr__(self) -> str:
         return f"Op({self.name!r})"
+
+
+def _op_named(name: str) -> Op:
+    """The op of a pickle, also where nothing was imported yet."""
+    if name not in REGISTRY:
+        import_module(".ops", __package__)
+    return REGISTRY[name]
 
 
 Applier = Callable[[Op, Sequence[Any], Mapping[str, Any]], Any]

@@ -19,6 +19,7 @@ from .errors import (
     ShapeError,
 )
 from .outline import CHANNELS_LAST, NUMBER, STRIDED, Outline
+from .promised import checked_once, is_ours
 from .scalar_type import F32, ScalarType, promote_operands
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Plan:
         "results",
         "settings",
         "settled",
+        "short",
+        "written",
     )
 
     given: Sequence[Signature]
@@ -60,12 +63,14 @@ class Plan:
     recipes: dict[int, Any]  # how it is recorded, by which inputs are (1, 2, 4, ... each)
     settled: bool  # whether equal signatures give results that lie alike in memory
     results: list[Outline] | None  # how they lie, once seen
-    result: Outline | None  # the one there is, where nothing is saved, written or viewed
+    result: Outline | None  # the one there is, where nothing is written
+    written: list[int]  # the inputs that it writes
+    short: int  # how many inputs it takes the short way; 0 where it never goes that
 
     def __init__(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> None:
         names = op.names_of(given)
         device = _device_of(op, names, given)
-        self.recipes, self.result, self.results = {}, None, None
+        self.recipes, self.result, self.results, self.short = {}, None, None, 0
         self.settings = op.complete(settings)
         self.inputs, casts = promoted(op, given, device)
         self.casts = casts if any(casts) else None
@@ -74,6 +79,7 @@ class Plan:
             device = self.outputs[0].device if self.outputs else HOST
         found = find_kernel(op, self.inputs, self.settings, device)
         self.given = given
+        self.written = [at for at in op.written if at < len(given) and given[at] is not None]
         self.native = found.launches or found.function is op.parts
         self.kernel = found.bind(self.inputs, self.outputs, self.settings)
         around = getattr(device.platform, "around", None)  # the host has none
@@ -92,6 +98,8 @@ class Plan:
             self.kernel = _empty(self.outputs)
         elif self.settings and not found.made:
             self.kernel = partial(self.kernel, **self.settings)
+        if self.outputs and not op.dynamic and not is_ours(found.function):
+            self.kernel = checked_once(self, op.name)
 
     def __copy__(self) -> Plan:
         """For somebody who puts a kernel of their own into it: it knows no results, and so its op
@@ -99,7 +107,8 @@ class Plan:
         twin = object.__new__(Plan)
         for name in self.__slots__:
             setattr(twin, name, getattr(self, name))
-        twin.recipes, twin.result, twin.results, twin.settled = {}, None, None, False
+        twin.recipes, twin.result, twin.results = {}, None, None
+        twin.short, twin.settled = 0, False
         return twin
 
 
@@ -321,8 +330,10 @@ def no_memory(op: Op, plan: Plan, error: MemoryError) -> MemoryLimitError:
 
 def refuse_settings(op: Op, given: Mapping[str, Any], known: Sequence[str]) -> SettingsError:
     """The error for settings that an op does not take or wants."""
+    data = any(name in op.inputs for name in given)
     return SettingsError(
         f"{op.name}: settings do not fit\n"
         f"  given  {', '.join(given) or 'none'}\n"
         f"  takes  {', '.join(known) or 'none'}"
+        + (f"\n  write  {op.name}({', '.join(op.inputs)}, ...): data have no names" * data)
     )

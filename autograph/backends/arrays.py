@@ -51,6 +51,8 @@ def adapt_arrays(
                 return _exact(y, single)
             if not dtypes:
                 return None
+            if not isinstance(y, tuple | list) or len(y) != len(dtypes):
+                return y  # which the plan refuses
             return tuple(_exact(each, dtype) for each, dtype in zip(y, dtypes, strict=True))
         finally:
             unhush(before)
@@ -61,7 +63,7 @@ def adapt_arrays(
 def _exact(y: Any, dtype: np.dtype[Any]) -> Any:
     if isinstance(y, np.generic | bool | int | float):
         return np.asarray(y, dtype)
-    return y if y.dtype == dtype else y.astype(dtype)
+    return y if getattr(y, "dtype", dtype) == dtype else y.astype(dtype)
 
 
 try:  # what np.errstate does, at a quarter of its time

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .site import Site
 
 T = TypeVar("T")
+_LOOKED_UP = frozenset(("_named", "_runs"))
 
 
 class Optimizer(Protocol):
@@ -111,6 +112,10 @@ class Layer:
         def __getattr__(self, name: str) -> Any:
             raise unknown(type(self).__name__, name, LAYER, self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: not what is looked up once, which holds on to this layer's parts."""
+        return {name: each for name, each in self.__dict__.items() if name not in _LOOKED_UP}
+
     # -- parameters ---------------------------------------------------------------------
 
     def named_parameters(self) -> dict[str, Parameter]:
@@ -159,7 +164,10 @@ class Layer:
                 f"  write  optimizer = SGD(learning_rate=0.1)  once, and  model.update(optimizer)"
             )
         named = self.named_parameters()
-        if all(each.grad is None for each in named.values()):
+        for each in named.values():
+            if each.grad is not None:
+                break
+        else:
             raise GraphError(
                 f"{type(self).__name__}.update: no parameter has a gradient\n"
                 f"  run  loss.backward()  first, outside of no_grad()"

@@ -45,7 +45,8 @@ def conv_relu_pool(conv: Conv2, relu: Relu, pool: MaxPool2) -> Callable[[Tensor]
         "pool_stride": pool.stride,
         "pool_padding": pool.padding,
     }
-    return lambda x: ops.conv2_relu_max_pool2(x, conv.weight, conv.bias, **settings)
+    run = ops.conv2_relu_max_pool2.fixed(**settings)
+    return lambda x: run(x, conv.weight, conv.bias)
 
 
 def dense_relu(dense: Dense, relu: Relu) -> Callable[[Tensor], Tensor]:

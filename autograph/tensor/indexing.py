@@ -56,6 +56,8 @@ def put(x: Tensor, key: Any, value: Any) -> None:
                 "assign: writing into a tensor is not recorded\n"
                 "  write  ag.ops.where(mask, y, x), or write under  with ag.no_grad():"
             )
+    if x.device.is_host and not x._array.flags.writeable:
+        raise GraphError("assign: the memory of x can only be read\n  write  x = x.copy()  first")
     if not isinstance(value, bool | int | float):
         value = value if isinstance(value, Tensor) else Tensor(value, device=x.device)
         if value.device is not x.device:

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import ops
 from ..graph import Edge, Kept, Node, Outlet, Version, clock, spent
 from ..op import Op
+from ..outline import Outline
 from ..plan import Plan
+from ..promised import GradientCheck, is_ours
+from .symbols import bound_to
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -43,7 +46,7 @@ class Record(NamedTuple):
 
     recipes: Sequence[Recipe]
     shared: Sequence[Edge] | None  # the edges of all nodes, where arrays are all that differs
-    take: Callable[[Any], Any] | None  # what those need, of (y, *inputs)
+    take: Callable[[Any], Any] | None  # what those need, of (y, *inputs, *saved)
     keeps: Sequence[tuple[int, str]]  # the tensors that must not be written before backward: of
     # inputs and outputs (-1, -2, ...), or, where edges are shared, of (y, *inputs)
 
@@ -62,6 +65,8 @@ def _recipes(op: Op, plan: Plan, recorded: Sequence[bool]) -> list[Recipe]:
             finish = partial(_cast_back, before=[plan.casts[at] for at in places])
         elif positions is None and len(places) == 1:
             finish = _alone
+        elif not is_ours(rule):
+            finish = GradientCheck(op.name, [plan.inputs[at] for at in places])
         made.append(Recipe(places, partial(rule, **settings) if settings else rule, finish, into))
     return made
 
@@ -79,41 +84,52 @@ def _learnt(
     recorded = [each is not None for each in nodes]
     recipes = _recipes(op, plan, recorded)
     bound = None
-    if plan.exact and plan.results is not None:  # how arrays lie is known
-        bound = _shared(op, plan, recorded)
+    if (
+        plan.exact and plan.results is not None and len(plan.results) == 1
+    ):  # how arrays lie is known
+        bound = _shared(op, plan, recorded, [*plan.results, *map(Outline.of, saved.values())])
     if bound is None:
         closures = [rule(own, *arrays, **saved) for _, rule, _, _ in recipes]
         return Record(recipes, None, None, _kept_places(op, closures, inputs, arrays, own))
     edges, take, places = bound
     names = op.outputs + op.names_of(arrays)
-    keeps = [(at, names[at]) for at in places if not at or hasattr(inputs[at - 1], "version")]
+    tensors = (True, *[hasattr(each, "version") for each in inputs])
+    keeps = [(at, names[at]) for at in places if at < len(tensors) and tensors[at]]
     return Record(recipes, edges, take, keeps)
 
 
 def _shared(
-    op: Op, plan: Plan, recorded: Sequence[bool]
+    op: Op, plan: Plan, recorded: Sequence[bool], outputs: Sequence[Outline]
 ) -> tuple[Sequence[Edge], Callable[[Any], Any] | None, list[int]] | None:
     """The edges that all nodes of a signature share, if every rule can be bound to it; what to take
-    of (y, *inputs) for them, and from which places."""
-    runs: dict[int, tuple[Callable[..., Any], Sequence[int]]] = {}
-    for positions, rule, into, _ in op.gradients:
-        bind = getattr(rule, "bound", None)
-        if bind is None or into or positions is None:
+    of (y, *inputs, *saved) for them, and from which places."""
+    runs: list[tuple[tuple[int, ...], Callable[..., Any], Sequence[int]]] = []
+    reached = 0
+    for positions, rule, into, asks in op.gradients:
+        if into or positions is None or not is_ours(rule):
             return None
-        (place,) = positions
-        if recorded[place]:
-            bound = bind(plan.inputs, plan.results)
+        needs = tuple([recorded[at] for at in positions])
+        if any(needs):
+            settings = {**plan.settings, "needs": needs} if asks else plan.settings
+            bind = getattr(rule, "bound", None)
+            if bind is not None:
+                bound = bind(plan.inputs, outputs, **settings)
+            elif outputs[0].device.is_host:  # on a device some look at what was just computed
+                bound = bound_to(rule, op, plan.inputs, outputs, settings)
+            else:
+                return None
             if bound is None:
                 return None
-            runs[place] = bound
-    if len(runs) != sum(recorded):
+            runs.append((positions, *bound))
+            reached += sum(needs)
+    if reached != sum(recorded):
         return None
-    places = sorted({at for _, taken in runs.values() for at in taken})
-    edges = tuple([
-        (place, _of_kept(run, [places.index(at) for at in taken], len(places)), False, ())
-        for place, (run, taken) in runs.items()
-    ])  # fmt: skip
-    return edges, itemgetter(*places) if places else None, places
+    places = sorted({at for _, _, taken in runs for at in taken})
+    edges: list[Edge] = []
+    for to, run, taken in runs:
+        rule = _of_kept(run, [places.index(at) for at in taken], len(places))
+        edges.append((to[0], rule, (), ()) if len(to) == 1 else (None, rule, to, ()))
+    return tuple(edges), itemgetter(*places) if places else None, places
 
 
 def _of_kept(run: Callable[..., Any], at: Sequence[int], count: int) -> Callable[..., Any]:
@@ -125,6 +141,8 @@ def _of_kept(run: Callable[..., Any], at: Sequence[int], count: int) -> Callable
     if len(at) == 1:
         (i,) = at
         return lambda dy, kept: run(dy, kept[i])
+    if list(at) == list(range(count)):
+        return lambda dy, kept: run(dy, *kept)
     return lambda dy, kept: run(dy, *[kept[i] for i in at])
 
 
@@ -151,7 +169,8 @@ def _record(
         record = _learnt(op, plan, inputs, nodes, arrays, own, saved)
         plan.recipes[recorded] = record
     if record.shared is not None:
-        _share(op, record, nodes, (tensors[0], *inputs), (own, *arrays))
+        values = (own, *arrays, *saved.values())
+        _share(op, record, nodes, (tensors[0], *inputs), values)
         return
     edges: list[Edge] = []
     for places, rule, finish, into in record.recipes:
@@ -176,7 +195,7 @@ def _share(
     values: Sequence[Any],
 ) -> None:
     """Give the output the node that differs from others of its signature in its values alone;
-    `tensors` and `values` are of (y, *inputs)."""
+    `tensors` are of (y, *inputs), and `values` of these and what is saved."""
     for target in nodes:
         if target is not None and target.edges is None:
             raise spent(target)

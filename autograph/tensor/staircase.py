@@ -13,7 +13,7 @@ from .. import ops
 from ..backends.backend import lookups
 from ..errors import DeviceError, GraphError
 from ..graph import Edge, Node, spent
-from ..op import Op, by_rank
+from ..op import Fixed, Op, by_rank
 from ..outline import Outline
 from ..plan import Plan, no_memory
 from .recorded import _hang, _recipes, _share
@@ -35,26 +35,31 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     given: list[Any] = []
     arrays: Any = []
     nodes: list[Node | None] = []
-    recorded = False
+    recorded = 0  # which inputs are recorded, a bit each
     for each in inputs:
         kind = type(each)
         if kind in TENSORS:
+            node = each.node
+            if node is not None:
+                recorded += 1 << len(nodes)
             given.append(each.outline)
             arrays.append(each._array)
-            node = each.node
             nodes.append(node)
-            if node is not None:
-                recorded = True
         elif kind in _NUMBERS:
             given.append(None if each is None else kind)
             arrays.append(each)
             nodes.append(None)
         else:
             return _apply_others(op, inputs, settings)
-    plan = None if settings else op.plans.get((lookups.key, *given))
+    plan = None
+    if not settings:
+        plan = op.plans.get((lookups.key, *given))
+    elif type(settings) is Fixed:
+        plan = op.plans.get((lookups.key, *given, settings))
     if plan is None:
         plan = op.plan(given, settings)
-    recorded = recorded and state.recording
+    if recorded and not state.recording:
+        recorded = 0
     if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
     if op.deferral is not None and state.deferring:
@@ -71,15 +76,34 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
             nodes += [None] * (len(arrays) - len(nodes))
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
-    if plan.result is not None:
-        tensor = _new(_tensor_type)
-        tensor._array, tensor.outline = results, plan.result
-        tensor.node = tensor.version = None
-        if recorded and op.gradients:
-            _record(op, plan, inputs, nodes, arrays, results, {}, [tensor])
-        return tensor
+    if plan.result is None:
+        return _answered(op, plan, inputs, nodes if recorded else None, arrays, results)
+    own, saved = (results[0], results[1:]) if op.saves else (results, ())
+    tensor = _new(_tensor_type)
+    tensor._array, tensor.outline = own, plan.result
+    tensor.node, tensor.version = None, version_of(inputs[0]) if op.view else None
+    if recorded and op.gradients:
+        record = plan.recipes.get(recorded)
+        if record is None or record.shared is None:
+            named = dict(zip(op.saves, saved, strict=True))
+            _record(op, plan, inputs, nodes, arrays, own, named, [tensor])
+        else:
+            _share(op, record, nodes, (tensor, *inputs), (own, *arrays, *saved))
+    return tensor
+
+
+def _answered(
+    op: Op,
+    plan: Plan,
+    inputs: Sequence[Any],
+    nodes: Sequence[Node | None] | None,
+    arrays: Sequence[Any],
+    results: Any,
+) -> Any:
+    """What `apply` answers where nobody knows yet how the output lies, where there are several, and
+    where inputs are written; `nodes` where it is recorded."""
     if op.writes:
-        _written(op, inputs)
+        _written(plan, inputs)
         if not op.outputs:
             return None
     own, saved = results, {}
@@ -87,7 +111,7 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         own = op.own(plan, results)
         saved = dict(zip(op.saves, results[len(op.outputs) :], strict=True))
     tensors = _tensors(op, plan, inputs, own)
-    if recorded and op.gradients:
+    if nodes is not None and op.gradients:
         _record(op, plan, inputs, nodes, arrays, own, saved, tensors)
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
@@ -96,7 +120,7 @@ def apply_one(op: Op, x: Any) -> Any:
     """`op` of a tensor, the short way where nothing about it is special."""
     if type(x) in plain:
         plan = op.plans.get((lookups.key, x.outline))
-        if plan is not None and plan.result is not None and plan.direct == 1:
+        if plan is not None and plan.short == 1:
             array, node = x._array, x.node
             try:
                 own = plan.kernel(array)
@@ -119,7 +143,7 @@ def apply_two(op: Op, x: Any, w: Any) -> Any:
     """`op` of two tensors, the short way where nothing about them or about it is special."""
     if type(x) in plain and type(w) in plain:
         plan = op.plans.get((lookups.key, x.outline, w.outline))
-        if plan is not None and plan.result is not None and plan.direct == 2:
+        if plan is not None and plan.short == 2:
             a, b, m, n = x._array, w._array, x.node, w.node
             try:
                 own = plan.kernel(a, b)
@@ -192,8 +216,9 @@ def _tensors(op: Op, plan: Plan, inputs: Sequence[Any], own: Any) -> list[Tensor
         outlines = [Outline.of(array) for array in arrays]
         if plan.settled:
             plan.results = outlines
-            if not (op.saves or op.writes or op.view or op.deferral or len(outlines) > 1):
+            if not (op.writes or op.deferral or len(outlines) > 1):
                 plan.result = outlines[0]
+                plan.short = 0 if op.saves or op.view else plan.direct
     made = []
     for array, outline in zip(arrays, outlines, strict=True):
         tensor = _new(_tensor_type)
@@ -214,14 +239,11 @@ def install(tensor_type: type) -> None:
     _tensor_type = tensor_type
 
 
-def _written(op: Op, inputs: Sequence[Any]) -> None:
-    """Raise the version of the tensors that the op has written."""
-    for at in op.written:
-        if at >= len(inputs):
-            return
-        each = inputs[at]
-        if each is not None:
-            version_of(each).count += 1
+def _written(plan: Plan, inputs: Sequence[Any]) -> None:
+    """Raise the version of the tensors that an op has written."""
+    for at in plan.written:
+        version = inputs[at].version or version_of(inputs[at])
+        version.count += 1
 
 
 # -- Higher order ----------------------------------------------------------------------
@@ -248,7 +270,7 @@ def _apply_higher(op: Op, plan: Plan, inputs: Sequence[Any], settings: Mapping[s
     arrays = [each._array if isinstance(each, Tensor) else each for each in inputs]
     arrays, results = op.run(plan, arrays)  # type: ignore[assignment]
     if op.writes:
-        _written(op, inputs)
+        _written(plan, inputs)
         if not op.outputs:
             return None
     tensors = _tensors(op, plan, inputs, op.own(plan, results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Tensor(Methods, Exchange):
     @classmethod
     def borrow(cls, array: Array) -> Tensor:
         """A tensor over the array's own memory: writing to one changes the other."""
-        return _make(array)
+        return _make(np.asarray(array) if isinstance(array, np.ndarray) else array)
 
     # -- what it is --------------------------------------------------------------------
 
@@ -232,9 +233,7 @@ class Tensor(Methods, Exchange):
         >>> x.grad
         Tensor(host f32 (2,) [2., 4.])
         """
-        from .walk import backward
-
-        backward(self, gradient, retain_graph=retain_graph)
+        _walk().backward(self, gradient, retain_graph=retain_graph)
 
     # -- writing -----------------------------------------------------------------------
 
@@ -311,6 +310,14 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+@cache
+def _walk() -> Any:
+    """The module of walks, which needs this one."""
+    from . import walk
+
+    return walk
+
+
 install(Tensor)
 goes_short(Tensor, Parameter, Buffer)
 _new = object.__new__
@@ -327,7 +334,7 @@ def _make(array: Array, node: Node | None = None) -> Tensor:
 def _array_of(data: Any) -> Array:
     if isinstance(data, np.ndarray):
         ScalarType.of(data)
-        return data.copy(order="C")
+        return np.array(data, order="C")  # no subclass: a memmap, a matrix
     if isinstance(data, np.generic):
         return np.array(data)
     if isinstance(data, bool | int | float | list | tuple | range):
@@ -344,7 +351,7 @@ def _array_of(data: Any) -> Array:
     if type(data).__module__.startswith("cupy"):
         return data.copy()
     if hasattr(data, "__array__"):
-        return np.asarray(data).copy(order="C")
+        return np.array(data, order="C")
     try:
         device = Device.of(data)
     except DeviceError:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import graph, ops
+from ..device import HOST
 from ..errors import GraphError, ShapeError
 from ..graph import Leaf, Node
 from ..outline import Outline
@@ -30,7 +31,7 @@ def backward(
     root = _root(y, "backward")
     seed = _seed(y, gradient)
     found = _walk([(root, seed)], retain_graph=retain_graph, arrivals=arrivals)
-    shared = {id(_bare(seed))}
+    shared = {id(seed._array if isinstance(seed, Tensor) else seed)}
     with _gathering:
         for leaf, value in found.items():
             _gather(leaf, value, shared)  # type: ignore[arg-type]
@@ -89,12 +90,15 @@ def _root(y: Tensor, caller: str) -> Node:
 
 def _seed(y: Tensor, gradient: Any) -> Any:
     if gradient is None:
-        if y.size != 1:
+        outline = y.outline
+        if outline.size != 1:
             raise ShapeError(
                 f"backward: only a scalar needs no gradient, and y has {y.size} elements\n"
                 f"  y  {y.shape}\n  write  y.backward(gradient), or  y.sum().backward()"
             )
-        one = y.device.put(np.ones(y.shape, y.dtype))
+        one: Any = np.empty(outline.shape, outline.scalar_type.dtype)
+        one.fill(1)
+        one = one if outline.device is HOST else outline.device.put(one)
         return _make(one) if state.higher_order else one
     if not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, device=y.device).cast(y.scalar_type)
@@ -128,19 +132,17 @@ def _adder(total: Any) -> Callable[[Any], None]:
     return partial(ops.accumulate.bound([outline, outline], checked=1), total)
 
 
-def _bare(value: Any) -> Any:
-    return value._array if isinstance(value, Tensor) else value
-
-
 def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
     """Add to a leaf's gradient, which shares memory with nothing else."""
-    if leaf.grad is not None:
-        total = ops.add(leaf.grad, value if isinstance(value, Tensor) else _make(value))
+    gradient = value if isinstance(value, Tensor) else _make(value)
+    have = leaf.grad
+    if have is not None:
+        total = ops.add(have, gradient)
         leaf.grad = total if state.higher_order else total.detach()
-    elif isinstance(value, Tensor):
+    elif gradient is value:
         leaf.grad = value
     else:
         base = getattr(value, "base", None)  # of a view another array; else what owns the memory
         fresh = id(value) not in shared and type(base) is not type(value)
         shared.add(id(value))
-        leaf.grad = _make(value if fresh and value.flags.c_contiguous else ops.copy(value))
+        leaf.grad = gradient if fresh and value.flags.c_contiguous else _make(ops.copy(value))

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -124,20 +123,31 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         if size < SMALL:
             return np.empty(shape, dtype)
         store = shared
-    step = 1 << max(size.bit_length() - 4, 6)  # at most an eighth is lost, or a line
-    rounded = (size + step - 1) // step * step + 64
+    return _leased(store, _rounded(size), shape, dtype)
+
+
+def _rounded(size: int) -> int:
+    """The bytes to take for so many: at most an eighth is lost, or a line."""
+    step = 1 << max(size.bit_length() - 4, 6)
+    return (size + step - 1) // step * step + 64
+
+
+def _leased(store: Store, rounded: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array in memory of a store."""
     memory, start = store.take(rounded)
     lease = np.ndarray.__new__(_Lease, rounded - 64, np.uint8, memory, start)
     lease.start, lease.store = start, store
     return np.ndarray(shape, dtype, lease)
 
 
-def allocator(shape: tuple[int, ...], dtype: Any) -> Callable[[], np.ndarray]:
-    """`empty` for arrays of one kind, which asks once whether they are small."""
-    if prod(shape) * np.dtype(dtype).itemsize >= SMALL:
-        return partial(empty, shape, dtype)
-    plain = np.empty
-    return lambda: empty(shape, dtype) if _private else plain(shape, dtype)
+def allocator(shape: tuple[int, ...], dtype: Any = np.float32) -> Callable[[], np.ndarray]:
+    """`empty` for arrays of one kind, whose size is asked once."""
+    plain, kind = np.empty, np.dtype(dtype)
+    size = prod(shape) * kind.itemsize
+    if size < SMALL:
+        return lambda: empty(shape, kind) if _private else plain(shape, kind)
+    rounded = _rounded(size)
+    return lambda: empty(shape, kind) if _private else _leased(shared, rounded, shape, kind)
 
 
 def clear() -> None:

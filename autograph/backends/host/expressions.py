@@ -1,9 +1,8 @@
 """Expressions of the kernel language as LLVM IR: names, numbers, arithmetic, calls and memory."""
 
-from __future__ import annotations
-
 import ast
 import inspect
+import operator
 from typing import Any
 
 from llvmlite import ir
@@ -31,6 +30,7 @@ from .scalars import (
     i64,
     u8,
 )  # fmt: skip
+from .vectors import round_bf16
 
 
 class Expressions:
@@ -74,8 +74,6 @@ class Expressions:
                 )
             case ast.Call():
                 return self.call(node)
-            case ast.Attribute():
-                return getattr(self.value(node.value), node.attr)
         raise self.error(node, f"kernels have no {type(node).__name__}")
 
     def name(self, node):
@@ -176,12 +174,8 @@ class Expressions:
     def unary(self, node, value):
         op = type(node.op).__name__
         if not isinstance(value, Value):
-            return {
-                "USub": lambda v: -v,
-                "Not": lambda v: not v,
-                "Invert": lambda v: ~v,
-                "UAdd": lambda v: v,
-            }[op](value)
+            known = {"USub": operator.neg, "Not": operator.not_, "Invert": operator.invert}
+            return known[op](value)
         if op == "Not":
             return Value(boolean, self.builder.not_(self.truth(value)))
         if op == "USub" and value.type.floating:
@@ -191,25 +185,17 @@ class Expressions:
         )
 
     def compare(self, node):
-        items = [self.value(node.left), *map(self.value, node.comparators)]
-        result = None
-        for op, a, b in zip(node.ops, items, items[1:], strict=False):
-            if not isinstance(a, Value) and not isinstance(b, Value):
-                one = COMPARE[type(op)][1](a, b)
-            else:
-                a, b = self.together(a, b)
-                sign = COMPARE[type(op)][0]
-                emit = self.builder.icmp_signed
-                if a.type.floating:  # != is true of NaN, the others are false
-                    unordered = sign == "!="
-                    emit = self.builder.fcmp_unordered if unordered else self.builder.fcmp_ordered
-                one = Value(boolean, emit(sign, a.code, b.code))
-            result = (
-                one
-                if result is None
-                else Value(boolean, self.builder.and_(self.truth(result), self.truth(one)))
-            )
-        return result
+        if len(node.ops) > 1:
+            raise self.error(node, "kernels compare two values")
+        a, b = self.value(node.left), self.value(node.comparators[0])
+        sign, of_python = COMPARE[type(node.ops[0])]
+        if not isinstance(a, Value) and not isinstance(b, Value):
+            return of_python(a, b)
+        a, b = self.together(a, b)
+        emit = self.builder.icmp_signed
+        if a.type.floating:  # != is true of NaN, the others are false
+            emit = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+        return Value(boolean, emit(sign, a.code, b.code))
 
     def logic(self, node):
         items = [self.value(item) for item in node.values]
@@ -253,19 +239,10 @@ class Expressions:
         scalar, b = base.type.scalar, self.builder
         code = self.cast(value, scalar).code
         if scalar is bf16:
-            code = self.round_bf16(code)
+            code = round_bf16(b, code, I32, I16)
         elif scalar is u8:
             code = b.trunc(code, I8)
         b.store(code, self.element(base, index))
-
-    def round_bf16(self, code):
-        """float32 to the nearest bfloat16, to even; NaN stays NaN."""
-        b = self.builder
-        bits = b.bitcast(code, I32)
-        even = b.and_(b.lshr(bits, I32(16)), I32(1))
-        rounded = b.lshr(b.add(b.add(bits, even), I32(0x7FFF)), I32(16))
-        nan = b.or_(b.lshr(bits, I32(16)), I32(0x40))
-        return b.trunc(b.select(b.fcmp_unordered("uno", code, code), nan, rounded), I16)
 
     def external(self, name, result, arguments):
         """A function of the process or of LLVM, declared once."""
@@ -275,11 +252,10 @@ class Expressions:
 
 NUMBERS = boolean, f64, f32, i32, i64  # what a number in a register may be
 PLAIN = {
-    "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mult": lambda a, b: a * b,
-    "Div": lambda a, b: a / b,
-    "FloorDiv": lambda a, b: a // b, "Mod": lambda a, b: a % b, "LShift": lambda a, b: a << b,
-    "RShift": lambda a, b: a >> b, "BitAnd": lambda a, b: a & b, "BitOr": lambda a, b: a | b,
-    "BitXor": lambda a, b: a ^ b, "Pow": lambda a, b: a**b,
+    "Add": operator.add, "Sub": operator.sub, "Mult": operator.mul, "Div": operator.truediv,
+    "FloorDiv": operator.floordiv, "Mod": operator.mod, "LShift": operator.lshift,
+    "RShift": operator.rshift, "BitAnd": operator.and_, "BitOr": operator.or_,
+    "BitXor": operator.xor, "Pow": operator.pow,
 }  # fmt: skip
 FLOAT_OPS = {"Add": "fadd", "Sub": "fsub", "Mult": "fmul", "Div": "fdiv"}
 INTEGER_OPS = {
@@ -287,8 +263,6 @@ INTEGER_OPS = {
     "RShift": "ashr", "BitAnd": "and_", "BitOr": "or_", "BitXor": "xor",
 }  # fmt: skip
 COMPARE = {
-    ast.Lt: ("<", lambda a, b: a < b), ast.LtE: ("<=", lambda a, b: a <= b),
-    ast.Gt: (">", lambda a, b: a > b),
-    ast.GtE: (">=", lambda a, b: a >= b), ast.Eq: ("==", lambda a, b: a == b),
-    ast.NotEq: ("!=", lambda a, b: a != b),
+    ast.Lt: ("<", operator.lt), ast.LtE: ("<=", operator.le), ast.Gt: (">", operator.gt),
+    ast.GtE: (">=", operator.ge), ast.Eq: ("==", operator.eq), ast.NotEq: ("!=", operator.ne),
 }  # fmt: skip

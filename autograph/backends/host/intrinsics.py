@@ -1,7 +1,5 @@
 """What kernels may call beside plain functions: each emits its code where it is called."""
 
-from __future__ import annotations
-
 from llvmlite import ir
 
 from .scalars import F32, F64, I32, I64, VOID, Intrinsic, Pointer, Value, f32, i32, i64
@@ -50,17 +48,26 @@ def call(to, function, *words):
     to.builder.call(to.builder.inttoptr(to.cast(function, i64).code, kind), codes)
 
 
-@Intrinsic
-def fma(to, a, b, c):
-    """a * b + c, rounded once."""
-    a, b = to.together(a, b)
-    a, c = to.together(a, c)
-    a, b = to.together(a, b)
-    kind = a.type.register
-    name = f"llvm.fma.f{64 if kind == F64 else 32}"
-    return Value(
-        a.type, to.builder.call(to.external(name, kind, [kind] * 3), [a.code, b.code, c.code])
-    )
+def _of_llvm(name):
+    """A function of LLVM's over floats of one width."""
+
+    def emit(to, *inputs):
+        values = [to.known(inputs[0])] if len(inputs) == 1 else list(inputs)
+        for _ in range(2):  # the second time all know the widest
+            for i in range(1, len(values)):
+                values[0], values[i] = to.together(values[0], values[i])
+        kind = values[0].type.register
+        whole = f"llvm.{name}.f{64 if kind == F64 else 32}"
+        function = to.external(whole, kind, [kind] * len(values))
+        return Value(values[0].type, to.builder.call(function, [each.code for each in values]))
+
+    return Intrinsic(emit)
+
+
+fma = _of_llvm("fma")  # a * b + c, rounded once
+sqrt, floor, nearest, absolute = map(_of_llvm, ("sqrt", "floor", "rint", "fabs"))
+# The larger and the smaller of two floats; NaN where either is. LLVM can vectorise them.
+larger, smaller = map(_of_llvm, ("maximum", "minimum"))
 
 
 @Intrinsic
@@ -69,19 +76,6 @@ def plus(to, total, x):
     total, x = to.together(total, x)
     flags = ("contract", "reassoc", "nsz")
     return Value(total.type, to.builder.fadd(total.code, x.code, flags=flags))
-
-
-def _unary_intrinsic(llvm):
-    def emit(to, x):
-        x = to.known(x)
-        kind = x.type.register
-        name = f"llvm.{llvm}.f{64 if kind == F64 else 32}"
-        return Value(x.type, to.builder.call(to.external(name, kind, [kind]), [x.code]))
-
-    return Intrinsic(emit)
-
-
-sqrt, floor, nearest, absolute = map(_unary_intrinsic, ("sqrt", "floor", "rint", "fabs"))
 
 
 @Intrinsic
@@ -96,38 +90,19 @@ def from_bits(to, x):
     return Value(f32, to.builder.bitcast(to.cast(x, i32).code, F32))
 
 
-@Intrinsic
-def minimum(to, a, b):
-    """The smaller of two; the second where they cannot be compared."""
-    if not isinstance(a, Value) and not isinstance(b, Value):
-        return min(a, b)
-    a, b = to.together(a, b)
-    less = to.builder.fcmp_ordered if a.type.floating else to.builder.icmp_signed
-    return Value(a.type, to.builder.select(less("<", a.code, b.code), a.code, b.code))
+def _chosen(sign, of_python):
+    """The one of two that a sign says; the second where they cannot be compared."""
 
-
-@Intrinsic
-def maximum(to, a, b):
-    """The larger of two; the second where they cannot be compared."""
-    if not isinstance(a, Value) and not isinstance(b, Value):
-        return max(a, b)
-    a, b = to.together(a, b)
-    more = to.builder.fcmp_ordered if a.type.floating else to.builder.icmp_signed
-    return Value(a.type, to.builder.select(more(">", a.code, b.code), a.code, b.code))
-
-
-BUILTINS = {"min": minimum, "max": maximum, "int": i64, "float": f32, "abs": absolute}
-
-
-def _extreme(llvm):
     def emit(to, a, b):
+        if not isinstance(a, Value) and not isinstance(b, Value):
+            return of_python(a, b)
         a, b = to.together(a, b)
-        kind = a.type.register
-        name = f"llvm.{llvm}.f{64 if kind == F64 else 32}"
-        return Value(a.type, to.builder.call(to.external(name, kind, [kind] * 2), [a.code, b.code]))
+        compare = to.builder.fcmp_ordered if a.type.floating else to.builder.icmp_signed
+        return Value(a.type, to.builder.select(compare(sign, a.code, b.code), a.code, b.code))
 
     return Intrinsic(emit)
 
 
-# The larger and the smaller of two floats; NaN where either is. LLVM can vectorise them.
-larger, smaller = map(_extreme, ("maximum", "minimum"))
+BUILTINS = {
+    "min": _chosen("<", min), "max": _chosen(">", max), "int": i64, "float": f32, "abs": absolute,
+}  # fmt: skip

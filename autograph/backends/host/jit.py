@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,10 @@ class Kernel:
                 beside = map(str, sorted(file.parent.glob("*_loops.py")))  # what it may inline
                 self.address = load(name, [str(file), *beside], self._translate)("kernel")
         return self.address
+
+    def launch(self, *words: Any) -> Callable[..., None]:
+        """The launch of this kernel, compiled now, with the first words (tasks, ...) given."""
+        return partial(launcher(), self.address or self.compile(), *words)
 
     def _translate(self) -> ir.Module:
         from .language import translate

@@ -1,8 +1,6 @@
 """What kernels call to put numbers of several arrays, or rows, side by side, a lane for each, and
 back."""
 
-from __future__ import annotations
-
 from llvmlite import ir
 
 from .scalars import F32, I8, I16, I32, I64, Intrinsic, i64

@@ -16,8 +16,6 @@ of one width stay at that width; bfloat16 and float16 are float32 once loaded, a
 nearest even when stored.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

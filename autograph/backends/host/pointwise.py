@@ -145,7 +145,9 @@ def fits_rows(*inputs: Outline) -> bool:
 
 
 def _one_float(inputs: Sequence[Outline]) -> bool:
-    return {each.scalar_type for each in inputs} - {BOOL} in ({F32}, {BF16})
+    kinds = {each.scalar_type for each in inputs} - {BOOL}
+    truths = (each.scalar_type is BOOL and each.layout == NUMBER for each in inputs)
+    return kinds in ({F32}, {BF16}) and not any(truths)  # no word of a launch is a bool
 
 
 def kinds_of(inputs: Sequence[Outline], places: Sequence[str]) -> tuple[tuple[str, str], ...]:

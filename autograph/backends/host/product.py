@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import pool, tiles
-from .buffers import empty
+from .buffers import allocator, empty
 from .intrinsics import address, array, as_pointer, call
 from .jit import kernel
 from .packing import pack, pack_beside, pack_pairs, pack_row_pairs, pack_rows
@@ -253,6 +253,18 @@ def _blocks(
 def _k_block(k: int) -> int:
     """How much of k at a time: blocks of one size, of whole pairs."""
     return max(2, -(-k // max(1, -(-k // K_BLOCK)) // 2) * 2)
+
+
+def filling(launch: Any, output: Any, *words: Any) -> Any:
+    """A kernel that launches with words, its arrays, and a new one like an outline, its answer."""
+    new = allocator(output.shape, output.scalar_type.dtype)
+
+    def run(*arrays: Any) -> Any:
+        y = new()
+        launch(*words, *arrays, y)
+        return y
+
+    return run
 
 
 def shares(parts: int, work: int) -> int:

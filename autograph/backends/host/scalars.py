@@ -1,7 +1,5 @@
 """The types of the kernel language: scalars, pointers, and values while they are translated."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from llvmlite import ir

@@ -10,7 +10,6 @@ from math import prod
 
 import numpy as np
 
-from . import pool
 from .intrinsics import array, call
 from .jit import kernel
 from .packing import pack_panel
@@ -18,6 +17,7 @@ from .product import DIRECT, SMALL, one_loop
 from .scalars import f32, i64
 from .tiles import FLAGS, LANES, N2, PANEL, PLAN, RELU, ROWS
 
+TINY = 1024  # elements of scratch that a single task has on its stack
 LARGEST = 1 << 16  # elements of a or of b: above, blocks for caches are worth a launch
 
 
@@ -36,11 +36,6 @@ def columns_of(m: int, n: int, k: int, threads: int) -> tuple[int, int, int, int
     n_blocks = min(panels, threads)
     m_blocks = min(groups, threads // n_blocks)
     return m_blocks, n_blocks, m_blocks * n_blocks, m_blocks * panels * k * PANEL
-
-
-def room_of(m: int, n: int, k: int) -> tuple[int, int, int, int]:
-    """The same for as many threads as there are."""
-    return columns_of(m, n, k, pool.get_num_threads())
 
 
 @cache
@@ -63,7 +58,9 @@ def multiply_small(
     b: T, b_k: int, b_j: int, bias: int, relu: int, c: T, tile: i64, scratch: f32, room: int,
 ):  # fmt: skip
     """c = a @ b (+ bias, relu), a block of rows times a block of columns; each task widens its rows
-    if they are WIDE."""
+    if they are WIDE. One task that is LITTLE needs no scratch."""
+    if LITTLE:
+        scratch = array(f32, TINY)
     m_task, n_task = task // n_blocks, task % n_blocks
     groups, panels = (m + ROWS - 1) // ROWS, (n + PANEL - 1) // PANEL
     first = m_task * groups // m_blocks * ROWS

@@ -5,8 +5,6 @@
 Rows of Y are whole vectors.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 from llvmlite import ir

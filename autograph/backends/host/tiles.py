@@ -13,8 +13,6 @@ each step of k: without it LLVM loads ahead and spills the sums.
 Where the processor has dot products of bfloat16, an element of A and B may be a pair of those.
 """
 
-from __future__ import annotations
-
 from functools import cache, partial
 from itertools import chain
 

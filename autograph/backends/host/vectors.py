@@ -1,7 +1,5 @@
 """What emitters of vector code share: loads, multiply-adds, loops, and blocks of numbers turned."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,14 +74,8 @@ class Vectors:
         return b.bitcast(b.shl(b.zext(value, wide), shift), self.vector)
 
     def round_bf16(self, value: Any) -> Any:
-        """float32 to the nearest bfloat16, to even; NaN stays NaN."""
-        b, wide = self.builder, ir.VectorType(I32, self.lanes)
-        every = lambda number: ir.Constant(wide, [number] * self.lanes)  # noqa: E731
-        bits = b.bitcast(value, wide)
-        high = b.lshr(bits, every(16))
-        rounded = b.lshr(b.add(b.add(bits, b.and_(high, every(1))), every(0x7FFF)), every(16))
-        kept = b.select(b.fcmp_unordered("uno", value, value), b.or_(high, every(0x40)), rounded)
-        return b.trunc(kept, ir.VectorType(I16, self.lanes))
+        """float32 to the nearest bfloat16."""
+        return round_bf16(self.builder, value, *(ir.VectorType(n, self.lanes) for n in (I32, I16)))
 
     def barrier(self) -> None:
         """Nothing is loaded or stored across: LLVM would load ahead and spill sums."""
@@ -132,6 +124,18 @@ class _BFloat(ir.Type):
 
     def __hash__(self) -> int:
         return hash(_BFloat)
+
+
+def round_bf16(b: ir.IRBuilder, value: Any, whole: ir.Type, half: ir.Type) -> Any:
+    """float32 to the nearest bfloat16, to even; NaN stays NaN. A number or a vector, whose bits are
+    integers of these types."""
+    lanes = getattr(whole, "count", 0)
+    every = lambda number: ir.Constant(whole, [number] * lanes if lanes else number)  # noqa: E731
+    bits = b.bitcast(value, whole)
+    high = b.lshr(bits, every(16))
+    rounded = b.lshr(b.add(b.add(bits, b.and_(high, every(1))), every(0x7FFF)), every(16))
+    kept = b.select(b.fcmp_unordered("uno", value, value), b.or_(high, every(0x40)), rounded)
+    return b.trunc(kept, half)
 
 
 def size_of(kind: ir.Type) -> int:

@@ -7,8 +7,6 @@ stride, dilation and width costs the same. For R outputs and all places of a win
     y[r] = relu(max_p(bias[r] + sum_t weight[r, t] * image[place p + tap t]))
 """
 
-from __future__ import annotations
-
 from functools import cache
 from math import prod
 
@@ -134,11 +132,11 @@ class WindowTile(Vectors):
         return found[0]
 
     def largest_or_nan(self, values):
-        """The same, but NaN before all, the first of them."""
+        """The same, but NaN before all, the last of them."""
         b = self.builder
         best, place = values[0], self.number(0)
         for p, value in enumerate(values[1:], 1):
-            nan = b.and_(b.fcmp_unordered("uno", value, value), b.fcmp_ordered("ord", best, best))
+            nan = b.fcmp_unordered("uno", value, value)
             better = b.or_(b.fcmp_ordered(">", value, best), nan)
             best, place = b.select(better, value, best), b.select(better, self.number(p), place)
         return best, place

@@ -10,8 +10,6 @@ the pixels of its own filter alone, as it should. The gradient of w is G' [(A dy
 All go through channels, side by side in memory, by whole vectors.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

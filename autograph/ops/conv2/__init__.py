@@ -5,14 +5,11 @@ P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1, and Q likewise. As
 the field this is the cross-correlation: the filter is not flipped.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 from ...backends import CUDA, CUDNN, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
 from ..axes import pair
+from ..declare import REQUIRED, asked, taking
 from ..reduce import sum
 from .read import as_read
 
@@ -29,15 +26,28 @@ for _op in (conv2, conv2_dx, conv2_dweight):
     _op.kernels_from(CUDNN, ".cudnn_kernels")
 
 
-def _pairs(op, stride, padding, dilation, groups):
-    if not isinstance(groups, int) or groups < 1:
-        raise SettingsError(f"{op}: groups is {groups!r}\n  write an int of at least 1")
-    return {
-        "stride": pair(op, "stride", stride),
-        "padding": pair(op, "padding", padding, least=0),
-        "dilation": pair(op, "dilation", dilation),
-        "groups": groups,
-    }
+def _settings(op, *first):
+    """Settings of windows, and before them sizes by these names."""
+
+    @op.settings_by
+    @taking(**dict.fromkeys(first, REQUIRED))
+    def settings(*, stride=1, padding=0, dilation=1, groups=1, **sizes):
+        if not isinstance(groups, int) or groups < 1:
+            raise SettingsError(f"{op.name}: groups is {groups!r}\n  write an int of at least 1")
+        return {
+            **{name: tuple(size) for name, size in sizes.items()},
+            "stride": pair(op.name, "stride", stride),
+            "padding": pair(op.name, "padding", padding, least=0),
+            "dilation": pair(op.name, "dilation", dilation),
+            "groups": groups,
+        }
+
+    return settings
+
+
+conv2_settings = _settings(conv2)
+_settings(conv2_dx, "size")
+_settings(conv2_dweight, "filter")
 
 
 def output_size(size, filter, stride, padding, dilation):
@@ -49,11 +59,6 @@ def output_size(size, filter, stride, padding, dilation):
 
 
 # -- conv2 ---------------------------------------------------------------------------
-
-
-@conv2.settings_by
-def conv2_settings(*, stride=1, padding=0, dilation=1, groups=1):
-    return _pairs("conv2", stride, padding, dilation, groups)
 
 
 @conv2.outlined_by
@@ -104,11 +109,6 @@ def conv2_cost(x, weight, bias, **settings):
 # -- its gradients, which are each other's ------------------------------------------------
 
 
-@conv2_dx.settings_by
-def conv2_dx_settings(*, size, stride=1, padding=0, dilation=1, groups=1):
-    return {"size": tuple(size), **_pairs("conv2_dx", stride, padding, dilation, groups)}
-
-
 @conv2_dx.outlined_by
 def conv2_dx_outline(dy, weight, *, size, stride, padding, dilation, groups):
     return dy.like(shape=(dy.shape[0], weight.shape[1] * groups, *size))
@@ -123,11 +123,6 @@ def conv2_dx_gradient_dy(dx, dy, weight, *, size, **settings):
 def conv2_dx_gradient_weight(dx, dy, weight, *, size, **settings):
     filter = weight.shape[2:]
     return lambda ddx: conv2_dweight(dy, ddx, filter=filter, **settings)
-
-
-@conv2_dweight.settings_by
-def conv2_dweight_settings(*, filter, stride=1, padding=0, dilation=1, groups=1):
-    return {"filter": tuple(filter), **_pairs("conv2_dweight", stride, padding, dilation, groups)}
 
 
 @conv2_dweight.outlined_by
@@ -148,39 +143,21 @@ def conv2_dweight_gradient_x(dweight, dy, x, *, filter, **settings):
 
 # -- samples -------------------------------------------------------------------------
 
-SETTINGS: tuple[Any, ...] = (
-    ((2, 3, 6, 7), (4, 3, 3, 2), {}),
-    ((2, 3, 6, 7), (4, 3, 3, 2), {"stride": (2, 1), "padding": (1, 2)}),
-    ((1, 4, 9, 8), (6, 2, 2, 3), {"dilation": (2, 3), "groups": 2, "padding": (1, 0)}),
-    ((2, 3, 7, 7), (3, 1, 3, 3), {"groups": 3, "stride": (3, 2), "dilation": (1, 2)}),
-    ((0, 1, 5, 5), (2, 1, 5, 5), {}),
-)
-
 
 @conv2.sampled_by
 def conv2_samples(rng):
-    for i, (shape, weight, settings) in enumerate(SETTINGS):
+    for i, (shape, weight, settings) in enumerate(
+        (
+            ((2, 3, 6, 7), (4, 3, 3, 2), {}),
+            ((2, 3, 6, 7), (4, 3, 3, 2), {"stride": (2, 1), "padding": (1, 2)}),
+            ((1, 4, 9, 8), (6, 2, 2, 3), {"dilation": (2, 3), "groups": 2, "padding": (1, 0)}),
+            ((2, 3, 7, 7), (3, 1, 3, 3), {"groups": 3, "stride": (3, 2), "dilation": (1, 2)}),
+            ((0, 1, 5, 5), (2, 1, 5, 5), {}),
+        )
+    ):
         bias = rng.normal(size=weight[0]) if i % 2 else None
         yield (rng.normal(size=shape), rng.normal(size=weight), bias), settings
 
 
-@conv2_dx.sampled_by
-def conv2_dx_samples(rng):
-    for shape, dy, weight, settings in _backward_samples(rng):
-        yield (dy, weight), {"size": shape[2:], **settings}
-
-
-@conv2_dweight.sampled_by
-def conv2_dweight_samples(rng):
-    for shape, dy, weight, settings in _backward_samples(rng):
-        yield (dy, rng.normal(size=shape)), {"filter": weight.shape[2:], **settings}
-
-
-def _backward_samples(rng):
-    for shape, filter, settings in SETTINGS:
-        pairs = conv2_settings(**settings)
-        size = output_size(
-            shape[2:], filter[2:], pairs["stride"], pairs["padding"], pairs["dilation"]
-        )
-        dy = rng.normal(size=(shape[0], filter[0], *size))
-        yield shape, dy, rng.normal(size=filter), settings
+asked(conv2_dx, conv2)
+asked(conv2_dweight, conv2)

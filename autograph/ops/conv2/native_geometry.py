@@ -12,6 +12,7 @@ from math import gcd
 import numpy as np
 
 from ...backends.host.tiles import ACCUMULATE, LANES, PANEL
+from ...outline import CHANNELS_LAST, STRIDED
 from ...scalar_type import BF16, F32
 from ..cast import cast
 from ..shape import copy
@@ -44,6 +45,26 @@ def image_strides(x, found):
     """Strides in elements, and 1 if images have to be copied before windows are read."""
     strides, last = strides_of(x)
     return strides, int(not (last and found.whole and x.itemsize == 4))
+
+
+def known_steps(x):
+    """The strides in elements of arrays (N, C, H, W) of this outline, as far as they count, with 1
+    for channels where these are last in memory; None where arrays lie in any way."""
+    _, c, h, w = x.shape
+    if x.layout == STRIDED:
+        return None
+    if x.layout == CHANNELS_LAST or c == 1 or h * w == 1:
+        return h * w * c, 1, w * c, c
+    return c * h * w, h * w, w, 1
+
+
+def image_strides_of(x, found):
+    """The function that answers `image_strides` of arrays of this outline."""
+    steps = known_steps(x)
+    if steps is None:
+        return lambda array: image_strides(array, found)
+    known = steps, int(not (steps[1] == 1 and found.whole and x.scalar_type is F32))
+    return lambda array: known
 
 
 class Geometry:

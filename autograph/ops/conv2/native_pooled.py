@@ -7,7 +7,7 @@ import numpy as np
 
 from ...backends import NATIVE
 from ...backends.host import pool, tiles, window_tiles
-from ...backends.host.buffers import empty
+from ...backends.host.buffers import allocator
 from ...backends.host.product import shares
 from ...backends.host.scalars import KINDS, bf16
 from ...backends.host.small_product import steps_of
@@ -18,7 +18,7 @@ from ...scalar_type import BF16, F32
 from ..shape import copy
 from . import native_winograd_pooled  # noqa: F401 - its kernels are asked first
 from . import pooled_loops as loops
-from .native_geometry import SHARES, forward_geometry, image_strides, plain, strides_of
+from .native_geometry import SHARES, forward_geometry, image_strides_of, known_steps, plain
 from .pooled import (
     conv2_relu_max_pool2,
     conv2_relu_max_pool2_back,
@@ -34,38 +34,44 @@ def takes(x, weight, *others, groups, **settings):
 @conv2_relu_max_pool2.kernel(NATIVE, when=takes, strided=True, halves=True, made=True)
 def conv2_relu_max_pool2_native(inputs, outputs, **settings):
     """y (N, O, P', Q') and the place of each of them in its window, 255 where relu stopped it."""
-    (n, c, h, w), o = inputs[0].shape, inputs[1].shape[0]
+    (n, c, h, w), (o, _, r, s) = inputs[0].shape, inputs[1].shape
     found = geometry_of(inputs[0], inputs[1], settings)
     conv, (pp, qq), length = found.conv, found.size, inputs[1].size // o
     scalar, dtype = KINDS[inputs[0].scalar_type], inputs[0].scalar_type.dtype
     window, few = settings["filter"], loops.convolve_pool_lanes.of(T=scalar, WIDE=scalar is bf16)
     many = loops.convolve_pool.of(T=scalar, WR=window[0], WS=window[1])
     pooling = *conv.size, *settings["pool_stride"], *settings["pool_padding"], pp, qq
+    top, left, height, width = conv.top, conv.left, conv.height, conv.width
+    new_y, new_index = allocator((n, pp, qq, o), dtype), allocator((n, pp, qq, o), np.uint8)
+    strides_of_x, weight_steps = image_strides_of(inputs[0], conv), known_steps(inputs[1])
+
+    @cache
+    def cut(threads, copies):
+        """The launch for so many threads, its tasks, the room of one, and scratch for all."""
+        lanes = found.lanes(n, threads)
+        tasks = min(n, threads) if lanes is None else lanes.tasks
+        room = found.room + height * width * c * copies if lanes is None else lanes.room
+        launch = (many if lanes is None else few).launch(tasks, tasks)
+        return launch, lanes, room, allocator((tasks * room,))
 
     def run(x, weight, bias):
-        y, index = empty((n, pp, qq, o), dtype), empty((n, pp, qq, o), np.uint8)
+        y, index = new_y(), new_index()
         if bias is not None:
             bias = plain(bias)
-        strides, copies = image_strides(x, conv)
-        threads = pool.get_num_threads()
-        lanes = found.lanes(n, threads)
+        (step_n, *steps), copies = strides_of_x(x)
+        launch, lanes, room, scratch = cut(pool.get_num_threads(), copies)
         if lanes is not None:
-            few(
-                lanes.tasks, lanes.tasks, n * lanes.strips, lanes.strips, x, strides[0], c, h, w,
-                *strides[1:], conv.top, conv.left, lanes.height, conv.width, lanes.down, copies,
-                empty((lanes.tasks * lanes.room,), np.float32), lanes.room, found.window_plan,
-                plain(weight), length,
-                found.no_bias if bias is None else bias, o, *found.window_tiles, lanes.rows,
-                found.row_step, qq, y, index,
+            launch(
+                n * lanes.strips, lanes.strips, x, step_n, c, h, w, *steps, top, left,
+                lanes.height, width, lanes.down, copies, scratch(), room, found.window_plan,
+                plain(weight), length, found.no_bias if bias is None else bias, o,
+                *found.window_tiles, lanes.rows, found.row_step, qq, y, index,
             )  # fmt: skip
         else:
-            tasks = min(n, threads)
-            room = found.room + conv.height * conv.width * c * copies
-            many(
-                tasks, tasks, n, x, strides[0], c, h, w, *strides[1:], conv.top, conv.left,
-                conv.height, conv.width, copies, empty((tasks * room,), np.float32), room,
-                found.phase, weight, *weight.shape[2:], *steps_of(weight), o, found.pitch, bias,
-                tiles.addresses(), *pooling, y, index,
+            launch(
+                n, x, step_n, c, h, w, *steps, top, left, height, width, copies, scratch(), room,
+                found.phase, weight, r, s, *(weight_steps or steps_of(weight)), o, found.pitch,
+                bias, tiles.addresses(), *pooling, y, index,
             )  # fmt: skip
         return y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)
 
@@ -80,56 +86,59 @@ def takes_back(dy, index, x, weight, *, groups, dilation, **settings):
 @conv2_relu_max_pool2_dweight.kernel(NATIVE, when=takes_back, strided=True, halves=True, made=True)
 def conv2_relu_max_pool2_dweight_native(inputs, outputs, **settings):
     """The gradients of weight and bias."""
-    run = _back(*inputs[2:], settings, False)
+    run = _back(inputs, settings, False)
     return lambda *operands: run(*operands)[1:]
 
 
 @conv2_relu_max_pool2_back.kernel(NATIVE, when=takes_back, strided=True, halves=True, made=True)
 def conv2_relu_max_pool2_back_native(inputs, outputs, **settings):
     """The gradients of x, weight and bias."""
-    return _back(*inputs[2:], settings, True)
+    return _back(inputs, settings, True)
 
 
-def _back(x, weight, settings, needs_dx):
+def _back(inputs, settings, needs_dx):
     """The kernel of both for these outlines; dx is None if it is not needed."""
+    dy, index, x, weight = inputs
     (n, c, h, w), shape, o = x.shape, weight.shape, weight.shape[0]
     found = geometry_of(x, weight, settings)
     conv, sparse, back, pixels = found.conv, found.sparse, found.back, prod(found.size)
     scalar, dtype, length = KINDS[x.scalar_type], x.scalar_type.dtype, weight.size // o
     block, parts = sparse.block, max(1, min(n, SHARES))
     room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pixels * (3 * o + 2) + PANEL
-    scatter = loops.scatter_pool.of(T=scalar, WS=settings["filter"][1])
-    spread, add_up = loops.spread_weight.of(T=scalar), loops.sum_shares.of(T=scalar)
     spread_tasks, tasks = shares(o, 4 * prod(back.shape)), shares(o, parts * weight.size)
+    scatter = loops.scatter_pool.of(T=scalar, WS=settings["filter"][1]).launch(parts, parts, n)
+    add_up = loops.sum_shares.of(T=scalar).launch(tasks, tasks, parts, o, length, block)
+    spread = loops.spread_weight.of(T=scalar).launch(spread_tasks, spread_tasks, *shape)
     before = conv.top, conv.left, conv.height, conv.width
-    chunks = sparse.line, sparse.chunks, len(sparse.chunks), block
+    reached = pixels, o, found.starts, found.down, found.right, sparse.line, sparse.chunks
     regions = back.bases, -back.down, -back.right, back.pitch, back.regions, len(back.regions)
+    spreading = back.shape[1] * back.pitch, *back.inside
+    new_sums, new_biases = allocator((parts * o * block,)), allocator((parts * o,))
+    new_dweight, new_dbias = allocator(shape, dtype), allocator((o,), dtype)
+    new_weights, new_dx = allocator(back.shape), allocator((n, h, w, c), dtype)
+    new_scratch, count = allocator((parts * room,)), len(sparse.chunks)
+    strides_of_x, weight_steps = image_strides_of(x, conv), known_steps(weight)
+    slope, mark = known_steps(dy), known_steps(index)
+    last = mark is not None and mark[1] == 1
+    _, dy_o, _, dy_pixel = slope or (0, 1, 0, o)
 
     def run(dy, index, x, weight):
-        if index.strides[1] != 1:
+        if not last:
             index = copy(index.transpose(0, 2, 3, 1))
-        (_, dy_o, _, dy_pixel), dy_last = strides_of(dy)
-        if not (dy_last or dy.flags.c_contiguous):
-            dy, dy_o, dy_pixel = copy(dy.transpose(0, 2, 3, 1)), 1, o
-        strides, copies = image_strides(x, conv)
-        sums, biases = empty((parts * o * block,), np.float32), empty((parts * o,), np.float32)
-        weights = dx = None
+        if slope is None:
+            dy = copy(dy.transpose(0, 2, 3, 1))
+        (step_n, *steps), copies = strides_of_x(x)
+        sums, biases, weights, dx = new_sums(), new_biases(), None, None
         if needs_dx:
-            weights, dx = empty(back.shape, np.float32), empty((n, h, w, c), dtype)
-            spread(
-                spread_tasks, spread_tasks, *shape, *steps_of(weight), weight,
-                back.shape[1] * back.pitch, *back.inside, weights,
-            )  # fmt: skip
+            weights, dx = new_weights(), new_dx()
+            spread(*(weight_steps or steps_of(weight)), weight, *spreading, weights)
         scatter(
-            parts, parts, n, x, strides[0], c, h, w, *strides[1:], *before, copies,
-            empty((parts * room,), np.float32), room, found.margin, dy, dy_o, dy_pixel, index,
-            pixels, o, found.starts, found.down, found.right, *chunks, sums, biases, int(needs_dx),
-            *regions, weights, dx,
+            x, step_n, c, h, w, *steps, *before, copies, new_scratch(), room, found.margin, dy,
+            dy_o, dy_pixel, index, *reached, count, block, sums, biases, int(needs_dx), *regions,
+            weights, dx,
         )  # fmt: skip
-        dweight, dbias = empty(shape, dtype), empty((o,), dtype)
-        add_up(
-            tasks, tasks, parts, o, length, block, sparse.positions, sums, biases, dweight, dbias
-        )  # fmt: skip
+        dweight, dbias = new_dweight(), new_dbias()
+        add_up(sparse.positions, sums, biases, dweight, dbias)
         return dx if dx is None else dx.transpose(0, 3, 1, 2), dweight, dbias
 
     return run

@@ -1,8 +1,6 @@
 """2-d convolution in NumPy's language: windows of images as the rows of one large product, channels
 innermost in memory; and the naive reference that every kernel is tested against."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUPY, NUMPY, REFERENCE, namespace

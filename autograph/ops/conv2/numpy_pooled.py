@@ -6,8 +6,6 @@ share most of their patch, so that little is copied. Images are innermost in mem
 columns are copied in runs of them. Else the ops run one by one.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from math import prod
 from typing import Any

@@ -41,14 +41,14 @@ def pool_image(
 
 
 def largest(here, k, first_r, last_r, first_s, last_s, line, pitch, y, index, there):
-    """relu of the largest of a window of channel k, and where it is: the first of equals, NaN
-    before all."""
+    """relu of the largest of a window of channel k, and where it is: the first of equals, but
+    the last NaN."""
     best, place = here[first_r * line + first_s * pitch + k], i32(first_r * WS + first_s)
     for r in range(first_r, last_r):
         for s in range(first_s, last_s):
             value = here[r * line + s * pitch + k]
-            better = (value > best) | ((value != value) & (best == best))
-            best = value if better else best
-            place = i32(r * WS + s) if better else place
+            kept = (value <= best) | ((best != best) & (value == value))
+            best = best if kept else value
+            place = place if kept else i32(r * WS + s)
     y[there] = 0.0 if best <= 0.0 else best
     index[there] = DEAD if best <= 0.0 else place

@@ -4,8 +4,6 @@ A kernel that lays a weight out anew tells so, and the rule of the gradient, whi
 after it ran, keeps that copy: on the way back it need not be made again.
 """
 
-from __future__ import annotations
-
 from threading import local
 from typing import Any
 from weakref import ref

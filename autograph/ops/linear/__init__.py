@@ -3,12 +3,11 @@
 Shapes: x (..., I), weight (I, O), bias (O,), y (..., O).
 """
 
-from __future__ import annotations
-
 from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
+from ..declare import asked
 from ..matmul import matmul, refuse_product
 from ..shape import permute_dims, reshape
 
@@ -49,6 +48,9 @@ def linear_arrays(x, weight, bias):
 
 @linear_back.outlined_by
 def linear_back_outline(dy, x, weight):
+    y = linear_outline(x, weight, None)
+    if dy.shape != y.shape:
+        raise ShapeError(f"linear: the gradient is not like y\n  dy  {dy.shape}\n  y   {y.shape}")
     return x.like(), weight.like(), weight.like(shape=weight.shape[1:])
 
 
@@ -120,13 +122,5 @@ def linear_samples(rng):
     yield (rng.normal(size=(0, 3)), weight, bias), {}
 
 
-@linear_back.sampled_by
-def linear_back_samples(rng):
-    for (x, weight, _), _ in linear_samples(rng):
-        yield (rng.normal(size=(*x.shape[:-1], weight.shape[1])), x, weight), {}
-
-
-@linear_dweight.sampled_by
-def linear_dweight_samples(rng):
-    for (dy, x, _), _ in linear_back_samples(rng):
-        yield (dy, x), {}
+asked(linear_back, linear)
+asked(linear_dweight, linear)

@@ -3,13 +3,12 @@
 Shapes: x (..., I), weight (I, O), bias (O,), y (..., O); `before`, what gelu was given, is saved.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ...backends import CUDA, CUPY, NUMPY
 from ...op import Op
 from ..activations import gelu_tanh
+from ..declare import asked
 from . import linear, linear_back, linear_cost, linear_dweight, linear_outline, linear_samples
 
 linear_gelu_tanh = Op("linear_gelu_tanh", "x weight bias", saves="before")
@@ -63,8 +62,4 @@ def linear_gelu_tanh_samples(rng):
         yield (x, weight, rng.normal(size=weight.shape[1]) if bias is None else bias), {}
 
 
-@linear_gelu_tanh_back.sampled_by
-def linear_gelu_tanh_back_samples(rng):
-    for (x, weight, bias), _ in linear_gelu_tanh_samples(rng):
-        before = linear(x, weight, bias)
-        yield (rng.normal(size=before.shape), before, x, weight), {}
+asked(linear_gelu_tanh_back, linear_gelu_tanh)

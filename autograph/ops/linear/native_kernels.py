@@ -1,6 +1,6 @@
 """The affine map of dense layers and its gradients by the host engine."""
 
-from functools import partial
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -9,17 +9,17 @@ from ...backends import NATIVE
 from ...backends.host import pool
 from ...backends.host.buffers import allocator, empty
 from ...backends.host.intrinsics import array, bits, from_bits
-from ...backends.host.jit import kernel, launcher
+from ...backends.host.jit import kernel
 from ...backends.host.product import SMALL, product, scalar_of, shares
 from ...backends.host.scalars import KINDS, f32, i32
 from ...backends.host.small_product import (
+    TINY,
     back_of_linear_relu,
     columns_of,
     is_small,
     multiply_each,
     multiply_small,
     places_of,
-    room_of,
     steps_of,
 )  # fmt: skip
 from ...backends.host.tiles import PANEL, ROWS, addresses
@@ -60,22 +60,34 @@ def wide(bias):
     return cast(bias, scalar_type=F32) if bias is not None and bias.itemsize != 4 else bias
 
 
-def _small(scalar_type, m, n, k, shape):
-    """The kernel of small products of these sizes: from both operands with their strides, the bias
-    and whether relu follows, to a new array of a shape."""
-    scalar, is_wide = KINDS[scalar_type], scalar_type is BF16
-    launch = partial(launcher(), multiply_small.of(T=scalar, WIDE=is_wide).compile())
-    tiles, new = addresses(scalar.name), allocator(shape, scalar_type.dtype)
-    one = columns_of(m, n, k, 1) if m * n * k < SMALL else None  # the same for any threads
+def _small(scalar_type, m, n, k, shape, a_steps=None, b_steps=None, relu=0):
+    """The kernel of small products of these sizes, from both operands and the bias to a new array
+    of a shape; the strides of operands, in elements, are asked of each array where they are not
+    given."""
+    scalar, is_wide, size = KINDS[scalar_type], scalar_type is BF16, scalar_type.dtype.itemsize
+    new, tiles = allocator(shape, scalar_type.dtype), addresses(scalar.name)
 
-    def run(a, a_row, a_k, b, b_k, b_j, bias=None, relu=0):
-        m_blocks, n_blocks, tasks, room = one or room_of(m, n, k)
+    @cache
+    def cut(threads):
+        """The launch for so many threads, scratch for all, and the room of a task."""
+        m_blocks, n_blocks, tasks, room = columns_of(m, n, k, threads)
         rows = (m // (m_blocks * ROWS) + 2) * ROWS * k * is_wide
+        little = tasks == 1 and room + rows <= TINY
+        kernel = multiply_small.of(T=scalar, WIDE=is_wide, LITTLE=little)
+        scratch = allocator((room + tasks * rows,)) if not little else lambda: None
+        return kernel.launch(tasks, m_blocks, n_blocks, m, n, k), scratch, rows
+
+    one = cut(1) if m * n * k < SMALL else None  # the same for any threads
+
+    def run(a, b, bias=None):
+        launch, scratch, rows = one or cut(pool.get_num_threads())
+        (a_row, a_k), (b_k, b_j) = a_steps or a.strides, b_steps or b.strides
+        if not a_steps:
+            a_row, a_k = a_row // size, a_k // size
+        if not b_steps:
+            b_k, b_j = b_k // size, b_j // size
         y = new()
-        launch(
-            tasks, m_blocks, n_blocks, m, n, k, a, a_row, a_k, b, b_k, b_j, bias, relu, y, tiles,
-            empty((room + tasks * rows,), np.float32), rows,
-        )  # fmt: skip
+        launch(a, a_row, a_k, b, b_k, b_j, bias, relu, y, tiles, scratch(), rows)
         return y
 
     return run
@@ -89,8 +101,9 @@ def _linear(x, weight, relu):
         return lambda x, weight, bias: product(
             x.reshape(-1, inputs), weight, wide(bias), relu=relu
         ).reshape(shape)
-    small = _small(x.scalar_type, rows, outputs, inputs, shape)
-    return lambda x, weight, bias: small(x, inputs, 1, weight, outputs, 1, wide(bias), relu)
+    steps = (inputs, 1), (outputs, 1)
+    small = _small(x.scalar_type, rows, outputs, inputs, shape, *steps, relu)
+    return small if x.scalar_type is F32 else lambda x, w, bias: small(x, w, wide(bias))
 
 
 @linear.kernel(NATIVE, when=takes, halves=True, made=True)
@@ -144,16 +157,9 @@ def matmul_native(inputs, outputs):
 
 def _matrices(a, b):
     """A small product of two matrices of these outlines."""
-    (m, k), n, size = a.shape, b.shape[1], a.scalar_type.dtype.itemsize
-    small = _small(a.scalar_type, m, n, k, (m, n))
-    if a.is_contiguous and b.is_contiguous:
-        return lambda a, b: small(a, k, 1, b, n, 1)
-
-    def run(a, b):
-        (a_row, a_k), (b_k, b_j) = a.strides, b.strides
-        return small(a, a_row // size, a_k // size, b, b_k // size, b_j // size)
-
-    return run
+    (m, k), n = a.shape, b.shape[1]
+    steps = (k, 1) if a.is_contiguous else None, (n, 1) if b.is_contiguous else None
+    return _small(a.scalar_type, m, n, k, (m, n), *steps)
 
 
 def takes_back(dy, y, x, weight):
@@ -195,19 +201,26 @@ def _back(dy, y, x, weight, needs_dx):
         return run
     o_panels, i_panels = -(-outputs // PANEL), -(-inputs // PANEL)
     scalar, dtype, is_wide = KINDS[x.scalar_type], x.scalar_type.dtype, x.scalar_type is BF16
-    launch = back_of_linear_relu.of(T=scalar, WIDE=is_wide)
+    kernel, tiles = back_of_linear_relu.of(T=scalar, WIDE=is_wide), addresses(scalar.name)
+    new_dx, new_dweight = allocator(shape, dtype), allocator((inputs, outputs), dtype)
+    new_dbias = allocator((outputs,), dtype)
 
-    def run_small(dy, y, x, weight):
-        threads = pool.get_num_threads() if rows * inputs * outputs >= SMALL else 1
+    @cache
+    def cut(threads):
+        """The launch for so many threads, and the scratch of all."""
         weight_tasks, x_tasks = min(o_panels, threads), min(i_panels, threads) * needs_dx
         room = o_panels * rows * PANEL + x_tasks * rows * outputs + i_panels * outputs * PANEL
         room += weight_tasks * rows * inputs * is_wide
-        dx = empty(shape, dtype) if needs_dx else None
-        dweight, dbias = empty((inputs, outputs), dtype), empty((outputs,), dtype)
-        launch(
-            weight_tasks + x_tasks, weight_tasks, x_tasks, rows, inputs, outputs, dy, y, x, weight,
-            dx, dweight, dbias, addresses(scalar.name), empty((room,), np.float32),
-        )  # fmt: skip
+        tasks = weight_tasks + x_tasks
+        launch = kernel.launch(tasks, weight_tasks, x_tasks, rows, inputs, outputs)
+        return launch, allocator((room,))
+
+    one = cut(1) if rows * inputs * outputs < SMALL else None  # the same for any threads
+
+    def run_small(dy, y, x, weight):
+        launch, scratch = one or cut(pool.get_num_threads())
+        dx, dweight, dbias = new_dx() if needs_dx else None, new_dweight(), new_dbias()
+        launch(dy, y, x, weight, dx, dweight, dbias, tiles, scratch())
         return dx, dweight, dbias
 
     return run_small

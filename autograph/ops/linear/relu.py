@@ -10,7 +10,7 @@ from ...op import Op
 from ..elementwise import relu
 from ..matmul import matmul
 from ..shape import permute_dims, reshape
-from . import linear, linear_cost, linear_outline, linear_samples
+from . import linear, linear_back_outline, linear_cost, linear_outline, linear_samples
 
 linear_relu = Op("linear_relu", "x weight bias?")
 linear_relu_back = Op("linear_relu_back", "dy y x weight", outputs="dx dweight dbias")
@@ -32,12 +32,12 @@ def linear_relu_parts(x, weight, bias=None):
 
 @linear_relu_back.outlined_by
 def linear_relu_back_outline(dy, y, x, weight):
-    return x.like(), weight.like(), weight.like(shape=weight.shape[1:])
+    return linear_back_outline(dy, x, weight)
 
 
 @linear_relu_dweight.outlined_by
 def linear_relu_dweight_outline(dy, y, x, weight):
-    return weight.like(), weight.like(shape=weight.shape[1:])
+    return linear_back_outline(dy, x, weight)[1:]
 
 
 @linear_relu.gradient("x", "weight", "bias")

@@ -3,11 +3,10 @@
 import numpy as np
 
 from ...backends import NATIVE
-from ...backends.host.buffers import empty
+from ...backends.host.buffers import allocator
 from ...backends.host.functions import exp, log
 from ...backends.host.jit import kernel, refuse_where
-from ...backends.host.product import scalar_of
-from ...backends.host.scalars import f32, f64, i64
+from ...backends.host.scalars import KINDS, f32, f64, i64
 from ...scalar_type import BF16, F32, I64
 from ..cast import cast
 from . import check_classes, cross_entropy_loss, cross_entropy_loss_dx
@@ -68,28 +67,48 @@ def differences(task, n: int, c: int, dy: "T", probability: f32, target: i64, dx
             there[k] = (here[k] - (1.0 if k == chosen else 0.0)) * rate
 
 
-@cross_entropy_loss.kernel(NATIVE, when=lambda x, target: x.scalar_type in (F32, BF16), halves=True)
-def cross_entropy_loss_native(x, target):
-    (n, c), scalar = x.shape, scalar_of(x)
-    probability, each = empty((n, c), np.float32), empty((n,), np.float32)
-    loss, wrong = empty((), x.dtype), np.zeros((), np.int64)
-    if target.dtype is not INTEGER:
-        target = cast(target, scalar_type=I64)
-    tasks = -(-n // ROWS) or 1
-    losses.of(T=scalar)(tasks, tasks, n, c, x, target, probability, each, wrong, loss)
-    refuse_where(wrong, lambda: check_classes(target, c))
-    if tasks != 1:
-        mean.of(T=scalar)(1, n, each, loss)
-    return loss, probability
+def as_i64(target):
+    """The function that answers class indices of this outline as kernels read them; None where they
+    are so."""
+    return None if target.scalar_type is I64 else lambda array: cast(array, scalar_type=I64)
+
+
+@cross_entropy_loss.kernel(
+    NATIVE, when=lambda x, target: x.scalar_type in (F32, BF16), halves=True, made=True
+)
+def cross_entropy_loss_native(inputs, outputs):
+    (n, c), kind, read = inputs[0].shape, inputs[0].scalar_type, as_i64(inputs[1])
+    tasks, means = -(-n // ROWS) or 1, mean.of(T=KINDS[kind])
+    launch = losses.of(T=KINDS[kind]).launch(tasks, tasks, n, c)
+    new_probability, new_each, new_loss = (
+        allocator((n, c)), allocator((n,)), allocator((), kind.dtype)
+    )  # fmt: skip
+
+    def run(x, target):
+        target = target if read is None else read(target)
+        probability, each, loss = new_probability(), new_each(), new_loss()
+        wrong = np.zeros((), INTEGER)
+        launch(x, target, probability, each, wrong, loss)
+        refuse_where(wrong, lambda: check_classes(target, c))
+        if tasks != 1:
+            means(1, n, each, loss)
+        return loss, probability
+
+    return run
 
 
 @cross_entropy_loss_dx.kernel(
-    NATIVE, when=lambda dy, probability, target: probability.scalar_type is dy.scalar_type is F32
+    NATIVE,
+    when=lambda dy, probability, target: probability.scalar_type is dy.scalar_type is F32,
+    made=True,
 )
-def cross_entropy_loss_dx_native(dy, probability, target):
-    n, c = probability.shape
-    dx = empty((n, c), np.float32)
-    if target.dtype is not INTEGER:
-        target = cast(target, scalar_type=I64)
-    differences.of(T=f32)(-(-n // ROWS), n, c, dy, probability, target, dx)
-    return dx
+def cross_entropy_loss_dx_native(inputs, outputs):
+    (n, c), read, new = inputs[1].shape, as_i64(inputs[2]), allocator(inputs[1].shape)
+    launch = differences.of(T=f32).launch(-(-n // ROWS), n, c)
+
+    def run(dy, probability, target):
+        dx = new()
+        launch(dy, probability, target if read is None else read(target), dx)
+        return dx
+
+    return run
