@@ -27,6 +27,8 @@ from .arrange import (
     flip,
     meshgrid,
     moveaxis,
+    pixel_shuffle,
+    pixel_unshuffle,
     repeat,
     roll,
     split,
@@ -64,14 +66,13 @@ from .comparison import (
     not_equal,
 )
 from .confusion import tally_confusion, tally_top
-from .conv1 import conv1
+from .conv import conv1, conv3
 from .conv2 import conv2, conv2_dweight, conv2_dx
 from .conv2.pooled import (
     conv2_relu_max_pool2,
     conv2_relu_max_pool2_back,
     conv2_relu_max_pool2_dweight,
 )
-from .conv3 import conv3
 from .conv_transpose import conv_transpose1, conv_transpose2, conv_transpose3
 from .counting import (
     bincount,
@@ -156,7 +157,6 @@ from .normalise import (
 )
 from .packed_attention import packed_attention
 from .pad import pad, pad_constant
-from .pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from .pointwise import Pointwise, pointwise
 from .pool import (
     adaptive_max_pool,
@@ -217,16 +217,11 @@ from .transcendental import (
 from .transfer import transfer
 from .triangle import diagonal, trace, tril, triu
 from .update import adam_update, sgd_update, tick
-from .update.adafactor import adafactor_update
-from .update.adagrad import adadelta_update, adagrad_update
-from .update.adamax import adamax_update
+from .update.adam_variants import adamax_update, nadam_update, radam_update
 from .update.follow import follow
-from .update.lamb import lamb_update
-from .update.lion import lion_update
+from .update.large_models import adafactor_update, lamb_update, lion_update
 from .update.muon import muon_update
-from .update.nadam import nadam_update
-from .update.radam import radam_update
-from .update.rmsprop import rmsprop_update
+from .update.root_squares import adadelta_update, adagrad_update, rmsprop_update
 from .update.together import adam_updates, sgd_updates
 from .windows import fold, from_windows, unfold, windows
 

@@ -4,8 +4,6 @@ Where a letter beside x shapes the curve (`slope`, `alpha`, `beta`, `low`, `high
 number, or a tensor that has a gradient of its own.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

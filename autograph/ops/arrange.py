@@ -1,6 +1,5 @@
-"""Rearrangements made of views: axes moved and joined, arrays stacked, cut, turned, repeated."""
-
-from __future__ import annotations
+"""Rearrangements made of views: axes moved and joined, arrays stacked, cut, turned, repeated,
+channels laid out as pixels."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -110,6 +109,12 @@ def stack(arrays: Sequence[Any], *, axis: int = 0) -> Any:
     return concat(*(expand_dims(each, axis=at) for each in arrays), axis=at)
 
 
+def _axis_to_cut(op: str, x: Any, axis: int) -> int:
+    if not x.shape:
+        raise ShapeError(f"{op}: x has no axis to cut\n  x  ()")
+    return axis_of(op, len(x.shape), axis)
+
+
 def _part(x: Any, axis: int, *bounds: int | None) -> Any:
     return index(x, key=((slice(None),) * axis + (slice(*bounds),)))
 
@@ -120,7 +125,7 @@ def split(x: Any, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Any, ..
     >>> [each.shape for each in split(np.zeros(10), [2, 5])]
     [(2,), (3,), (5,)]
     """
-    at = axis_of("split", len(x.shape), axis)
+    at = _axis_to_cut("split", x, axis)
     size = x.shape[at]
     if isinstance(parts, int):
         if parts < 1 or size % parts:
@@ -136,14 +141,14 @@ def chunk(x: Any, parts: int, *, axis: int = 0) -> tuple[Any, ...]:
     """At most so many views of x along an axis, equal but for the last."""
     if parts < 1:
         raise SettingsError(f"chunk: {parts} parts\n  write 1 or more")
-    at = axis_of("chunk", len(x.shape), axis)
+    at = _axis_to_cut("chunk", x, axis)
     step = max(1, -(-x.shape[at] // parts))
     return tuple(_part(x, at, i, i + step) for i in range(0, max(1, x.shape[at]), step))
 
 
 def unbind(x: Any, *, axis: int = 0) -> tuple[Any, ...]:
     """The views of x at each index of an axis."""
-    at = axis_of("unbind", len(x.shape), axis)
+    at = _axis_to_cut("unbind", x, axis)
     return tuple(index(x, key=((slice(None),) * at + (i,))) for i in range(x.shape[at]))
 
 
@@ -227,3 +232,33 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Any, ...]:
         for at, each in zip(order, arrays, strict=True)
     ]
     return tuple(broadcast_to(row, shape=tuple(shape)) for row in rows)
+
+
+# -- channels as pixels ----------------------------------------------------------------
+
+
+def pixel_shuffle(x: Any, *, factor: int) -> Any:
+    """(N, C * factor², H, W) -> (N, C, H * factor, W * factor): channels laid out as pixels of a
+    finer image (Shi and others, 2016)."""
+    if len(x.shape) != 4 or x.shape[1] % (factor * factor):
+        raise ShapeError(
+            f"pixel_shuffle: the channels are not divided by factor²\n"
+            f"  x       {tuple(x.shape)}  N C H W\n  factor  {factor}"
+        )
+    n, c, h, w = x.shape
+    c //= factor * factor
+    y = permute_dims(reshape(x, shape=(n, c, factor, factor, h, w)), axes=(0, 1, 4, 2, 5, 3))
+    return reshape(y, shape=(n, c, h * factor, w * factor))
+
+
+def pixel_unshuffle(x: Any, *, factor: int) -> Any:
+    """(N, C, H * factor, W * factor) -> (N, C * factor², H, W): `pixel_shuffle` undone."""
+    if len(x.shape) != 4 or x.shape[2] % factor or x.shape[3] % factor:
+        raise ShapeError(
+            f"pixel_unshuffle: height and width are not divided by the factor\n"
+            f"  x       {tuple(x.shape)}  N C H W\n  factor  {factor}"
+        )
+    n, c, h, w = x.shape
+    h, w = h // factor, w // factor
+    y = permute_dims(reshape(x, shape=(n, c, h, factor, w, factor)), axes=(0, 1, 3, 5, 2, 4))
+    return reshape(y, shape=(n, c * factor * factor, h, w))

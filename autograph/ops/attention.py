@@ -7,8 +7,6 @@ columns up to i. A row that sees nothing answers zeros. `rate`: the share of wei
 sets to zero, by throws that `key` and `counter` (2,) decide; each row begins a block of words.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from math import prod, sqrt
 
@@ -19,6 +17,7 @@ from ..errors import ScalarTypeError, SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import BOOL, ScalarType
 from .broadcast import sum_to_arrays
+from .declare import REQUIRED, alike
 from .elementwise import add, multiply, where
 from .matmul import matmul
 from .random import check_counter, key_of
@@ -83,7 +82,8 @@ def attention_outline(q, k, v, mask, counter, *, causal, scale, key, rate):
         )
     if mask is not None:
         scores = (*q.shape[:-1], k.shape[-2])
-        if len(mask.shape) > len(scores) or np.broadcast_shapes(scores, mask.shape) != scores:
+        pairs = zip(mask.shape[::-1], scores[::-1], strict=False)
+        if mask.ndim > len(scores) or any(m not in (1, size) for m, size in pairs):
             raise ShapeError(
                 f"scaled_dot_product_attention: the mask does not broadcast to the scores\n"
                 f"  mask    {mask.shape}\n  scores  {scores}"
@@ -236,11 +236,8 @@ def _widened(y, *arrays):
     return None if half else y, *given
 
 
-@attention_back.outlined_by
-def attention_back_outline(
-    dy, y, q, k, v, normaliser, mask, counter, *, causal, scale, key=None, rate=0.0
-):
-    return q.like(), k.like(), v.like()
+alike(attention_back, "q k v", causal=REQUIRED, scale=REQUIRED, key=None, rate=0.0)
+alike(attention_dmask, "mask", causal=REQUIRED, scale=REQUIRED, key=None, rate=0.0)
 
 
 @attention_back.kernel(NUMPY, CUPY, halves=True)
@@ -257,13 +254,6 @@ def attention_back_arrays(dy, y, q, k, v, normaliser, mask, counter, *, scale, *
         dk[..., columns, :] += _product(deltas.swapaxes(-1, -2), q[..., rows, :])
         dv[..., columns, :] += _product(weights.swapaxes(-1, -2), dy[..., rows, :])
     return dq, dk, dv
-
-
-@attention_dmask.outlined_by
-def attention_dmask_outline(
-    dy, y, q, k, v, normaliser, mask, counter, *, causal, scale, key=None, rate=0.0
-):
-    return mask.like()
 
 
 @attention_dmask.kernel(NUMPY, CUPY, halves=True)

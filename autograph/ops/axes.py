@@ -1,7 +1,5 @@
 """Axes and pairs as users write them, in the one form that rules see."""
 
-from __future__ import annotations
-
 from ..errors import IndexRangeError, SettingsError
 
 

@@ -1,7 +1,5 @@
 """Broadcasting and its inverse, each the gradient of the other."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace

@@ -1,7 +1,5 @@
 """Casts between scalar types, plain and scaled."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUDA, CUPY, NATIVE, NUMPY, namespace

@@ -1,11 +1,9 @@
 """Pointwise tests: comparison, logic, and the bits of integers."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .elementwise import only
-from .pointwise import pointwise
+from .pointwise import drawn, pointwise
 
 # -- Comparison ------------------------------------------------------------------------
 
@@ -33,8 +31,7 @@ isfinite = pointwise("isfinite", "x", "isfinite(x)", boolean=True, promotes="", 
 
 def _masks(count):
     def samples(rng):
-        for shapes in (((3, 4), (3, 4)), ((2, 3), (3,)), ((), ()), ((0, 2), (2,))):
-            yield tuple(rng.normal(size=shape) > 0 for shape in shapes[:count]), {}
+        yield from drawn(count, lambda rng, shape: rng.normal(size=shape) > 0)(rng)
         yield tuple(np.array([0.0, 1.5, np.inf]) for _ in range(count)), {}
 
     return samples
@@ -51,16 +48,9 @@ logical_not = pointwise("logical_not", "x", "x == 0", boolean=True, samples=_mas
 # -- Bits ------------------------------------------------------------------------------
 
 
-def _bits(high):
-    def samples(rng):
-        for shapes in (((3, 4), (3, 4)), ((2, 3), (3,)), ((), ())):
-            yield tuple(rng.integers(0, high, size=shape) for shape in shapes), {}
-
-    return samples
-
-
 def _bitwise(name, expression, *kinds, high=1 << 40):
-    op = pointwise(name, "a b", expression, samples=_bits(high))
+    samples = drawn(2, lambda rng, shape: rng.integers(0, high, size=shape))
+    op = pointwise(name, "a b", expression, samples=samples)
     op.gradients.clear()  # integers have none
     return only(op, "signed", "unsigned", *kinds, write="x.cast('i64'), or a comparison: x != 0")
 
@@ -72,7 +62,7 @@ bitwise_left_shift = _bitwise("bitwise_left_shift", "a << b", high=20)
 bitwise_right_shift = _bitwise("bitwise_right_shift", "a >> b", high=60)
 bitwise_invert = only(
     pointwise("bitwise_invert", "x", "~x",
-              samples=lambda rng: iter([((rng.integers(-99, 99, size=(3, 4)),), {})])),
+              samples=drawn(1, lambda rng, shape: rng.integers(-99, 99, size=shape))),
     "signed", "unsigned", "bool", write="x.cast('i64'), or logical_not(x)",
 )  # fmt: skip
 bitwise_invert.gradients.clear()

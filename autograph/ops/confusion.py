@@ -4,8 +4,6 @@ Shapes: scores (N, C), target (N,); counts (C, C) by target and by prediction; s
 and hits. The prediction is the first largest score.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace

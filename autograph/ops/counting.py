@@ -1,7 +1,5 @@
 """What values occur, where, and how often."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

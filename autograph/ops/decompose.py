@@ -1,10 +1,9 @@
 """Decompositions of matrices (..., N, M) beside the singular values, and what is made of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
+from ml_dtypes import finfo
 
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import SettingsError, ShapeError
@@ -176,7 +175,7 @@ def _least(shape, scalar_type, rtol):
     """The share of the largest singular value below which another counts as 0."""
     rows, columns = shape[-2:]
     longer = rows if rows > columns else columns
-    return longer * float(np.finfo(scalar_type.dtype).eps) if rtol is None else rtol
+    return longer * float(finfo(scalar_type.dtype).eps) if rtol is None else rtol
 
 
 @pinv.outlined_by
@@ -222,7 +221,8 @@ def pinv_samples(rng):
 def matrix_rank(x: Any, *, rtol: float | None = None) -> Any:
     """How many singular values are more than `rtol` of the largest: (..., N, M) -> (...)."""
     values = svdvals(x)
-    least = multiply(max(values, axis=-1, keepdims=True), _least(x.shape, ScalarType.of(x), rtol))
+    share = _least(x.shape, ScalarType.of(values), rtol)
+    least = multiply(max(values, axis=-1, keepdims=True), share)
     return sum(greater(values, least), axis=-1)
 
 
@@ -244,7 +244,7 @@ def matrix_power(x: Any, n: int) -> Any:
 
 def cross(a: Any, b: Any, *, axis: int = -1) -> Any:
     """The vectors at right angles to those of a and b along an axis of size 3."""
-    sizes = [x.shape[axis_of("cross", len(x.shape), axis)] for x in (a, b)]
+    sizes = [x.shape[axis_of("cross", len(x.shape), axis)] if x.shape else 0 for x in (a, b)]
     if sizes != [3, 3]:
         raise ShapeError(
             f"cross: vectors of 3 are wanted\n  a     {a.shape}\n  b     {b.shape}\n  axis  {axis}"

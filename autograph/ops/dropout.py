@@ -6,14 +6,13 @@ sample begins a block of words of its own: the part of a batch that begins at an
 gets the same throws from a counter that begins at that sample's block.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY
 from ..errors import SettingsError
 from ..op import Op
 from ..scalar_type import BOOL
+from .declare import REQUIRED, alike, asked
 from .random import check_counter, random_words
 
 dropout = Op("dropout", "x counter", saves="mask", promotes="x", floats=True)
@@ -54,9 +53,7 @@ def dropout_samples(rng):
     yield (rng.normal(size=(0, 2)), counter), {"key": (1, 4)}
 
 
-@dropout_dx.outlined_by
-def dropout_dx_outline(dy, mask, *, rate):
-    return dy.like()
+alike(dropout_dx, "dy", rate=REQUIRED)
 
 
 @dropout_dx.kernel(NUMPY, CUPY)
@@ -72,6 +69,4 @@ def dropout_dx_ddy(dx, dy, mask, *, rate):
     return lambda ddx: dropout_dx(ddx, mask, rate=rate)
 
 
-@dropout_dx.sampled_by
-def dropout_dx_samples(rng):
-    yield (rng.normal(size=(3, 4)), rng.normal(size=(3, 4)) > 0), {"rate": 0.3}
+asked(dropout_dx, dropout)

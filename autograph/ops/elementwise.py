@@ -1,7 +1,5 @@
 """Pointwise arithmetic, choices between operands, and the activations that layers share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from ..backends import CUDA, CUPY, NATIVE, NUMPY
 from ..errors import ScalarTypeError
 from ..op import Op
-from .pointwise import Pointwise, pointwise
+from .pointwise import Pointwise, drawn, pointwise
 
 
 def only(op: Pointwise, *kinds: str, write: str) -> Pointwise:
@@ -31,14 +29,9 @@ def _numbers(op, write="x.cast('i64') to compute with true as 1"):
     return only(op, "signed", "unsigned", "float", write=write)
 
 
-def positive(count, low=0.2, high=3.0):
+def between(count, low=0.2, high=3.0):
     """Samples of `count` operands between two limits."""
-
-    def samples(rng):
-        for shapes in (((3, 4), (3, 4)), ((2, 3), (3,)), ((), ()), ((0, 2), (2,))):
-            yield tuple(rng.uniform(low, high, size=shape) for shape in shapes[:count]), {}
-
-    return samples
+    return drawn(count, lambda rng, shape: rng.uniform(low, high, size=shape))
 
 
 def _apart(rng):
@@ -48,18 +41,15 @@ def _apart(rng):
     yield (np.zeros((2, 3)), rng.uniform(0.5, 1.0, size=(3,))), {}
 
 
+def off_zero(rng, shape):
+    """Numbers that are never close to 0, where an op has a kink."""
+    x = rng.normal(size=shape)
+    return x + 0.1 * np.sign(x)
+
+
 def away_from_zero(rng):
-    """Operands that are never close to 0, where the op has a kink."""
     for shape in ((3, 4), (), (0, 2), (2, 3, 1, 5)):
-        x = rng.normal(size=shape)
-        yield (x + 0.1 * np.sign(x),), {}
-
-
-def _apart_from_zero(rng):
-    """Two operands that are never close to 0."""
-    a, b = (next(away_from_zero(rng))[0][0] for _ in range(2))
-    yield (a, b), {}
-    yield (a[:1], b), {}
+        yield (np.asarray(off_zero(rng, shape)),), {}
 
 
 # -- Arithmetic ----------------------------------------------------------------------
@@ -70,9 +60,9 @@ subtract = _numbers(
 )
 multiply = pointwise("multiply", "a b", "a * b")
 divide = pointwise(  # from a again: y may be rounded
-    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * (a / b / b)", samples=positive(2)
+    "divide", "a b", "a / b", floats=True, da="dy / b", db="-dy * (a / b / b)", samples=between(2)
 )
-floor_divide = _numbers(pointwise("floor_divide", "a b", "a // b", samples=positive(2)))
+floor_divide = _numbers(pointwise("floor_divide", "a b", "a // b", samples=between(2)))
 
 
 def _within_a_period(rng):
@@ -91,7 +81,7 @@ power = _numbers(  # from a again, as in divide
         "a b",
         "a ** b",
         db="dy * where((a == 0) & (b >= 0), 0, a ** b * log(a))",
-        samples=positive(2),
+        samples=between(2),
     )
 )
 negative = _numbers(pointwise("negative", "x", "-x", dx="-dy"), "~x for the inverse of a mask")
@@ -99,9 +89,9 @@ abs = _numbers(pointwise("abs", "x", "abs(x)", dx="dy * sign(x)", samples=away_f
 sign = _numbers(pointwise("sign", "x", "sign(x)", samples=away_from_zero))
 square = _numbers(pointwise("square", "x", "x * x", dx="2 * (dy * x)"))
 reciprocal = pointwise(
-    "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=positive(1)
+    "reciprocal", "x", "1 / x", dx="-dy * y * y", floats=True, samples=between(1)
 )
-copysign = pointwise("copysign", "a b", "copysign(a, b)", floats=True, samples=_apart_from_zero)
+copysign = pointwise("copysign", "a b", "copysign(a, b)", floats=True, samples=drawn(2, off_zero))
 hypot = pointwise(  # its gradient at (0, 0) is 0
     "hypot",
     "a b",

@@ -4,17 +4,16 @@ Shapes: x (...) of integers, weight (V, E), y (..., E). The row `padding` stays 
 gets no gradient.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUDA, CUPY, NUMPY, namespace
 from ..errors import IndexRangeError, ScalarTypeError, ShapeError
 from ..op import Op
 from .comparison import not_equal
+from .declare import asked
 from .elementwise import multiply
 from .shape import reshape
-from .take import take_dx
+from .take import added_rows
 
 embedding = Op("embedding", "x weight", promotes="weight")
 embedding_dweight = Op("embedding_dweight", "dy x", promotes="dy")
@@ -60,7 +59,8 @@ def embedding_gradient(y, x, weight, *, padding):
 def embedding_samples(rng):
     weight = rng.normal(size=(5, 3))
     yield (np.array([[0, 4, 0], [1, 2, 0]]), weight), {}
-    yield (np.array([1, 2, 1], np.uint8), weight), {}  # a padding's gradient is none by choice
+    yield (np.array([1, 2, 1], np.uint8), weight), {}
+    yield (np.array([1, 2, 1]), weight), {"padding": 1}
     yield (np.array(3), weight), {}
     yield (np.zeros((0, 2), np.int64), weight), {}
 
@@ -73,23 +73,9 @@ def embedding_dweight_outline(dy, x, *, rows, padding):
     return dy.like(shape=(rows, dy.shape[-1]))
 
 
-@embedding_dweight.kernel(NUMPY)
-def embedding_dweight_numpy(dy, x, *, rows, padding):
-    """Equal indices, sorted beside each other, are added in one go: the same bits every time."""
-    dweight = np.zeros((rows, dy.shape[-1]), dy.dtype)
-    if x.size:
-        flat = x.reshape(-1)
-        order = np.argsort(flat, kind="stable")
-        found, starts = np.unique(flat[order], return_index=True)
-        dweight[found] = np.add.reduceat(dy.reshape(-1, dy.shape[-1])[order], starts, axis=0)
-    if padding is not None:
-        dweight[padding] = 0
-    return dweight
-
-
-@embedding_dweight.kernel(CUPY)
-def embedding_dweight_cupy(dy, x, *, rows, padding):
-    dweight = take_dx(dy, x, shape=(rows, dy.shape[-1]), axis=0)
+@embedding_dweight.kernel(NUMPY, CUPY)
+def embedding_dweight_arrays(dy, x, *, rows, padding):
+    dweight = added_rows(rows, x.reshape(-1), dy.reshape(-1, dy.shape[-1]))
     if padding is not None:
         dweight[padding] = 0
     return dweight
@@ -105,8 +91,4 @@ def embedding_dweight_ddy(dweight, dy, x, *, rows, padding):
     return rule
 
 
-@embedding_dweight.sampled_by
-def embedding_dweight_samples(rng):
-    x = np.array([[0, 4, 0], [1, 2, 0]])
-    yield (rng.normal(size=(2, 3, 4)), x), {"rows": 5, "padding": None}
-    yield (rng.normal(size=(3, 4)), np.array([1, 2, 1])), {"rows": 3, "padding": 1}
+asked(embedding_dweight, embedding)

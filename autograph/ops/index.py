@@ -1,7 +1,5 @@
 """Indexing by ints, slices, newaxis and ellipsis: views, and assignment to them."""
 
-from __future__ import annotations
-
 from operator import index as index_of
 from typing import Any
 
@@ -147,9 +145,7 @@ def index_dx_ddy(dx, dy, *, shape, key):
     return lambda ddx: index(ddx, key=key)
 
 
-@index_accumulate.settings_by
-def index_accumulate_settings(*, key):
-    return index_settings(key=key)
+index_accumulate.settings_by(index_settings)
 
 
 @index_accumulate.outlined_by
@@ -219,6 +215,7 @@ def assign_samples(rng):
 
 def check_range(op, indices, size, what="index"):
     """Refuse indices outside -size..size-1, on the host where looking costs no wait."""
+    indices = np.asarray(indices) if isinstance(indices, int) else indices
     if isinstance(indices, np.ndarray) and indices.size:
         wrong = (indices >= size) | (indices < -size)
         if wrong.any():

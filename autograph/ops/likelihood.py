@@ -4,8 +4,6 @@ Shapes: x (N, C, ...), target (N, ...) of class indices or x's shape of class pr
 weight (C,). The loss is a scalar, or (N, ...) with `reduction="none"`.
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 
@@ -16,6 +14,7 @@ from ..errors import IndexRangeError, ScalarTypeError, SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import ScalarType
 from .comparison import equal
+from .declare import adjoint
 from .elementwise import add, divide, multiply, where
 from .loss import cross_entropy_loss
 from .losses import check_reduction, reduce_loss
@@ -26,7 +25,6 @@ from .summation import summed
 from .take import take
 
 negative_likelihood = Op("negative_likelihood", "x target", promotes="x", floats=True)
-negative_likelihood_dx = Op("negative_likelihood_dx", "dy target", promotes="dy")
 
 
 @negative_likelihood.outlined_by
@@ -80,15 +78,7 @@ def negative_likelihood_arrays(x, target, *, ignore_index, label_smoothing, redu
     return total if reduction == "sum" else total / counts.sum().astype(x.dtype)
 
 
-@negative_likelihood.gradient("x")
-def negative_likelihood_gradient(y, x, target, **settings):
-    shape = tuple(x.shape)
-    return lambda dy: negative_likelihood_dx(dy, target, shape=shape, **settings)
-
-
-@negative_likelihood_dx.outlined_by
-def negative_likelihood_dx_outline(dy, target, *, shape, ignore_index, label_smoothing, reduction):
-    return dy.like(shape=shape)
+negative_likelihood_dx = adjoint(negative_likelihood, "negative_likelihood_dx")
 
 
 @negative_likelihood_dx.kernel(NUMPY, CUPY)
@@ -107,36 +97,16 @@ def negative_likelihood_dx_arrays(dy, target, *, shape, ignore_index, label_smoo
     return dx.reshape(shape)
 
 
-@negative_likelihood_dx.gradient("dy")
-def negative_likelihood_dx_ddy(dx, dy, target, *, shape, **settings):
-    return lambda ddx: negative_likelihood(ddx, target, **settings)
-
-
 @negative_likelihood.sampled_by
 def negative_likelihood_samples(rng):
-    for shape, settings in _CASES:
-        yield (rng.normal(size=shape), _targets(rng, shape)), settings
-
-
-@negative_likelihood_dx.sampled_by
-def negative_likelihood_dx_samples(rng):
-    for shape, settings in _CASES:
-        target = _targets(rng, shape)
-        complete = negative_likelihood.complete(settings)
-        dy = rng.normal(size=target.shape if complete["reduction"] == "none" else ())
-        yield (dy, target), {"shape": shape, **complete}
-
-
-_CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
-    ((4, 3), {}),
-    ((4, 3), {"ignore_index": 1, "label_smoothing": 0.1}),
-    ((2, 3, 4, 2), {"reduction": "none", "label_smoothing": 0.2}),
-    ((2, 5, 3), {"reduction": "sum", "ignore_index": 0}),
-)
-
-
-def _targets(rng, shape):
-    return rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
+    for shape, settings in (
+        ((4, 3), {}),
+        ((4, 3), {"ignore_index": 1, "label_smoothing": 0.1}),
+        ((2, 3, 4, 2), {"reduction": "none", "label_smoothing": 0.2}),
+        ((2, 5, 3), {"reduction": "sum", "ignore_index": 0}),
+    ):
+        target = rng.integers(0, shape[1], size=(shape[0], *shape[2:]))
+        yield (rng.normal(size=shape), target), settings
 
 
 # -- in all their forms ------------------------------------------------------------------

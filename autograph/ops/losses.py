@@ -4,8 +4,6 @@ x and target have one shape: losses never broadcast. The loss is a scalar, the m
 over all elements, or has that shape with `reduction="none"`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -35,9 +33,14 @@ def reduce_loss(op, loss, reduction):
     return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
-def pair_loss(op, reduction, compute, *arrays):
-    """The mean or sum of compute(*arrays), or that itself; of halves in f32, rounded once."""
+def pair_loss(op, reduction, compute, x, target, *others):
+    """The mean or sum of compute(x, target, *others), or that itself; of halves in f32, rounded
+    once."""
+    check_same(op, x=x, target=target)
+    return _reduced(op, reduction, compute, x, target, *others)
 
+
+def _reduced(op, reduction, compute, *arrays):
     def loss(*given):
         return reduce_loss(op, compute(*given), reduction)
 
@@ -80,13 +83,11 @@ def _signs(rng):
 
 
 squared_error = pointwise(
-    "squared_error", "x target", "d * d", dx="2 * dy * d", dtarget="-2 * dy * d",
-    d="x - target", floats=True, samples=_pairs(),
-)  # fmt: skip
+    "squared_error", "x target", "d * d", d="x - target", floats=True, samples=_pairs()
+)
 absolute_error = pointwise(
-    "absolute_error", "x target", "abs(d)", dx="dy * sign(d)", dtarget="-dy * sign(d)",
-    d="x - target", floats=True, samples=_pairs(),
-)  # fmt: skip
+    "absolute_error", "x target", "abs(x - target)", floats=True, samples=_pairs()
+)
 huber = pointwise(
     "huber",
     "x target delta",
@@ -115,7 +116,6 @@ binary_entropy = pointwise(  # logarithms no less than -100, as in torch
     "x target",
     "-(target * maximum(log(x), -100) + (1 - target) * maximum(log1p(-x), -100))",
     dx="dy * (x - target) / maximum(x * (1 - x), 1e-12)",
-    dtarget="dy * (maximum(log1p(-x), -100) - maximum(log(x), -100))",
     floats=True,
     samples=_pairs(low=0.1),
 )
@@ -124,7 +124,6 @@ logit_entropy = pointwise(
     "x target positive",
     "(1 - target) * x + p * (log1p(e) + maximum(-x, 0))",
     dx="dy * ((1 - target) - p * where(x >= 0, e / (1 + e), 1 / (1 + e)))",
-    dtarget="dy * ((positive - 1) * (log1p(e) + maximum(-x, 0)) - x)",
     dpositive="dy * target * (log1p(e) + maximum(-x, 0))",
     p="1 + (positive - 1) * target",
     e="exp(-abs(x))",
@@ -147,19 +146,16 @@ relative_entropy = pointwise(
 
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)²."""
-    check_same("mse_loss", x=x, target=target)
     return pair_loss("mse_loss", reduction, squared_error, x, target)
 
 
 def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|x - target|."""
-    check_same("l1_loss", x=x, target=target)
     return pair_loss("l1_loss", reduction, absolute_error, x, target)
 
 
 def huber_loss(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     """(x - target)² / 2 up to a distance of `delta`, a straight line from there (Huber, 1964)."""
-    check_same("huber_loss", x=x, target=target)
     delta = float(delta)
     return pair_loss("huber_loss", reduction, lambda x, t: huber(x, t, delta), x, target)
 
@@ -168,7 +164,6 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
     """`huber_loss` over `beta`: |x - target| with its kink smoothed (Girshick, 2015)."""
     if beta == 0:
         return l1_loss(x, target, reduction=reduction)
-    check_same("smooth_l1_loss", x=x, target=target)
     beta = float(beta)
     settings = "smooth_l1_loss", reduction
     return pair_loss(*settings, lambda x, t: divide(huber(x, t, beta), beta), x, target)
@@ -176,14 +171,12 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
 
 def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     """max(0, margin - x * target), the targets being -1 and 1."""
-    check_same("hinge_loss", x=x, target=target)
     margin = float(margin)
     return pair_loss("hinge_loss", reduction, lambda x, t: hinge(x, t, margin), x, target)
 
 
 def bce_loss(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target * log(x) - (1 - target) * log(1 - x) of probabilities; `weight` broadcasts to x."""
-    check_same("bce_loss", x=x, target=target)
     arrays = (x, target) if weight is None else (x, target, weight)
     settings = "bce_loss", reduction
     return pair_loss(*settings, lambda x, t, w=None: _weighted(binary_entropy(x, t), w), *arrays)
@@ -194,7 +187,6 @@ def bce_with_logits_loss(
 ) -> Any:
     """`bce_loss` of sigmoid(x), right for scores of any size; `positive_weight` multiplies the
     term of the target, and broadcasts to x as `weight` does."""
-    check_same("bce_with_logits_loss", x=x, target=target)
     given = {"w": weight, "p": positive_weight}
     given = {name: each for name, each in given.items() if each is not None}
 
@@ -208,15 +200,14 @@ def bce_with_logits_loss(
 def kl_loss(x: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """target * (log(target) - x), x being logarithms of probabilities; `log_target`: so is the
     target. `reduction="batch_mean"` divides the sum by N, which is the divergence itself."""
-    check_same("kl_loss", x=x, target=target)
+
+    by_batch = reduction == "batch_mean"
 
     def entropy(x, t):
-        return multiply(exp(t), subtract(t, x)) if log_target else relative_entropy(x, t)
+        loss = multiply(exp(t), subtract(t, x)) if log_target else relative_entropy(x, t)
+        return divide(loss, x.shape[0]) if by_batch else loss
 
-    if reduction == "batch_mean":
-        share = x.shape[0]
-        return pair_loss("kl_loss", "sum", lambda x, t: divide(entropy(x, t), share), x, target)
-    return pair_loss("kl_loss", reduction, entropy, x, target)
+    return pair_loss("kl_loss", "sum" if by_batch else reduction, entropy, x, target)
 
 
 def cosine_similarity(a: Any, b: Any, *, axis: int = -1, epsilon: float = 1e-8) -> Any:
@@ -244,7 +235,7 @@ def cosine_loss(
         apart = maximum(subtract(cosine, margin), 0.0)
         return where(equal(target, 1), subtract(1.0, cosine), apart)
 
-    return pair_loss("cosine_loss", reduction, loss, a, b)
+    return _reduced("cosine_loss", reduction, loss, a, b)
 
 
 def _weighted(loss, weight):

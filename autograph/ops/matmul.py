@@ -1,7 +1,5 @@
 """Matrix products with batches and vectors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace

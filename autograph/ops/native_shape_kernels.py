@@ -5,23 +5,12 @@ from math import prod
 from ..backends import NATIVE
 from ..backends.host.buffers import empty
 from ..backends.host.jit import kernel
-from ..backends.host.product import SHARES, convert, shares
+from ..backends.host.product import SHARES, convert, filling, shares
 from ..backends.host.scalars import KINDS
 from ..outline import CHANNELS_LAST, CONTIGUOUS, STRIDED
 from .shape import copy, reshape
 
 LARGE = 1 << 16  # numbers: below, NumPy copies as fast
-
-
-@kernel
-def channels_first(task, tasks: int, images: int, c: int, pixels: int, x: "T", out: "T"):
-    """(N, H * W, C) -> (N, C, H * W)."""
-    size = c * pixels
-    for n in range(task * images // tasks, (task + 1) * images // tasks):
-        here, there = x + n * size, out + n * size
-        for k in range(c):
-            for i in range(pixels):
-                there[k * pixels + i] = here[i * c + k]
 
 
 @kernel
@@ -48,16 +37,11 @@ def takes(x, **settings):
 
 
 def make(inputs, outputs, **settings):
-    """The kernel of both ops for these outlines."""
-    (n, c, h, w), shape, dtype = inputs[0].shape, outputs[0].shape, inputs[0].scalar_type.dtype
-    launch, tasks = channels_first.of(T=KINDS[inputs[0].scalar_type]), shares(n, inputs[0].size)
-
-    def run(x):
-        y = empty(shape, dtype)
-        launch(tasks, tasks, n, c, h * w, x, y)
-        return y
-
-    return run
+    """The kernel of both ops for these outlines: (N, H * W, C) -> (N, C, H * W)."""
+    x, (n, c, h, w) = inputs[0], inputs[0].shape
+    launch, tasks = in_order.of(T=KINDS[x.scalar_type]), shares(n, x.size)
+    words = tasks, tasks, 1, n, c, h * w, 0, c * h * w, 1, c
+    return filling(launch, outputs[0], *words)
 
 
 for _op in (reshape, copy):
@@ -87,13 +71,6 @@ def copy_native(inputs, outputs):
     when=lambda x: x.scalar_type in KINDS and x.layout == CONTIGUOUS and x.size >= LARGE,
 )  # fmt: skip
 def copy_whole(inputs, outputs):
-    x, shape, dtype = inputs[0], outputs[0].shape, inputs[0].scalar_type.dtype
-    size, scalar, tasks = x.size, KINDS[x.scalar_type], shares(SHARES, x.size)
-    launch = convert.of(T=scalar, U=scalar)
-
-    def run(x):
-        y = empty(shape, dtype)
-        launch(tasks, tasks, size, x, y)
-        return y
-
-    return run
+    x, scalar = inputs[0], KINDS[inputs[0].scalar_type]
+    tasks = shares(SHARES, x.size)
+    return filling(convert.of(T=scalar, U=scalar), outputs[0], tasks, tasks, x.size)

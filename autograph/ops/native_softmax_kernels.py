@@ -8,7 +8,7 @@ from ..backends.host.buffers import empty
 from ..backends.host.functions import exp, log1p
 from ..backends.host.intrinsics import larger, plus
 from ..backends.host.jit import kernel
-from ..backends.host.product import shares
+from ..backends.host.product import filling, shares
 from ..backends.host.scalars import KINDS, f32, f64
 from .softmax import log_softmax, log_softmax_dx, softmax, softmax_dx
 
@@ -79,16 +79,10 @@ def _forward(is_log):
 
 def _back(is_log):
     def make(inputs, outputs, *, axis):
-        y, shape, dtype = inputs[1], inputs[1].shape, inputs[1].scalar_type.dtype
-        launch, c = softmax_dx_rows.of(T=KINDS[y.scalar_type], LOG=is_log), y.shape[-1]
+        y, c = inputs[1], inputs[1].shape[-1]
+        launch = softmax_dx_rows.of(T=KINDS[y.scalar_type], LOG=is_log)
         rows, tasks = y.size // c, shares(y.size // c, COST * y.size)
-
-        def run(dy, y):
-            dx = empty(shape, dtype)
-            launch(tasks, tasks, rows, c, dy, y, dx)
-            return dx
-
-        return run
+        return filling(launch, outputs[0], tasks, tasks, rows, c)
 
     return make
 

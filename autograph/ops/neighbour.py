@@ -1,7 +1,5 @@
 """The next value that a scalar type holds, in the direction of another."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace

@@ -4,17 +4,12 @@ Shapes: x (N, L, 3 * heads * E), the features of a place being q, k and v, each 
 (N, L, heads * E).
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-
 from ..backends import CUDNN, CUPY, NUMPY
 from ..errors import ShapeError
 from ..op import Op
 from ..outline import Outline
 from .attention import attention_back, scaled_dot_product_attention
+from .declare import REQUIRED, alike, asked
 from .index import index
 from .shape import permute_dims, reshape
 
@@ -66,9 +61,7 @@ def packed_attention_gradient(y, x, *, normaliser, **settings):
     return lambda dy: packed_attention_back(dy, y, x, normaliser, **settings)
 
 
-@packed_attention_back.outlined_by
-def packed_attention_back_outline(dy, y, x, normaliser, *, heads, causal, scale):
-    return x.like()
+alike(packed_attention_back, "x", heads=REQUIRED, causal=REQUIRED, scale=REQUIRED)
 
 
 @packed_attention_back.kernel(NUMPY, CUPY, halves=True)
@@ -98,10 +91,4 @@ def packed_attention_samples(rng):
     yield (rng.normal(size=(1, 5, 6)),), {"heads": 1, "scale": 0.3}
 
 
-@packed_attention_back.sampled_by
-def packed_attention_back_samples(rng):
-    for (x,), settings in packed_attention_samples(rng):
-        settings = {"causal": False, "scale": None, **settings}
-        y, normaliser = packed_attention_arrays(x, **settings)
-        dy: Any = rng.normal(size=y.shape)
-        yield (dy, y, x, np.asarray(normaliser)), settings
+asked(packed_attention_back, packed_attention)

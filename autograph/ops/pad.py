@@ -1,7 +1,5 @@
 """Elements put around an array: a constant, or its own values in one of three orders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -190,17 +190,19 @@ def pointwise(
         promotes=promotes,
         gradients=gradients,
     )
-    op.sampled_by(samples or _normal_samples(len(names)))
+    op.sampled_by(samples or drawn(len(names), lambda rng, shape: rng.normal(size=shape)))
     return op
 
 
-def _normal_samples(count: int) -> Callable[[Any], Iterator[Any]]:
-    """Equal shapes, shapes that broadcast, 0-d and empty."""
+def drawn(count: int, draw: Callable[[Any, Any], Any]) -> Callable[[Any], Iterator[Any]]:
+    """Samples of `count` operands, each drawn by (rng, shape): of equal shapes, shapes that
+    broadcast, 0-d and empty."""
 
     def samples(rng: Any) -> Iterator[Any]:
         for shapes in (((3, 4),) * 3, ((2, 3), (3,), (2, 1)), ((), (), ()), ((0, 2), (2,), ())):
-            yield tuple(rng.normal(size=shape) for shape in shapes[:count]), {}
+            yield tuple(np.asarray(draw(rng, shape)) for shape in shapes[:count]), {}
 
+    samples.__module__ = draw.__module__
     return samples
 
 

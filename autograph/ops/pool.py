@@ -4,8 +4,6 @@ Shapes: x (N, C, L) or (N, C, D, H, W); adaptive pools take any number of axes a
 give the size that is asked for: position i of P sees i * L // P to ceil((i + 1) * L / P).
 """
 
-from __future__ import annotations
-
 import builtins
 from math import inf, prod
 from typing import Any
@@ -28,51 +26,45 @@ from .windows import windows
 
 def max_pool1(x: Any, *, filter: int, stride: int | None = None, padding: int = 0) -> Any:
     """The largest of each window: (N, C, L) -> (N, C, P)."""
-    return _pool1("max_pool1", max_pool2, x, filter, stride, padding)
+    return _pooled("max_pool1", max_pool2, x, filter, stride, padding, axes=3)
 
 
 def mean_pool1(x: Any, *, filter: int, stride: int | None = None, padding: int = 0) -> Any:
     """The mean of each window, the zeros of the padding counted: (N, C, L) -> (N, C, P)."""
-    return _pool1("mean_pool1", mean_pool2, x, filter, stride, padding)
+    return _pooled("mean_pool1", mean_pool2, x, filter, stride, padding, axes=3)
 
 
 def max_pool3(x: Any, *, filter: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The largest of each window: (N, C, D, H, W) -> (N, C, M, P, Q)."""
-    return _pool3("max_pool3", max_pool2, x, filter, stride, padding)
+    return _pooled("max_pool3", max_pool2, x, filter, stride, padding, axes=5)
 
 
 def mean_pool3(x: Any, *, filter: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The mean of each window, the zeros of the padding counted: (N, C, D, H, W) -> ..."""
     settings = filter, stride, padding
-    return rounded_once(lambda x: _pool3("mean_pool3", mean_pool2, x, *settings), x)
+    return rounded_once(lambda x: _pooled("mean_pool3", mean_pool2, x, *settings, axes=5), x)
 
 
-def _pool1(op, pool, x, filter, stride, padding):
-    if len(x.shape) != 3:
-        raise ShapeError(f"{op}: x has 3 axes\n  x  {tuple(x.shape)}  N C L")
-    y = pool(
-        reshape(x, shape=(*x.shape[:2], 1, x.shape[2])),
-        filter=(1, filter),
-        stride=(1, filter if stride is None else stride),
-        padding=(0, padding),
-    )
-    return reshape(y, shape=(*y.shape[:2], y.shape[3]))
-
-
-def _pool3(op, pool, x, filter, stride, padding):
-    """Slice by slice, then in depth: the largest of the largest, the mean of the means."""
-    if len(x.shape) != 5:
-        raise ShapeError(f"{op}: x has 5 axes\n  x  {tuple(x.shape)}  N C D H W")
-    (k, *filter), (sd, *stride), (pd, *padding) = _sizes(op, x, filter, stride, padding)
-    n, c, d, h, w = x.shape
-    y = pool(
-        reshape(x, shape=(n, c * d, h, w)),
-        filter=tuple(filter),
-        stride=tuple(stride),
-        padding=tuple(padding),
-    )
+def _pooled(op, pool, x, filter, stride, padding, axes=None):
+    """Sequences as images of height 1; volumes slice by slice, then in depth: the largest of the
+    largest, the mean of the means."""
+    if axes not in (None, len(x.shape)):
+        letters = "N C L" if axes == 3 else "N C D H W"
+        raise ShapeError(f"{op}: x has {axes} axes\n  x  {tuple(x.shape)}  {letters}")
+    filter, stride, padding = _sizes(op, x, filter, stride, padding)
+    n, c, *image = x.shape
+    if len(image) == 2:
+        return pool(x, filter=filter, stride=stride, padding=padding)
+    if len(image) == 1:
+        x = reshape(x, shape=(n, c, 1, *image))
+        y = pool(x, filter=(1, *filter), stride=(1, *stride), padding=(0, *padding))
+        return reshape(y, shape=(n, c, y.shape[3]))
+    d, h, w = image
+    x = reshape(x, shape=(n, c * d, h, w))
+    y = pool(x, filter=filter[1:], stride=stride[1:], padding=padding[1:])
     p, q = y.shape[2:]
-    y = pool(reshape(y, shape=(n, c, d, p * q)), filter=(k, 1), stride=(sd, 1), padding=(pd, 0))
+    y = reshape(y, shape=(n, c, d, p * q))
+    y = pool(y, filter=(filter[0], 1), stride=(stride[0], 1), padding=(padding[0], 0))
     return reshape(y, shape=(n, c, y.shape[2], p, q))
 
 
@@ -99,7 +91,7 @@ def max_pool(
     if ceil:
         x = _lengthened(x, wide, stride, padding, _lowest(ScalarType.of(x)))
     if wide == filter:
-        return _POOLS[len(filter)][0](x, **_given(filter, stride, padding))
+        return _pooled("max_pool", max_pool2, x, filter, stride, padding)
     if any(2 * p > w for p, w in zip(padding, wide, strict=True)):
         raise SettingsError(
             f"max_pool: padding is more than half of the dilated filter\n"
@@ -110,7 +102,7 @@ def max_pool(
     for axis, (r, s, d) in enumerate(zip(filter, stride, dilation, strict=True), 2):
         x = windows(x, axis=axis, filter=r, stride=s, dilation=d)  # (N, C, P, ..., R, ...)
     shape = x.shape[: len(filter) + 2]
-    flat = reshape(x, shape=(1, 1, prod(shape), prod(filter)))
+    flat = reshape(x, shape=(prod(shape), 1, 1, prod(filter)))
     return reshape(max_pool2(flat, filter=(1, prod(filter))), shape=shape)
 
 
@@ -130,16 +122,15 @@ def mean_pool(
     A `divisor` divides the sums in place of how many count.
     """
     filter, stride, padding = _sizes("mean_pool", x, filter, stride, padding)
-    plain = _POOLS[len(filter)][1]
+    settings = {"filter": filter, "stride": stride, "padding": padding}
 
     def means(x):
         longer = _lengthened(x, filter, stride, padding, 0) if ceil else x
-        y = plain(longer, **_given(filter, stride, padding))
+        y = _pooled("mean_pool", mean_pool2, longer, **settings)
         if divisor is not None:
             return multiply(y, prod(filter) / divisor)
         if not ceil and (count_padding or not any(padding)):
             return y
-        settings = {"filter": filter, "stride": stride, "padding": padding}
         return window_shares(y, sizes=tuple(x.shape[2:]), counted=count_padding, **settings)
 
     return rounded_once(means, x)
@@ -153,20 +144,6 @@ def _sizes(op, x, filter, stride, padding):
     filter = each_axis(op, "filter", filter, axes)
     stride = filter if stride is None else each_axis(op, "stride", stride, axes)
     return filter, stride, each_axis(op, "padding", padding, axes, least=0)
-
-
-# Those whose windows fit, by the number of axes after N and C.
-_POOLS: dict[int, Any] = {
-    1: (max_pool1, mean_pool1),
-    2: (max_pool2, mean_pool2),
-    3: (max_pool3, mean_pool3),
-}
-
-
-def _given(*sizes):
-    """Settings for a pool of `_POOLS`."""
-    values = [each[0] if len(each) == 1 else each for each in sizes]
-    return dict(zip(("filter", "stride", "padding"), values, strict=True))
 
 
 def _lengthened(x, filter, stride, padding, value):

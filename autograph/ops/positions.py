@@ -4,8 +4,6 @@
 Shapes: x (..., L, E), y the same.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Products of tensors, all of them made of matmul: outer, dot, tensordot, einsum."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from math import prod

@@ -7,8 +7,6 @@ With a projection (H, P) of an LSTM, h and y have P in place of H, and weight is
 Senior and Beaufays, 2014).
 """
 
-from __future__ import annotations
-
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op

@@ -7,8 +7,6 @@ one is narrower). Positions are at the middles of elements, or with `corners` at
 element of both; all as torch's interpolate.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from math import floor
 from typing import Any
@@ -19,6 +17,7 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import SettingsError
 from ..op import Op
 from .axes import axis_of
+from .declare import asked
 
 resample = Op("resample", "x", floats=True)
 resample_dx = Op("resample_dx", "dy")
@@ -137,31 +136,21 @@ def resample_dx_ddy(dx, dy, *, axis, size, mode, corners, step):
     return lambda ddx: resample(ddx, axis=axis, size=new, mode=mode, corners=corners, step=step)
 
 
-_CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
-    ((2, 5), {"axis": 1, "size": 8}),
-    ((2, 5, 3), {"axis": 1, "size": 10, "mode": "nearest"}),
-    ((3, 5), {"axis": -1, "size": 3, "mode": "nearest_exact"}),
-    ((3, 6), {"axis": -1, "size": 4, "mode": "cubic", "corners": True}),
-    ((7, 2), {"axis": 0, "size": 3, "mode": "area"}),
-    ((4, 2), {"axis": 0, "size": 6, "step": 0.6}),
-    ((7, 2), {"axis": 0, "size": 9, "mode": "cover", "step": 3}),
-)
-
-
 @resample.sampled_by
 def resample_samples(rng):
-    for shape, settings in _CASES:
+    for shape, settings in (
+        ((2, 5), {"axis": 1, "size": 8}),
+        ((2, 5, 3), {"axis": 1, "size": 10, "mode": "nearest"}),
+        ((3, 5), {"axis": -1, "size": 3, "mode": "nearest_exact"}),
+        ((3, 6), {"axis": -1, "size": 4, "mode": "cubic", "corners": True}),
+        ((7, 2), {"axis": 0, "size": 3, "mode": "area"}),
+        ((4, 2), {"axis": 0, "size": 6, "step": 0.6}),
+        ((7, 2), {"axis": 0, "size": 9, "mode": "cover", "step": 3}),
+    ):
         yield (rng.normal(size=shape),), settings
 
 
-@resample_dx.sampled_by
-def resample_dx_samples(rng):
-    for shape, settings in _CASES:
-        new = [*shape]
-        axis = settings["axis"]
-        new[axis] = settings["size"]
-        complete = resample.complete({**settings, "size": shape[axis]})
-        yield (rng.normal(size=new),), complete
+asked(resample_dx, resample)
 
 
 # -- images and their like ---------------------------------------------------------------

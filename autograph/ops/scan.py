@@ -1,6 +1,6 @@
 """Scans along an axis: running sums, products, maxima and minima."""
 
-from __future__ import annotations
+from functools import partial
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ..errors import SettingsError
 from ..op import Op
 from ..scalar_type import I64
 from .axes import axis_of
+from .declare import REQUIRED, alike, asked
 from .elementwise import multiply
 from .index import index
 from .reduce import WIDE
@@ -35,12 +36,9 @@ def _along(axis, part):
     return (slice(None),) * axis + (part,)
 
 
-def _outline(op):
-    def outline(x, *, axis=None):
-        _axis(op.name, x, axis)
-        return x.like(scalar_type=WIDE[x.scalar_type.kind] or x.scalar_type)
-
-    return outline
+def _outline(op, x, *, axis=None):
+    _axis(op, x, axis)
+    return x.like(scalar_type=WIDE[x.scalar_type.kind])
 
 
 def _samples(rng):
@@ -59,7 +57,7 @@ def _samples(rng):
 @cumsum.outlined_by
 def cumsum_outline(x, *, axis=None, reverse=False):
     """y[i] = x[0] + ... + x[i]; from the other end with `reverse`."""
-    return _outline(cumsum)(x, axis=axis)
+    return _outline("cumsum", x, axis=axis)
 
 
 @cumsum.kernel(NUMPY, CUPY)
@@ -89,7 +87,7 @@ def cumsum_samples(rng):
 # -- cumprod ---------------------------------------------------------------------------
 
 
-cumprod.outlined_by(_outline(cumprod))
+cumprod.outlined_by(partial(_outline, "cumprod"))
 
 
 @cumprod.kernel(NUMPY, CUPY)
@@ -119,9 +117,7 @@ def cumprod_parts(x, *, axis):
     return x
 
 
-@cumprod_dx.outlined_by
-def cumprod_dx_outline(dy, x, *, axis):
-    return x.like()
+alike(cumprod_dx, "x", axis=REQUIRED)
 
 
 @cumprod_dx.kernel(NUMPY, CUPY)
@@ -145,30 +141,15 @@ def cumprod_dx_arrays(dy, x, *, axis):
     return xp.moveaxis(before * rest, 0, at)
 
 
-def _with_zeros(rng):
+@cumprod.sampled_by
+def cumprod_samples(rng):
     yield from _samples(rng)
     yield (np.array([2.0, 0.0, 3.0, 0.0, 4.0]),), {}
 
 
-cumprod.sampled_by(_with_zeros)
-
-
-@cumprod_dx.sampled_by
-def cumprod_dx_samples(rng):
-    for (x,), settings in _with_zeros(rng):
-        yield (rng.normal(size=x.shape), x), {"axis": None, **settings}
-
+asked(cumprod_dx, cumprod)
 
 # -- cummax and cummin -----------------------------------------------------------------
-
-
-def _extreme_outline(op):
-    def outline(x, *, axis=None):
-        """The extreme of x[0], ..., x[i], and where the last of equal ones is; NaN stays."""
-        _axis(op.name, x, axis)
-        return x.like(), x.like(scalar_type=I64)
-
-    return outline
 
 
 def _running(xp, larger, x):
@@ -182,8 +163,15 @@ def _running(xp, larger, x):
     return x
 
 
-def _extreme_kernel(op, larger):
-    def kernel(x, *, axis):
+def _extreme(op, larger):
+    @op.outlined_by
+    def outline(x, *, axis=None):
+        """The extreme of x[0], ..., x[i], and where the last of equal ones is; NaN stays."""
+        _axis(op.name, x, axis)
+        return x.like(), x.like(scalar_type=I64)
+
+    @op.kernel(NUMPY, CUPY)
+    def arrays(x, *, axis):
         xp = namespace(x)
         if x.ndim == 0:
             return x.copy(), xp.zeros((), "int64")
@@ -195,11 +183,7 @@ def _extreme_kernel(op, larger):
         indices = _running(xp, xp.maximum, xp.where(hit, places, 0))
         return xp.moveaxis(values, 0, at), xp.moveaxis(indices, 0, at)
 
-    kernel.__name__ = f"{op.name}_arrays"
-    return kernel
-
-
-def _extreme_gradient(op):
+    @op.gradient("x")
     def rule(y, x, *, axis):
         shape, indices = x.shape, y[1]
         if not shape:
@@ -207,12 +191,8 @@ def _extreme_gradient(op):
         at = _axis(op.name, x, axis)
         return lambda dy: take_along_axis_dx(dy[0], indices, shape=shape, axis=at)
 
-    rule.__name__ = f"{op.name}_dx"
-    return rule
+    op.sampled_by(_samples)
 
 
-for _op, _larger in ((cummax, "maximum"), (cummin, "minimum")):
-    _op.outlined_by(_extreme_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_extreme_kernel(_op, _larger))
-    _op.gradient("x")(_extreme_gradient(_op))
-    _op.sampled_by(_samples)
+_extreme(cummax, "maximum")
+_extreme(cummin, "minimum")

@@ -3,8 +3,7 @@
 Shapes: x (..., N, ...), indices (..., M, ...): the other axes are those of x.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
 from .axes import axis_of
+from .declare import adjoint
 from .index import check_range, index, refuse_float_indices
 
 take_along_axis = Op("take_along_axis", "x indices", promotes="x")
-take_along_axis_dx = Op("take_along_axis_dx", "dy indices", promotes="dy")
 scatter = Op("scatter", "x indices y", promotes="x y")
 scatter_add = Op("scatter_add", "x indices y", promotes="x y")
 
@@ -25,15 +24,9 @@ def _fits(op, x, indices, axis, *, smaller=False):
     """Refuse indices whose other axes are not those of x (or, `smaller`, reach beyond them)."""
     refuse_float_indices(op, indices)
     at = axis_of(op, x.ndim, axis)
-    others = [i for i in range(x.ndim) if i != at]
-    fits = (
-        indices.ndim == x.ndim
-        and [
-            i
-            for i in others
-            if not (indices.shape[i] <= x.shape[i] if smaller else indices.shape[i] == x.shape[i])
-        ]
-        == []
+    fits = indices.ndim == x.ndim and all(
+        i == at or each == size or (smaller and each < size)
+        for i, (each, size) in enumerate(zip(indices.shape, x.shape, strict=True))
     )
     if not fits:
         raise ShapeError(
@@ -60,12 +53,6 @@ def take_along_axis_arrays(x, indices, *, axis):
     return namespace(x).take_along_axis(x, indices.astype("int64"), axis=axis)
 
 
-@take_along_axis.gradient("x")
-def take_along_axis_gradient(y, x, indices, *, axis):
-    shape = x.shape
-    return lambda dy: take_along_axis_dx(dy, indices, shape=shape, axis=axis)
-
-
 @take_along_axis.sampled_by
 def take_along_axis_samples(rng):
     yield (rng.normal(size=(3, 4)), rng.integers(0, 4, size=(3, 6))), {}
@@ -73,25 +60,13 @@ def take_along_axis_samples(rng):
     yield (rng.normal(size=5), np.array([4, 4, 0])), {}
 
 
-@take_along_axis_dx.outlined_by
-def take_along_axis_dx_outline(dy, indices, *, shape, axis):
-    return dy.like(shape=tuple(shape))
+take_along_axis_dx = adjoint(take_along_axis, "take_along_axis_dx")
 
 
 @take_along_axis_dx.kernel(NUMPY, CUPY)
 def take_along_axis_dx_arrays(dy, indices, *, shape, axis):
     """Repeated indices add up."""
     return _add_along(namespace(dy).zeros(shape, dy.dtype), indices, dy, axis)
-
-
-@take_along_axis_dx.gradient("dy")
-def take_along_axis_dx_ddy(dx, dy, indices, *, shape, axis):
-    return lambda ddx: take_along_axis(ddx, indices, axis=axis)
-
-
-@take_along_axis_dx.sampled_by
-def take_along_axis_dx_samples(rng):
-    yield (rng.normal(size=(3, 6)), rng.integers(0, 4, size=(3, 6))), {"shape": (3, 4), "axis": 1}
 
 
 def gather(x: Any, indices: Any, *, axis: int = -1) -> Any:
@@ -109,17 +84,14 @@ def gather(x: Any, indices: Any, *, axis: int = -1) -> Any:
 # -- scatter ---------------------------------------------------------------------------
 
 
-def _scatter_outline(op):
-    def outline(x, indices, y, *, axis=-1):
-        _fits(op.name, x, indices, axis, smaller=True)
-        if y.shape and y.shape != indices.shape:
-            raise ShapeError(
-                f"{op.name}: one y for each index, or a number\n"
-                f"  indices  {indices.shape}\n  y        {y.shape}"
-            )
-        return x.like()
-
-    return outline
+def _scatter_outline(op, x, indices, y, *, axis=-1):
+    _fits(op, x, indices, axis, smaller=True)
+    if y.shape and y.shape != indices.shape:
+        raise ShapeError(
+            f"{op}: one y for each index, or a number\n"
+            f"  indices  {indices.shape}\n  y        {y.shape}"
+        )
+    return x.like()
 
 
 def _places(xp, indices, at):
@@ -194,7 +166,7 @@ def _source_gradient(result, x, indices, y, *, axis):
 
 
 for _op in (scatter, scatter_add):
-    _op.outlined_by(_scatter_outline(_op))
+    _op.outlined_by(partial(_scatter_outline, _op.name))
     _op.gradient("y")(_source_gradient)
 
 

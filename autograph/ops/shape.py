@@ -1,7 +1,5 @@
 """Ops that change how elements are arranged: reshape, axes, joining."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from math import prod
 

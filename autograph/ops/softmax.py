@@ -1,6 +1,6 @@
 """Softmax and its logarithm along an axis, stable at any size of x."""
 
-from __future__ import annotations
+from functools import partial
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ..op import Op
 from ..scalar_type import ScalarType
 from .axes import axis_of
 from .cast import rounded_once
+from .declare import REQUIRED, alike, asked
 from .elementwise import divide, subtract
 from .reduce import axes_in, max, sum
 from .summation import summed
@@ -24,12 +25,9 @@ for _op in (softmax, log_softmax, softmax_dx, log_softmax_dx):
     _op.kernels_from(CUDA, ".cuda_softmax_kernels")
 
 
-def _softmax_outline(op):
-    def outline(x, *, axis=-1):
-        axis_of(op.name, x.ndim, axis)
-        return x.like()
-
-    return outline
+def _softmax_outline(op, x, *, axis=-1):
+    axis_of(op, x.ndim, axis)
+    return x.like()
 
 
 @softmax.kernel(NUMPY, CUPY)
@@ -85,10 +83,6 @@ def log_softmax_parts(x, *, axis):
     return subtract(y, log(sum(exp(y), axis=axis, keepdims=True)))
 
 
-def _softmax_dx_outline(dy, y, *, axis):
-    return y.like()
-
-
 @softmax_dx.kernel(NUMPY, CUPY)
 def softmax_dx_arrays(dy, y, *, axis):
     """y * (dy - sum(dy * y))."""
@@ -112,14 +106,9 @@ def _softmax_samples(rng):
     yield (np.array([[1e4, -1e4, 0.0]]),), {}
 
 
-def _softmax_dx_samples(rng):
-    for (x,), settings in _softmax_samples(rng):
-        yield (rng.normal(size=x.shape), np.abs(np.clip(x, -1, 1))), {"axis": -1, **settings}
-
-
 for _op in (softmax, log_softmax):
-    _op.outlined_by(_softmax_outline(_op))
+    _op.outlined_by(partial(_softmax_outline, _op.name))
     _op.sampled_by(_softmax_samples)
-for _op in (softmax_dx, log_softmax_dx):
-    _op.outlined_by(_softmax_dx_outline)
-    _op.sampled_by(_softmax_dx_samples)
+for _op, _forward in ((softmax_dx, softmax), (log_softmax_dx, log_softmax)):
+    alike(_op, "y", axis=REQUIRED)
+    asked(_op, _forward)

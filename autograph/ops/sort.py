@@ -3,8 +3,6 @@
 NaN counts as larger than every number, as in PyTorch.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -116,7 +114,7 @@ def topk_samples(rng):
 @searchsorted.outlined_by
 def searchsorted_outline(ordered, values, *, side="left"):
     """Where each value belongs (i64): in one sorted row, or each row of values in its own."""
-    if ordered.ndim != 1 and ordered.shape[:-1] != values.shape[:-1]:
+    if ordered.ndim != 1 and (not ordered.ndim or ordered.shape[:-1] != values.shape[:-1]):
         raise ShapeError(
             f"searchsorted: one sorted row, or as many as values has\n"
             f"  ordered  {ordered.shape}\n  values   {values.shape}"

@@ -1,7 +1,5 @@
 """Variance, deviation, norms and logsumexp over axes."""
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 
@@ -40,14 +38,6 @@ def _sampled(rng):
 # -- var and std -----------------------------------------------------------------------
 
 
-def _spread_outline(op):
-    def outline(x, *, axis=None, correction=0, keepdims=False):
-        """The mean square distance to the mean; divided by the count less `correction`."""
-        return x.like(shape=reduced(op.name, x, axis, keepdims))
-
-    return outline
-
-
 def _count(shape, axis):
     return prod(shape[i] for i in axes_of("var", len(shape), axis) if shape)
 
@@ -60,8 +50,8 @@ def var_arrays(x, *, axis, correction, keepdims):
     return summed(away * away, axes, keepdims=keepdims) / degrees
 
 
-def std_arrays(x, *, axis, correction, keepdims):
-    return _root(var_arrays, x, axis=axis, correction=correction, keepdims=keepdims)
+def std_arrays(x, **settings):
+    return _root(var_arrays, x, **settings)
 
 
 def _root(squares, x, **settings):
@@ -72,39 +62,37 @@ def _root(squares, x, **settings):
     return y**0.5
 
 
-def _away(x, axis):
-    return subtract(x, mean(x, axis=axis, keepdims=True))
+def _spread(op, kernel, power):
+    @op.outlined_by
+    def outline(x, *, axis=None, correction=0, keepdims=False):
+        """The mean square distance to the mean; divided by the count less `correction`."""
+        return x.like(shape=reduced(op.name, x, axis, keepdims))
+
+    @op.gradient("x")
+    def rule(y, x, *, axis, correction, keepdims):
+        """Where the deviation is 0 its gradient is taken to be 0, as in PyTorch."""
+        kept, degrees = kept_shape(x.shape, axis), _count(x.shape, axis) - correction
+        share = power / degrees if degrees else float("inf")
+
+        def back(dy):
+            slope = multiply(dy, share)
+            slope = slope if power == 2 else where(equal(y, 0), 0, divide(slope, y))
+            away = subtract(x, mean(x, axis=axis, keepdims=True))
+            return multiply(reshape(slope, shape=kept), away)
+
+        return back
+
+    @op.sampled_by
+    def samples(rng):
+        for arrays, settings in _sampled(rng):
+            yield arrays, settings
+            yield arrays, settings | {"correction": 1}
+
+    op.kernel(NUMPY, CUPY)(kernel)
 
 
-def var_dx(y, x, *, axis, correction, keepdims):
-    kept, degrees = kept_shape(x.shape, axis), _count(x.shape, axis) - correction
-    share = 2 / degrees if degrees else float("inf")
-    return lambda dy: multiply(multiply(reshape(dy, shape=kept), share), _away(x, axis))
-
-
-def std_dx(y, x, *, axis, correction, keepdims):
-    """Where the deviation is 0 its gradient is taken to be 0, as in PyTorch."""
-    kept, degrees = kept_shape(x.shape, axis), _count(x.shape, axis) - correction
-    share = 1 / degrees if degrees else float("inf")
-
-    def rule(dy):
-        slope = where(equal(y, 0), 0, divide(multiply(dy, share), y))
-        return multiply(reshape(slope, shape=kept), _away(x, axis))
-
-    return rule
-
-
-def _spread_samples(rng):
-    for arrays, settings in _sampled(rng):
-        yield arrays, settings
-        yield arrays, settings | {"correction": 1}
-
-
-for _op, _kernel, _rule in ((var, var_arrays, var_dx), (std, std_arrays, std_dx)):
-    _op.outlined_by(_spread_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_kernel)
-    _op.gradient("x")(_rule)
-    _op.sampled_by(_spread_samples)
+_spread(var, var_arrays, 2)
+_spread(std, std_arrays, 1)
 
 # -- norms -----------------------------------------------------------------------------
 

@@ -1,7 +1,5 @@
 """How floats are summed on the host so that no length loses digits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Singular values and vectors of matrices (..., N, M)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace

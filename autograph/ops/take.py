@@ -1,7 +1,5 @@
 """Index tensors: slices of x by index along one axis or several, and what is written there."""
 
-from __future__ import annotations
-
 from math import prod
 
 import numpy as np
@@ -11,15 +9,14 @@ from ..errors import ShapeError
 from ..op import Op
 from ..scalar_type import I64
 from .axes import axis_of
+from .declare import adjoint
 from .index import check_range, refuse_float_indices, refuse_part, write
 from .summation import PLAIN
 
 take = Op("take", "x indices", promotes="x")
-take_dx = Op("take_dx", "dy indices", promotes="dy")
 index_add = Op("index_add", "x indices y", promotes="x y")
 flat_index = Op("flat_index", "*indices", promotes="")
 index_at = Op("index_at", "x places", promotes="x")
-index_at_dx = Op("index_at_dx", "dy places", promotes="dy")
 assign_at = Op("assign_at", "x y places", writes="x", outputs="", promotes="")
 
 
@@ -42,7 +39,10 @@ def added_rows(size, indices, rows):
         return total
     order = np.argsort(indices, kind="stable")
     ordered = indices[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    first = np.empty(len(order), np.bool_)
+    first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = first.nonzero()[0]
     wide = np.float64 if len(order) > PLAIN * len(starts) else rows.dtype
     total[ordered[starts]] = np.add.reduceat(rows[order], starts, axis=0, dtype=wide)
     return total
@@ -67,12 +67,6 @@ def take_arrays(x, indices, *, axis):
     return namespace(x).take(x, indices, axis=axis)
 
 
-@take.gradient("x")
-def take_gradient(y, x, indices, *, axis):
-    shape = x.shape
-    return lambda dy: take_dx(dy, indices, shape=shape, axis=axis)
-
-
 @take.sampled_by
 def take_samples(rng):
     yield (rng.normal(size=(4, 3)), np.array([[0, 3, 0], [1, -1, 2]])), {"axis": 0}
@@ -81,9 +75,7 @@ def take_samples(rng):
     yield (rng.normal(size=4), np.array([3, 3, 1])), {}
 
 
-@take_dx.outlined_by
-def take_dx_outline(dy, indices, *, shape, axis):
-    return dy.like(shape=tuple(shape))
+take_dx = adjoint(take, "take_dx")
 
 
 @take_dx.kernel(NUMPY, CUPY)
@@ -93,18 +85,6 @@ def take_dx_arrays(dy, indices, *, shape, axis):
     flat = dy.reshape(*shape[:at], indices.size, *shape[at + 1 :])
     rows = added_rows(shape[at], indices.reshape(-1), xp.moveaxis(flat, at, 0))
     return xp.moveaxis(rows, 0, at)
-
-
-@take_dx.gradient("dy")
-def take_dx_ddy(dx, dy, indices, *, shape, axis):
-    return lambda ddx: take(ddx, indices, axis=axis)
-
-
-@take_dx.sampled_by
-def take_dx_samples(rng):
-    indices = np.array([[0, 3, 0], [1, -1, 2]])
-    yield (rng.normal(size=(2, 3, 3)), indices), {"shape": (4, 3), "axis": 0}
-    yield (rng.normal(size=(3, 2, 3)), indices), {"shape": (3, 4), "axis": -1}
 
 
 # -- index_add -------------------------------------------------------------------------
@@ -215,12 +195,6 @@ def index_at_arrays(x, places, *, axes):
     return x[_key(x.shape, places, axes)]
 
 
-@index_at.gradient("x")
-def index_at_gradient(y, x, places, *, axes):
-    shape = x.shape
-    return lambda dy: index_at_dx(dy, places, shape=shape, axes=axes)
-
-
 @index_at.sampled_by
 def index_at_samples(rng):
     x, places = rng.normal(size=(3, 4, 5)), np.array([[0, 11, 4], [2, 2, 2]])
@@ -228,9 +202,7 @@ def index_at_samples(rng):
         yield (x, places % 4 if axes == (1,) else places), {"axes": axes}
 
 
-@index_at_dx.outlined_by
-def index_at_dx_outline(dy, places, *, shape, axes):
-    return dy.like(shape=tuple(shape))
+index_at_dx = adjoint(index_at, "index_at_dx")
 
 
 @index_at_dx.kernel(NUMPY, CUPY)
@@ -243,18 +215,6 @@ def index_at_dx_arrays(dy, places, *, shape, axes):
     moved = xp.moveaxis(dy, tuple(start + i for i in front), front)
     rows = added_rows(prod(sizes), places.reshape(-1), moved.reshape(places.size, *rest))
     return xp.moveaxis(rows.reshape(*sizes, *rest), tuple(range(len(axes))), axes)
-
-
-@index_at_dx.gradient("dy")
-def index_at_dx_ddy(dx, dy, places, *, shape, axes):
-    return lambda ddx: index_at(ddx, places, axes=axes)
-
-
-@index_at_dx.sampled_by
-def index_at_dx_samples(rng):
-    places = np.array([[0, 11, 4], [2, 2, 2]])
-    yield (rng.normal(size=(2, 3, 5)), places), {"shape": (3, 4, 5), "axes": (0, 1)}
-    yield (rng.normal(size=(2, 3, 4)), places), {"shape": (3, 4, 5), "axes": (0, 2)}
 
 
 @assign_at.outlined_by

@@ -1,7 +1,5 @@
 """Moving a tensor to another device; its gradient moves back."""
 
-from __future__ import annotations
-
 from ..backends import CUPY, NUMPY
 from ..device import Device
 from ..op import Op

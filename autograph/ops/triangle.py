@@ -1,7 +1,5 @@
 """Triangles and diagonals of matrices."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -11,51 +9,39 @@ from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..outline import STRIDED, Outline
 from .axes import axis_of
+from .declare import adjoint
 from .reduce import sum
 
 tril = Op("tril", "x")
 triu = Op("triu", "x")
 diagonal = Op("diagonal", "x", view=True)
-diagonal_dx = Op("diagonal_dx", "dy")
 
 
-def _triangle_outline(op):
+def _triangle(op):
+    @op.outlined_by
     def outline(x, *, k=0):
         """(..., N, M), with zeros beyond the k-th diagonal."""
         if x.ndim < 2:
             raise ShapeError(f"{op.name}: x is no matrix\n  x  {x.shape}")
         return x.like()
 
-    return outline
-
-
-def _triangle_kernel(op):
-    def kernel(x, *, k):
+    @op.kernel(NUMPY, CUPY)
+    def arrays(x, *, k):
         return getattr(namespace(x), op.name)(x, k)
 
-    kernel.__name__ = f"{op.name}_arrays"
-    return kernel
-
-
-def _triangle_gradient(op):
+    @op.gradient("x")
     def rule(y, x, *, k):
         return lambda dy: op(dy, k=k)
 
-    rule.__name__ = f"{op.name}_dx"
-    return rule
+    @op.sampled_by
+    def samples(rng):
+        yield (rng.normal(size=(3, 4)),), {}
+        yield (rng.normal(size=(2, 4, 3)),), {"k": 1}
+        yield (rng.normal(size=(3, 3)),), {"k": -1}
 
 
-def _triangle_samples(rng):
-    yield (rng.normal(size=(3, 4)),), {}
-    yield (rng.normal(size=(2, 4, 3)),), {"k": 1}
-    yield (rng.normal(size=(3, 3)),), {"k": -1}
-
-
-for _op in (tril, triu):
-    _op.outlined_by(_triangle_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_triangle_kernel(_op))
-    _op.gradient("x")(_triangle_gradient(_op))
-    _op.sampled_by(_triangle_samples)
+_triangle(tril)
+_triangle(triu)
 
 # -- diagonal --------------------------------------------------------------------------
 
@@ -81,12 +67,6 @@ def diagonal_arrays(x, *, offset, axis1, axis2):
     return y
 
 
-@diagonal.gradient("x")
-def diagonal_gradient(y, x, *, offset, axis1, axis2):
-    shape = x.shape
-    return lambda dy: diagonal_dx(dy, shape=shape, offset=offset, axis1=axis1, axis2=axis2)
-
-
 @diagonal.sampled_by
 def diagonal_samples(rng):
     yield (rng.normal(size=(3, 4)),), {}
@@ -94,9 +74,7 @@ def diagonal_samples(rng):
     yield (rng.normal(size=(2, 3)),), {"offset": 2}
 
 
-@diagonal_dx.outlined_by
-def diagonal_dx_outline(dy, *, shape, offset, axis1, axis2):
-    return dy.like(shape=tuple(shape))
+diagonal_dx = adjoint(diagonal, "diagonal_dx")
 
 
 @diagonal_dx.kernel(NUMPY, CUPY, halves=True)
@@ -107,18 +85,6 @@ def diagonal_dx_arrays(dy, *, shape, offset, axis1, axis2):
     ends = xp.moveaxis(dx, (axis1, axis2), (-2, -1))
     ends[..., along - min(offset, 0), along + max(offset, 0)] = dy
     return dx
-
-
-@diagonal_dx.gradient("dy")
-def diagonal_dx_ddy(dx, dy, *, shape, offset, axis1, axis2):
-    return lambda ddx: diagonal(ddx, offset=offset, axis1=axis1, axis2=axis2)
-
-
-@diagonal_dx.sampled_by
-def diagonal_dx_samples(rng):
-    for offset, first, second in ((1, 0, 1), (-1, 1, 0)):
-        settings = {"shape": (3, 4), "offset": offset, "axis1": first, "axis2": second}
-        yield (rng.normal(size=3),), settings
 
 
 def trace(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:

@@ -3,8 +3,6 @@
 Shapes: x (N, C, P, ...), means over whole filters, y the same.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -5,8 +5,6 @@ what a filter of R meets, as a new last axis; a view of x where there is no padd
 P = (L + 2 * padding - dilation * (R - 1) - 1) // stride + 1.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..backends import CUPY, NUMPY, namespace
@@ -14,6 +12,7 @@ from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..outline import STRIDED, Outline
 from .axes import axis_of, pair
+from .declare import REQUIRED, asked, taking
 from .shape import permute_dims, reshape
 
 windows = Op("windows", "x", view=True)
@@ -25,20 +24,23 @@ def window_count(size, filter, stride, dilation, padding):
     return (size + 2 * padding - dilation * (filter - 1) - 1) // stride + 1
 
 
-def _settings(op, axis, filter, stride, dilation, padding):
-    numbers = {"filter": filter, "stride": stride, "dilation": dilation}
-    for name, least in (("filter", 1), ("stride", 1), ("dilation", 1)):
-        if not isinstance(numbers[name], int) or numbers[name] < least:
-            raise SettingsError(f"{op}: {name} is {numbers[name]!r}\n  write an int of at least 1")
-    return {"axis": axis, **numbers, "padding": padding}
+def _settings(op, *first):
+    """Settings of windows, and before them sizes by these names."""
 
+    @op.settings_by
+    @taking(**dict.fromkeys(first, REQUIRED))
+    def settings(*, axis, filter, stride=1, dilation=1, padding=0, **sizes):
+        numbers = {"filter": filter, "stride": stride, "dilation": dilation}
+        for name, each in numbers.items():
+            if not isinstance(each, int) or each < 1:
+                raise SettingsError(f"{op.name}: {name} is {each!r}\n  write an int of at least 1")
+        return {**sizes, "axis": axis, **numbers, "padding": padding}
+
+
+_settings(windows)
+_settings(from_windows, "size")
 
 # -- windows -----------------------------------------------------------------------------
-
-
-@windows.settings_by
-def windows_settings(*, axis, filter, stride=1, dilation=1, padding=0):
-    return _settings("windows", axis, filter, stride, dilation, padding)
 
 
 @windows.outlined_by
@@ -77,12 +79,6 @@ def windows_dx(y, x, *, axis, **settings):
 # -- from_windows ------------------------------------------------------------------------
 
 
-@from_windows.settings_by
-def from_windows_settings(*, size, axis, filter, stride=1, dilation=1, padding=0):
-    settings = _settings("from_windows", axis, filter, stride, dilation, padding)
-    return {"size": size, **settings}
-
-
 @from_windows.outlined_by
 def from_windows_outline(x, *, size, axis, filter, stride, dilation, padding):
     at = axis_of("from_windows", x.ndim - 1, axis)
@@ -114,25 +110,15 @@ def from_windows_dx(y, x, *, size, **settings):
     return lambda dy: windows(dy, **settings)
 
 
-_CASES = (
-    ((2, 7), {"axis": 1, "filter": 3}),
-    ((2, 8, 3), {"axis": 1, "filter": 3, "stride": 2, "padding": 1}),
-    ((2, 3, 9, 2), {"axis": 2, "filter": 2, "stride": 3, "dilation": 3, "padding": 2}),
-)
-
-
 @windows.sampled_by
 def windows_samples(rng):
-    for shape, settings in _CASES:
-        yield (rng.normal(size=shape),), settings
+    yield (rng.normal(size=(2, 7)),), {"axis": 1, "filter": 3}
+    yield (rng.normal(size=(2, 8, 3)),), {"axis": 1, "filter": 3, "stride": 2, "padding": 1}
+    wide = {"axis": 2, "filter": 2, "stride": 3, "dilation": 3, "padding": 2}
+    yield (rng.normal(size=(2, 3, 9, 2)),), wide
 
 
-@from_windows.sampled_by
-def from_windows_samples(rng):
-    for shape, settings in _CASES:
-        outline = Outline.of(rng.normal(size=shape))
-        there = windows_outline(outline, **windows_settings(**settings)).shape
-        yield (rng.normal(size=there),), {"size": shape[settings["axis"]], **settings}
+asked(from_windows, windows)
 
 
 # -- columns of images -------------------------------------------------------------------

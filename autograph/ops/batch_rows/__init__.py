@@ -1,7 +1,5 @@
 """Rows of a data set by index, cast and scaled on the way: how a batch is made."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUDA, CUPY, NUMPY

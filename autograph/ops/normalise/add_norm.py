@@ -5,16 +5,13 @@ Shapes: x, plus, sum and y (..., F); weight and bias (F,), F being the last `axe
 the wider scalar type of x and plus, y that of weight: so what goes on may be f32 among halves.
 """
 
-from __future__ import annotations
-
-import numpy as np
-
 from ...backends import CUDA, CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...outline import Outline
 from ...scalar_type import promote
 from ..cast import cast
+from ..declare import REQUIRED, alike, asked
 from ..elementwise import add
 from .layer_norm import feature_view, layer_norm, layer_norm_outline
 from .standardise import standardise_back
@@ -81,14 +78,12 @@ def _as(dx, x):
     return dx if dx.dtype == x.dtype else cast(dx, scalar_type=Outline.of(x).scalar_type)
 
 
-@standardise_plus_back.outlined_by
-def standardise_plus_back_outline(dsum, dy, x, mean, scale, weight, *, view):
-    """dx with dsum added, and dplus, the same in the scalar type of dy."""
-    return x.like(), dy.like(), weight.like(), weight.like()
+alike(standardise_plus_back, "x dy weight weight", view=REQUIRED)
 
 
 @standardise_plus_back.kernel(NUMPY, CUPY)
 def standardise_plus_back_arrays(dsum, dy, x, mean, scale, weight, *, view):
+    """dx with dsum added, and dplus, the same in the scalar type of dy."""
     dx, *affine = standardise_back(dy, x, mean, scale, weight, view=view)
     dx = dx if dsum is None else add(dsum, dx)
     return dx, dx, *affine
@@ -101,11 +96,4 @@ def add_layer_norm_samples(rng):
         yield (x, plus, rng.normal(size=shape[-1]), rng.normal(size=shape[-1])), {}
 
 
-@standardise_plus_back.sampled_by
-def standardise_plus_back_samples(rng):
-    for shape in ((3, 5), (6, 8)):
-        dsum, dy, x = (rng.normal(size=shape) for _ in range(3))
-        dsum = dsum if shape == (3, 5) else None
-        mean, scale = x.mean(axis=1, keepdims=True), 1 / x.std(axis=1, keepdims=True)
-        view = feature_view("add_layer_norm", np.asarray(x), 1)
-        yield (dsum, dy, x, mean, scale, rng.normal(size=shape[1])), {"view": view}
+asked(standardise_plus_back, add_layer_norm)

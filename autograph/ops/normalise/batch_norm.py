@@ -7,8 +7,6 @@ follow it, running = running + momentum * (batch - running), the variance being 
 one. `batch_norm_fixed` is for inference: it standardises by the running statistics.
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 
@@ -18,6 +16,7 @@ from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...scalar_type import ScalarType
+from ..declare import alike
 from ..elementwise import add, multiply, relu
 from ..pointwise import pointwise
 from ..shape import reshape
@@ -26,13 +25,11 @@ from ..update.follow import follow
 from .standardise import (
     View,
     check_affine,
-    dbias_rule,
-    dweight_rule,
-    dx_rule,
+    gradients,
+    outlines,
     standardised,
     standardised_parts,
-    statistics_shape,
-)
+)  # fmt: skip
 
 batch_norm = Op(
     "batch_norm",
@@ -75,10 +72,9 @@ def batch_norm_outline(
 ):
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x has at least 2 axes\n  x  {x.shape}  N C ...")
-    check_affine("batch_norm", x, weight, bias, x.shape[1:2])
+    found = outlines("batch_norm", x, weight, bias, channel_view(x), x.shape[1:2])
     check_affine("batch_norm", x, running_mean, running_variance, x.shape[1:2])
-    saved = x.like(statistics_shape(channel_view(x)), x.scalar_type.accumulator)
-    return x.like(), saved, saved
+    return found
 
 
 @batch_norm.kernel(NUMPY, CUPY, halves=True)
@@ -109,36 +105,20 @@ def batch_norm_arrays(x, weight, bias, running_mean, running_variance, *, moment
 def batch_norm_gradient(y, x, weight, bias, *_, mean, scale, needs, **settings):
     if all(needs):
         return lambda dy: batch_norm_back(dy, x, mean, scale, weight, bias)
-    view, (needs_dx, needs_dweight, needs_dbias) = channel_view(x), needs
-
-    def rule(dy):
-        return (
-            dx_rule(x, mean, scale, weight, view)(dy) if needs_dx else None,
-            dweight_rule(x, mean, scale, weight, view)(dy) if needs_dweight else None,
-            dbias_rule(bias, view)(dy) if needs_dbias else None,
-        )
-
-    return rule
+    return gradients(x, mean, scale, weight, bias, channel_view(x), needs)
 
 
-@batch_norm_back.outlined_by
-def batch_norm_back_outline(dy, x, mean, scale, weight, bias, second, *, rectified=False):
-    """`rectified`: dy is of the relu of what batch_norm answered; `second` is added to it."""
-    return x.like(), weight.like(), bias.like()
+alike(batch_norm_back, "x weight bias", rectified=False)
 
 
 @batch_norm_back.kernel(NUMPY, CUPY, halves=True)
 def batch_norm_back_arrays(dy, x, mean, scale, weight, bias, second, *, rectified):
-    view = channel_view(x)
+    """`rectified`: dy is of the relu of what batch_norm answered; `second` is added to it."""
     if second is not None:
         dy = add(dy, second)
     if rectified:
         dy = through(dy, _standardised(x, mean, scale, weight, bias))
-    return (
-        dx_rule(x, mean, scale, weight, view)(dy),
-        dweight_rule(x, mean, scale, weight, view)(dy),
-        dbias_rule(bias, view)(dy),
-    )
+    return gradients(x, mean, scale, weight, bias, channel_view(x))(dy)
 
 
 def _standardised(x, mean, scale, weight, bias):
@@ -183,23 +163,6 @@ def batch_norm_samples(rng):
         (rng.normal(size=(2, 3, 2, 3)) + 2, channels(3), None, channels(3), np.ones(3)),
         {"momentum": 0.5, "epsilon": 1e-3},
     )
-
-
-@batch_norm_back.sampled_by
-def batch_norm_back_samples(rng):
-    for shape, rectified in (((4, 3), False), ((2, 8, 3, 2), True), ((2, 3, 5, 2), False)):
-        x, affine = rng.normal(size=shape) + 1, [rng.normal(size=shape[1]) for _ in range(2)]
-        second = rng.normal(size=shape) if rectified else None
-        given = rng.normal(size=shape), x, *statistics_of(x), *affine, second
-        yield given, {"rectified": rectified}
-
-
-def statistics_of(x):
-    """A mean and a scale for samples."""
-    view = channel_view(x)
-    seen = x.reshape(view.shape)
-    mean = seen.mean(axis=view.axes, keepdims=True)
-    return mean, 1 / (seen.std(axis=view.axes, keepdims=True) + 1e-5)
 
 
 def batch_norm_fixed(

@@ -3,12 +3,9 @@
 Shapes: x (N, C, ...), y the same; weight and bias (C,).
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 
-from ...backends import CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op
 from ...scalar_type import ScalarType
@@ -16,16 +13,7 @@ from ..cast import cast
 from ..reduce import mean as mean_of
 from ..statistics import var
 from ..update.follow import follow
-from .standardise import (
-    View,
-    check_affine,
-    dbias_rule,
-    dweight_rule,
-    dx_rule,
-    standardised,
-    standardised_parts,
-    statistics_shape,
-)
+from .standardise import View, by_view, check_affine, outlines
 
 group_norm = Op("group_norm", "x weight? bias?", saves="mean scale", floats=True)
 
@@ -43,35 +31,10 @@ def group_norm_outline(x, weight, bias, *, groups, epsilon=1e-5):
             f"group_norm: the channels are not divided by the groups\n"
             f"  x       {x.shape}  N C ...\n  groups  {groups}"
         )
-    check_affine("group_norm", x, weight, bias, x.shape[1:2])
-    shape = statistics_shape(_view(x, groups))
-    saved = x.like(shape=shape, scalar_type=x.scalar_type.accumulator)
-    return x.like(), saved, saved
+    return outlines("group_norm", x, weight, bias, _view(x, groups), x.shape[1:2])
 
 
-@group_norm.kernel(NUMPY, CUPY)
-def group_norm_arrays(x, weight, bias, *, groups, epsilon):
-    return standardised(x, weight, bias, _view(x, groups), epsilon)[:3]
-
-
-@group_norm.gradient("x")
-def group_norm_dx(y, x, weight, bias, *, mean, scale, groups, epsilon):
-    return dx_rule(x, mean, scale, weight, _view(x, groups))
-
-
-@group_norm.gradient("weight")
-def group_norm_dweight(y, x, weight, bias, *, mean, scale, groups, epsilon):
-    return dweight_rule(x, mean, scale, weight, _view(x, groups))
-
-
-@group_norm.gradient("bias")
-def group_norm_dbias(y, x, weight, bias, *, mean, scale, groups, epsilon):
-    return dbias_rule(bias, _view(x, groups))
-
-
-@group_norm.composed_by
-def group_norm_parts(x, weight=None, bias=None, *, groups, epsilon):
-    return standardised_parts(x, weight, bias, _view(x, groups), epsilon)[0]
+by_view(group_norm, _view)
 
 
 @group_norm.sampled_by

@@ -10,7 +10,7 @@ from ...backends import NATIVE
 from ...backends.host.buffers import empty
 from ...backends.host.intrinsics import plus, sqrt
 from ...backends.host.jit import kernel
-from ...backends.host.product import shares
+from ...backends.host.product import filling, shares
 from ...backends.host.rows import add_up, sum_of
 from ...backends.host.scalars import KINDS, f32, f64
 from ...scalar_type import BF16, F32
@@ -23,8 +23,7 @@ from .standardise import standardise_dweight, standardise_dx, statistics_shape
 @kernel(reassociate=True)
 def standardise(
     task, tasks: int, groups: int, outer: int, length: int, skip: int, step: int, epsilon: float,
-    x: "T", weight: "T", bias: "T", has_weight: int, has_bias: int, y: "T", mean: f32, scale: f32,
-    variance: f32,
+    x: "T", weight: "T", bias: "T", y: "T", mean: f32, scale: f32, variance: f32,
 ):  # fmt: skip
     """y = (x - mean) * scale * weight + bias of each group; two passes for the statistics."""
     count = outer * length
@@ -53,46 +52,31 @@ def standardise(
         variance[group] = spread
         for i in range(outer):
             here, there = x + (group * step + i * skip), y + (group * step + i * skip)
+            slope, shift = rate, f32(0.0)
             if BY_GROUP:
-                slope = rate * weight[group] if has_weight else rate
-                shift = bias[group] if has_bias else f32(0.0)
-                for k in range(length):
-                    there[k] = (here[k] - middle) * slope + shift
-            elif has_weight & has_bias:
-                for k in range(length):
-                    there[k] = (here[k] - middle) * rate * weight[k] + bias[k]
-            elif has_weight:
-                for k in range(length):
-                    there[k] = (here[k] - middle) * rate * weight[k]
-            elif has_bias:
-                for k in range(length):
-                    there[k] = (here[k] - middle) * rate + bias[k]
-            else:
-                for k in range(length):
-                    there[k] = (here[k] - middle) * rate
+                slope = rate * weight[group] if WEIGHT else rate
+                shift = bias[group] if BIAS else f32(0.0)
+            for k in range(length):
+                z = (here[k] - middle) * slope
+                z = z * weight[k] if WEIGHT & (not BY_GROUP) else z
+                there[k] = z + (shift if BY_GROUP else bias[k]) if BIAS else z
 
 
 @kernel(reassociate=True)
 def standardise_back(
     task, tasks: int, groups: int, outer: int, length: int, skip: int, step: int, centre: int,
-    dy: "T", x: "T", mean: f32, scale: f32, weight: "T", has_weight: int, dx: "T",
+    dy: "T", x: "T", mean: f32, scale: f32, weight: "T", dx: "T",
 ):  # fmt: skip
     """g = dy * weight;  dx = scale * (g - mean(g) - z * mean(g * z)), z being standardised x."""
     for group in range(task * groups // tasks, (task + 1) * groups // tasks):
         middle, rate, total, along = mean[group], scale[group], f64(0.0), f64(0.0)
-        whole = weight[group] if BY_GROUP & (has_weight != 0) else f32(1.0)
+        whole = weight[group] if WEIGHT & BY_GROUP else f32(1.0)
         for i in range(outer):
             start, plain, both = group * step + i * skip, f32(0.0), f32(0.0)
-            if has_weight & (not BY_GROUP):
-                for k in range(length):
-                    g = dy[start + k] * weight[k]
-                    plain += g
-                    both += g * (x[start + k] - middle)
-            else:
-                for k in range(length):
-                    g = dy[start + k]
-                    plain += g
-                    both += g * (x[start + k] - middle)
+            for k in range(length):
+                g = dy[start + k] * weight[k] if WEIGHT & (not BY_GROUP) else dy[start + k]
+                plain += g
+                both += g * (x[start + k] - middle)
             total += plain
             along += both
         count = outer * length
@@ -100,14 +84,10 @@ def standardise_back(
         slope = f32(along / count) * rate * rate
         for i in range(outer):
             start = group * step + i * skip
-            if has_weight & (not BY_GROUP):
-                for k in range(length):
-                    g = dy[start + k] * weight[k]
-                    dx[start + k] = rate * (g - shift - (x[start + k] - middle) * slope)
-            else:
-                for k in range(length):
-                    away = x[start + k] - middle
-                    dx[start + k] = rate * whole * (dy[start + k] - shift - away * slope)
+            for k in range(length):
+                g = dy[start + k] * weight[k] if WEIGHT & (not BY_GROUP) else dy[start + k]
+                away = x[start + k] - middle
+                dx[start + k] = rate * whole * (g - shift - away * slope)
 
 
 @kernel
@@ -158,20 +138,21 @@ def groups_of(view):
     return None
 
 
-def _standardised(x, view, epsilon):
-    """A function to (y, mean, scale, variance) for this outline."""
+def _standardised(x, weight, bias, view, epsilon):
+    """A function to (y, mean, scale, variance) for these outlines."""
     (groups, *rest), by_group = groups_of(view)
     scalar, dtype, shape = KINDS[x.scalar_type], x.scalar_type.dtype, x.shape
-    launch, tasks = standardise.of(T=scalar, BY_GROUP=by_group), shares(groups, 4 * x.size)
+    affine = {"WEIGHT": weight is not None, "BIAS": bias is not None}
+    launch = standardise.of(T=scalar, BY_GROUP=by_group, **affine)
+    tasks = shares(groups, 4 * x.size)
     saved = statistics_shape(view)
 
     def run(x, weight, bias):
         y = empty(shape, dtype)
         mean, scale, variance = (empty(saved, np.float32) for _ in range(3))
         launch(
-            tasks, tasks, groups, *rest, float(epsilon), x, weight, bias, int(weight is not None),
-            int(bias is not None), y, mean, scale, variance,
-        )  # fmt: skip
+            tasks, tasks, groups, *rest, float(epsilon), x, weight, bias, y, mean, scale, variance
+        )
         return y, mean, scale, variance
 
     return run
@@ -179,7 +160,7 @@ def _standardised(x, view, epsilon):
 
 @layer_norm.kernel(NATIVE, when=takes, halves=True, made=True)
 def layer_norm_native(inputs, outputs, *, axes, epsilon):
-    run = _standardised(inputs[0], feature_view("layer_norm", inputs[0], axes), epsilon)
+    run = _standardised(*inputs, feature_view("layer_norm", inputs[0], axes), epsilon)
     return lambda x, weight, bias: run(x, weight, bias)[:3]
 
 
@@ -196,7 +177,8 @@ def takes_batch(x, weight, bias, *running, **settings):
 @batch_norm.kernel(NATIVE, when=takes_batch, halves=True, made=True)
 def batch_norm_native(inputs, outputs, *, momentum, epsilon):
     x, running = inputs[0], inputs[3:]
-    run_all, c, count = _standardised(x, channel_view(x), epsilon), x.shape[1], x.size // x.shape[1]
+    run_all = _standardised(*inputs[:3], channel_view(x), epsilon)
+    c, count = x.shape[1], x.size // x.shape[1]
     follows = [None if each is None else follow.of(T=KINDS[each.scalar_type]) for each in running]
 
     def run(x, weight, bias, *running):
@@ -219,19 +201,10 @@ def takes_back(dy, x, mean, scale, *weight, view):
 def standardise_dx_native(inputs, outputs, *, view):
     x = inputs[1]
     (groups, *rest), by_group = groups_of(view)
-    shape, dtype, centre = x.shape, x.scalar_type.dtype, int(view.centre)
-    launch = standardise_back.of(T=KINDS[x.scalar_type], BY_GROUP=by_group)
+    scalar, weight = KINDS[x.scalar_type], inputs[4] is not None
+    launch = standardise_back.of(T=scalar, BY_GROUP=by_group, WEIGHT=weight)
     tasks = shares(groups, 4 * x.size)
-
-    def run(dy, x, mean, scale, weight):
-        dx = empty(shape, dtype)
-        launch(
-            tasks, tasks, groups, *rest, centre, dy, x, mean, scale, weight,
-            int(weight is not None), dx,
-        )  # fmt: skip
-        return dx
-
-    return run
+    return filling(launch, outputs[0], tasks, tasks, groups, *rest, int(view.centre))
 
 
 @standardise_dweight.kernel(
@@ -240,19 +213,15 @@ def standardise_dx_native(inputs, outputs, *, view):
 )  # fmt: skip
 def standardise_dweight_native(inputs, outputs, *, view):
     (groups, *rest), by_group = groups_of(view)
-    scalar, shape, dtype = KINDS[inputs[1].scalar_type], view.weight, outputs[0].scalar_type.dtype
-    tasks, (rows, length) = shares(groups, inputs[1].size), (groups, rest[1])
-    each_slope, launch = slopes.of(T=scalar), slopes_of_channels.of(T=scalar)
+    scalar, tasks = KINDS[inputs[1].scalar_type], shares(groups, inputs[1].size)
+    if by_group:
+        return filling(slopes_of_channels.of(T=scalar), outputs[0], tasks, tasks, groups, *rest)
+    launch, rows, length = slopes.of(T=scalar), groups, rest[1]
 
-    def by_channel(dy, x, mean, scale):
-        out = empty(shape, dtype)
-        launch(tasks, tasks, groups, *rest, dy, x, mean, scale, out)
-        return out
-
-    def by_column(dy, x, mean, scale):
-        each, out = empty((rows * length,), np.float32), empty(shape, np.float32)
-        each_slope(tasks, tasks, rows, length, dy, x, mean, scale, each)
+    def run(dy, x, mean, scale):
+        each, out = empty((rows * length,), np.float32), empty(view.weight, np.float32)
+        launch(tasks, tasks, rows, length, dy, x, mean, scale, each)
         add_up(each, f32, (1, rows, length), 1, out)
         return out if scalar is f32 else cast(out, scalar_type=BF16)
 
-    return by_channel if by_group else by_column
+    return run

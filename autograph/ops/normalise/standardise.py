@@ -4,8 +4,6 @@ A `View` says the shape, the axes, and how weight and bias lie in it. Means and 
 taken in two passes, in f32 for halves.
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
+from ..declare import REQUIRED, alike
 from ..elementwise import add, divide, multiply, square, subtract
 from ..reduce import mean as mean_of
 from ..shape import reshape
@@ -109,26 +108,29 @@ def standardised_parts(x, weight, bias, view, epsilon):
 # -- gradients -------------------------------------------------------------------------
 
 
-def dx_rule(x, mean, scale, weight, view):
-    """The function from dy to dx."""
-    return lambda dy: standardise_dx(dy, x, mean, scale, weight, view=view)
+def gradients(x, mean, scale, weight, bias, view, needs=(True, True, True)):
+    """The function from dy to the gradients of x, weight and bias, those that are needed."""
+    (needs_dx, needs_dweight, needs_dbias), after = needs, None if bias is None else bias.shape
+    if not (needs_dx or needs_dweight):
+        x = mean = scale = weight = None  # the graph keeps them for nothing
+
+    def rule(dy):
+        dx = dweight = dbias = None
+        if needs_dx:
+            dx = standardise_dx(dy, x, mean, scale, weight, view=view)
+        if needs_dweight:
+            dweight = standardise_dweight(dy, x, mean, scale, view=view)
+            dweight = reshape(dweight, shape=weight.shape)
+        if needs_dbias:
+            dbias = sum_to(reshape(dy, shape=view.shape), shape=view.weight)
+            dbias = reshape(dbias, shape=after)
+        return dx, dweight, dbias
+
+    return rule
 
 
-def dweight_rule(x, mean, scale, weight, view):
-    """The function from dy to dweight."""
-    shape = weight.shape
-    return lambda dy: reshape(standardise_dweight(dy, x, mean, scale, view=view), shape=shape)
-
-
-def dbias_rule(bias, view):
-    """The function from dy to dbias."""
-    shape = bias.shape
-    return lambda dy: reshape(sum_to(reshape(dy, shape=view.shape), shape=view.weight), shape=shape)
-
-
-@standardise_dx.outlined_by
-def standardise_dx_outline(dy, x, mean, scale, weight, *, view):
-    return x.like()
+alike(standardise_dx, "x", view=REQUIRED)
+alike(standardise_back, "x weight weight", view=REQUIRED)
 
 
 @standardise_dx.kernel(NUMPY, CUPY)
@@ -159,16 +161,40 @@ def standardise_dweight_arrays(dy, x, mean, scale, *, view):
     return summed(z, axes, keepdims=True)
 
 
-@standardise_back.outlined_by
-def standardise_back_outline(dy, x, mean, scale, weight, *, view):
-    """All three gradients, where weight and bias have the same shape."""
-    return x.like(), weight.like(), weight.like()
-
-
 @standardise_back.kernel(NUMPY, CUPY, halves=True)
 def standardise_back_arrays(dy, x, mean, scale, weight, *, view):
-    return (
-        dx_rule(x, mean, scale, weight, view)(dy),
-        dweight_rule(x, mean, scale, weight, view)(dy),
-        dbias_rule(weight, view)(dy),
-    )
+    """All three gradients, where weight and bias have the same shape."""
+    return gradients(x, mean, scale, weight, weight, view)(dy)
+
+
+# -- what normalisations of samples are made of ------------------------------------------
+
+
+def outlines(op, x, weight, bias, view, shape):
+    """Those of y, mean and scale; `shape` is that of weight and bias."""
+    check_affine(op, x, weight, bias, shape)
+    saved = x.like(statistics_shape(view), x.scalar_type.accumulator)
+    return x.like(), saved, saved
+
+
+def by_view(op, view_of):
+    """Give a normalisation its kernel, gradients and parts, by what of x and its settings says how
+    it sees x."""
+
+    def arrays(x, weight, bias=None, *, epsilon, **settings):
+        return standardised(x, weight, bias, view_of(x, **settings), epsilon)[:3]
+
+    def parts(x, weight=None, bias=None, *, epsilon, **settings):
+        return standardised_parts(x, weight, bias, view_of(x, **settings), epsilon)[0]
+
+    def rule(y, x, weight, bias=None, *, mean, scale, needs, epsilon, **settings):
+        view = view_of(x, **settings)
+        if needs == (True, True, True) and len(view.shape) == 2:
+            return lambda dy: standardise_back(dy, x, mean, scale, weight, view=view)
+        count = len(needs)
+        found = gradients(x, mean, scale, weight, bias, view, (*needs, False)[:3])
+        return lambda dy: found(dy)[:count]
+
+    op.kernel(NUMPY, CUPY)(arrays)
+    op.composed_by(parts)
+    op.gradient(*op.inputs)(rule)

@@ -4,16 +4,14 @@ Shapes: x (N, C, H, W), y (N, C, P, Q) with P = (H + 2 * padding - R) // stride 
 never wins a maximum; a mean counts it, as torch's default does.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUDA, CUPY, NATIVE, NUMPY, REFERENCE
 from ...errors import SettingsError, ShapeError
 from ...op import Op
-from ...outline import Outline
 from ...scalar_type import ScalarType
 from ..axes import pair
+from ..declare import REQUIRED, asked, taking
 
 max_pool2 = Op("max_pool2", "x", saves="index")
 max_pool2_dx = Op("max_pool2_dx", "dy index", promotes="dy")
@@ -28,16 +26,31 @@ for _op in (max_pool2, max_pool2_dx, max_pool2_pick, mean_pool2, mean_pool2_dx):
     _op.kernels_from(CUDA, ".cuda_kernels")
 
 
-def _pairs(op, filter, stride, padding):
-    filter = pair(op, "filter", filter)
-    padding = pair(op, "padding", padding, least=0)
-    if any(2 * p > f for p, f in zip(padding, filter, strict=True)):
-        raise SettingsError(
-            f"{op}: padding is more than half of the filter\n"
-            f"  filter   {filter}\n  padding  {padding}"
-        )
-    stride = filter if stride is None else pair(op, "stride", stride)
-    return {"filter": filter, "stride": stride, "padding": padding}
+def _settings(op, *first):
+    """Settings of windows, and before them sizes by these names."""
+
+    @op.settings_by
+    @taking(**dict.fromkeys(first, REQUIRED))
+    def settings(*, filter, stride=None, padding=0, **sizes):
+        filter = pair(op.name, "filter", filter)
+        padding = pair(op.name, "padding", padding, least=0)
+        if any(2 * p > f for p, f in zip(padding, filter, strict=True)):
+            raise SettingsError(
+                f"{op.name}: padding is more than half of the filter\n"
+                f"  filter   {filter}\n  padding  {padding}"
+            )
+        stride = filter if stride is None else pair(op.name, "stride", stride)
+        found = {name: tuple(size) for name, size in sizes.items()}
+        return {**found, "filter": filter, "stride": stride, "padding": padding}
+
+    return settings
+
+
+max_pool2_settings = _settings(max_pool2)
+for _op in (max_pool2_pick, mean_pool2):
+    _settings(_op)
+for _op in (max_pool2_dx, mean_pool2_dx):
+    _settings(_op, "size")
 
 
 def _pooled(op, x, filter, stride, padding):
@@ -54,27 +67,6 @@ def pooled_size(x, filter, stride, padding):
     """(P, Q): how many windows there are."""
     along = zip(x.shape[2:], filter, stride, padding, strict=True)
     return tuple((n + 2 * p - f) // s + 1 for n, f, s, p in along)
-
-
-def _settings(op):
-    def settings(*, filter, stride=None, padding=0):
-        return _pairs(op.name, filter, stride, padding)
-
-    return settings
-
-
-def _settings_back(op):
-    def settings(*, size, filter, stride=None, padding=0):
-        return {"size": tuple(size), **_pairs(op.name, filter, stride, padding)}
-
-    return settings
-
-
-max_pool2_settings = max_pool2.settings_by(_settings(max_pool2))
-for _op in (max_pool2_pick, mean_pool2):
-    _op.settings_by(_settings(_op))
-for _op in (max_pool2_dx, mean_pool2_dx):
-    _op.settings_by(_settings_back(_op))
 
 
 def index_type(filter):
@@ -144,45 +136,21 @@ def mean_pool2_dx_gradient(dx, dy, *, size, **settings):
 
 # -- samples -------------------------------------------------------------------------
 
-SETTINGS = (
-    ((2, 3, 6, 8), {"filter": 2}),
-    ((2, 2, 7, 9), {"filter": (3, 2), "stride": (2, 1)}),
-    ((1, 2, 8, 7), {"filter": 3, "stride": 2, "padding": 1}),
-    ((2, 1, 5, 5), {"filter": 2, "stride": 3, "padding": 1}),
-    ((2, 1, 4, 5), {"filter": 3, "stride": 1, "padding": 1}),  # y is like x
-    ((0, 1, 4, 4), {"filter": 2}),
-)
-
 
 @max_pool2.sampled_by
 @mean_pool2.sampled_by
 def pool2_samples(rng):
-    for shape, settings in SETTINGS:
+    for shape, settings in (
+        ((2, 3, 6, 8), {"filter": 2}),
+        ((2, 2, 7, 9), {"filter": (3, 2), "stride": (2, 1)}),
+        ((1, 2, 8, 7), {"filter": 3, "stride": 2, "padding": 1}),
+        ((2, 1, 5, 5), {"filter": 2, "stride": 3, "padding": 1}),
+        ((2, 1, 4, 5), {"filter": 3, "stride": 1, "padding": 1}),  # y is like x
+        ((0, 1, 4, 4), {"filter": 2}),
+    ):
         yield (rng.permutation(np.prod(shape)).reshape(shape) * 0.1,), settings
 
 
-def _backward(rng):
-    for shape, settings in SETTINGS:
-        stride, padding = settings.get("stride"), settings.get("padding", 0)
-        pairs = _pairs("pool2", settings["filter"], stride, padding)
-        x = rng.permutation(int(np.prod(shape))).reshape(shape) * 0.1
-        y, index = max_pool2.run(max_pool2.plan([Outline.of(x)], pairs), [x])[1]
-        yield x, y, index, pairs
-
-
-@max_pool2_dx.sampled_by
-def max_pool2_dx_samples(rng):
-    for x, y, index, pairs in _backward(rng):
-        yield (rng.normal(size=y.shape), index), {"size": x.shape[2:], **pairs}
-
-
-@max_pool2_pick.sampled_by
-def max_pool2_pick_samples(rng):
-    for x, _, index, pairs in _backward(rng):
-        yield (x, index), pairs
-
-
-@mean_pool2_dx.sampled_by
-def mean_pool2_dx_samples(rng):
-    for x, y, _, pairs in _backward(rng):
-        yield (rng.normal(size=y.shape),), {"size": x.shape[2:], **pairs}
+asked(max_pool2_dx, max_pool2)
+asked(max_pool2_pick, max_pool2_dx)
+asked(mean_pool2_dx, mean_pool2)

@@ -21,7 +21,7 @@ def largest_of_windows(
     y_h: int, y_w: int,
     y: "T", index: "I",
 ):  # fmt: skip
-    """y, index: the first of the largest of each window of R x S, NaN before all."""
+    """y, index: the largest of each window of R x S; the first of equals, but the last NaN."""
     for unit in range(task * images * p // tasks, (task + 1) * images * p // tasks):
         n, i = unit // p, unit % p
         row = i * stride_r - pad_r
@@ -56,9 +56,9 @@ def largest(here, first_r, last_r, first_s, last_s, line, step, y, index, there)
     for r in range(first_r, last_r):
         for s in range(first_s, last_s):
             value = here[r * line + s * step]
-            better = (value > best) | ((value != value) & (best == best))
-            best = value if better else best
-            place = i32(r * S + s) if better else place
+            kept = (value <= best) | ((best != best) & (value == value))
+            best = best if kept else value
+            place = place if kept else i32(r * S + s)
     y[there] = best
     index[there] = place
 

@@ -1,7 +1,5 @@
 """2-d pooling in NumPy's language, one slice of the image for each position in the window."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUPY, NUMPY, REFERENCE, namespace
@@ -42,7 +40,7 @@ def _lowest(dtype):
 
 @max_pool2.kernel(NUMPY, CUPY)
 def max_pool2_arrays(x, *, filter, stride, padding):
-    """The first of equal maxima wins, and a NaN wins over all, as in torch."""
+    """The first of equal maxima wins, and the last NaN wins over all, as in torch."""
     xp, size = namespace(x), pooled_size(x, filter, stride, padding)
     wide = bordered(x, padding, _lowest(x.dtype))
     (r, s), (sh, sw), (p, q) = filter, stride, size
@@ -54,11 +52,13 @@ def max_pool2_arrays(x, *, filter, stride, padding):
         y = xp.maximum(y, tall[:, :, :, j : j + sw * q : sw])
     y = y.copy("K") if s == 1 else y  # else it would be a view
     index = xp.zeros_like(y, index_type(filter).dtype)
-    has_nan = y.dtype.kind == "f" and bool((y != y).any())
-    for position, rows, columns in reversed(list(window_slices(filter, stride, size))):
-        part = wide[:, :, rows, columns]
-        wins = (part == y) | (part != part) if has_nan else part == y
-        xp.copyto(index, index.dtype.type(position), where=wins)
+    places = list(window_slices(filter, stride, size))
+    for position, rows, columns in reversed(places):
+        xp.copyto(index, index.dtype.type(position), where=wide[:, :, rows, columns] == y)
+    if y.dtype.kind == "f" and bool((y != y).any()):
+        for position, rows, columns in places:
+            part = wide[:, :, rows, columns]
+            xp.copyto(index, index.dtype.type(position), where=part != part)
     if padding != (0, 0):
         _leave_border(xp, x, y, index, filter, stride, padding)
     return y, index
@@ -146,7 +146,7 @@ def max_pool2_reference(x, *, filter, stride, padding):
         best = None
         for cell, position in cells.items():
             value = x[at[:2] + cell]
-            if best is None or value > best or (value != value and best == best):
+            if best is None or value > best or value != value:
                 best, y[at], index[at] = value, value, position
     return y, index
 

@@ -4,8 +4,6 @@
 captured step that is replayed draws on.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUDA, CUPY, NUMPY

@@ -1,7 +1,5 @@
 """Random words in NumPy's language, 64 bits wide where products need them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUPY, NUMPY, namespace

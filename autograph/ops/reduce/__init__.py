@@ -1,7 +1,6 @@
 """Reductions over axes: sum, mean, max, min, argmax, argmin, any, all."""
 
-from __future__ import annotations
-
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ from ...scalar_type import BOOL, F32, I64, ScalarType
 from ..axes import axes_of, axis_of
 from ..broadcast import broadcast_to
 from ..comparison import not_equal
+from ..declare import REQUIRED, alike
 from ..elementwise import add, multiply
 from ..shape import reshape
 from ..summation import summed
@@ -58,10 +58,12 @@ def axes_in(x, axis):
 WIDE = {"bool": I64, "signed": I64, "unsigned": ScalarType.U64, "float": None}
 
 
-@sum.outlined_by
-def sum_outline(x, *, axis=None, keepdims=False):
-    wide = WIDE[x.scalar_type.kind] or x.scalar_type
-    return x.like(shape=reduced("sum", x, axis, keepdims), scalar_type=wide)
+def wide_outline(op, x, *, axis=None, keepdims=False):
+    shape = reduced(op, x, axis, keepdims)
+    return x.like(shape=shape, scalar_type=WIDE[x.scalar_type.kind])
+
+
+sum.outlined_by(partial(wide_outline, "sum"))
 
 
 @sum.kernel(NUMPY, CUPY)
@@ -113,47 +115,42 @@ def reduction_samples(rng):
 # -- max and min -----------------------------------------------------------------------
 
 
-def _extreme_outline(op):
+def _reduction(op, scalar_type=None, *, of_none=False, one_axis=False):
+    """The outline of a reduction, and its kernel by the method of arrays that is called so."""
+
+    @op.outlined_by
     def outline(x, *, axis=None, keepdims=False):
+        if one_axis and axis is not None:
+            axis_of(op.name, x.ndim, axis)  # refuses several
         shape = reduced(op.name, x, axis, keepdims)
-        if 0 in [x.shape[i] for i in axes_of(op.name, x.ndim, axis) if x.ndim]:
+        if not of_none and 0 in [x.shape[i] for i in axes_of(op.name, x.ndim, axis) if x.ndim]:
             raise ShapeError(
                 f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}"
             )
-        return x.like(shape=shape)
+        return x.like(shape=shape, scalar_type=scalar_type)
 
-    return outline
-
-
-def _plain_kernel(op):
-    """The method of arrays that is called like the op."""
-
-    def kernel(x, *, axis, keepdims):
-        return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
-
-    kernel.__name__ = f"{op.name}_arrays"
-    return kernel
+    @op.kernel(NUMPY, CUPY)
+    def arrays(x, *, axis, keepdims):
+        if not one_axis:
+            return getattr(x, op.name)(axis=axes_in(x, axis), keepdims=keepdims)
+        if x.ndim == 0:
+            return namespace(x).zeros((), "int64")
+        found = getattr(x.astype("uint8") if ScalarType.of(x) is BOOL else x, op.name)(axis=axis)
+        return found.reshape(reduced(op.name, x, axis, keepdims)) if keepdims else found
 
 
-def _extreme_gradient(op):
-    def rule(y, x, *, axis, keepdims):
-        kept = kept_shape(x.shape, axis)
-        return lambda dy: extreme_dx(reshape(dy, shape=kept), reshape(y, shape=kept), x, axis=axis)
-
-    rule.__name__ = f"{op.name}_dx"
-    return rule
+def _extreme_dx(y, x, *, axis, keepdims):
+    kept = kept_shape(x.shape, axis)
+    return lambda dy: extreme_dx(reshape(dy, shape=kept), reshape(y, shape=kept), x, axis=axis)
 
 
 for _op in (max, min):
-    _op.outlined_by(_extreme_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_plain_kernel(_op))
-    _op.gradient("x")(_extreme_gradient(_op))
+    _reduction(_op)
+    _op.gradient("x")(_extreme_dx)
     _op.sampled_by(reduction_samples)
 
 
-@extreme_dx.outlined_by
-def extreme_dx_outline(dy, y, x, *, axis):
-    return x.like()
+alike(extreme_dx, "x", axis=REQUIRED)
 
 
 @extreme_dx.kernel(NUMPY, CUPY)
@@ -175,32 +172,8 @@ def extreme_dx_ddy(dx, dy, y, x, *, axis):
 # -- argmax and argmin -------------------------------------------------------------------
 
 
-def _arg_outline(op):
-    def outline(x, *, axis=None, keepdims=False):
-        chosen = None if axis is None else axis_of(op.name, x.ndim, axis)
-        if x.size == 0 and (chosen is None or x.shape[chosen] == 0):
-            raise ShapeError(
-                f"{op.name}: an empty axis has none\n  x     {x.shape}\n  axis  {axis}"
-            )
-        return x.like(shape=reduced(op.name, x, chosen, keepdims), scalar_type=I64)
-
-    return outline
-
-
-def _arg_kernel(op):
-    def kernel(x, *, axis, keepdims):
-        if x.ndim == 0:
-            return namespace(x).zeros((), "int64")
-        found = getattr(x.astype("uint8") if ScalarType.of(x) is BOOL else x, op.name)(axis=axis)
-        return found.reshape(reduced(op.name, x, axis, keepdims)) if keepdims else found
-
-    kernel.__name__ = f"{op.name}_arrays"
-    return kernel
-
-
-for _op in (argmax, argmin):
-    _op.outlined_by(_arg_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_arg_kernel(_op))
+_reduction(argmax, I64, one_axis=True)
+_reduction(argmin, I64, one_axis=True)
 
 
 @argmax.sampled_by
@@ -214,24 +187,17 @@ def argmax_samples(rng):
 # -- any and all -------------------------------------------------------------------------
 
 
-def _truth_outline(op):
-    def outline(x, *, axis=None, keepdims=False):
-        return x.like(shape=reduced(op.name, x, axis, keepdims), scalar_type=BOOL)
-
-    return outline
+_reduction(any, BOOL, of_none=True)
+_reduction(all, BOOL, of_none=True)
 
 
-def _truth_samples(rng):
+@any.sampled_by
+@all.sampled_by
+def truth_samples(rng):
     for settings in ({}, {"axis": (0, -1), "keepdims": True}, {"axis": 1}):
         yield (rng.integers(0, 2, size=(2, 3, 2)) > 0,), settings
     yield (np.zeros((0, 3)),), {"axis": 0}
     yield (np.array(2.0),), {}
-
-
-for _op in (any, all):
-    _op.outlined_by(_truth_outline(_op))
-    _op.kernel(NUMPY, CUPY)(_plain_kernel(_op))
-    _op.sampled_by(_truth_samples)
 
 
 def count_nonzero(

@@ -4,7 +4,7 @@ from math import prod
 
 from ...backends import NATIVE
 from ...backends.host.buffers import empty
-from ...backends.host.product import shares
+from ...backends.host.product import filling, shares
 from ...backends.host.rows import add_up, extreme_rows
 from ...backends.host.scalars import KINDS
 from ..axes import axes_of
@@ -64,17 +64,11 @@ def sum_to_native(inputs, outputs, *, shape):
 
 def _extreme(largest):
     def make(inputs, outputs, *, axis, keepdims):
-        x, shape, dtype = inputs[0], outputs[0].shape, inputs[0].scalar_type.dtype
+        x = inputs[0]
         rows, length, _ = around(x.shape, axes_of("max", x.ndim, axis))
         launch = extreme_rows.of(T=KINDS[x.scalar_type], LARGEST=largest)
         tasks = shares(rows, x.size)
-
-        def run(x):
-            out = empty(shape, dtype)
-            launch(tasks, tasks, rows, length, x, out)
-            return out
-
-        return run
+        return filling(launch, outputs[0], tasks, tasks, rows, length)
 
     return make
 

@@ -1,7 +1,6 @@
 """The product over axes, whose gradient is right where there are zeros."""
 
-from __future__ import annotations
-
+from functools import partial
 from math import prod as size_of
 
 import numpy as np
@@ -9,19 +8,17 @@ import numpy as np
 from ...backends import CUPY, NUMPY, namespace
 from ...op import Op
 from ...scalar_type import ScalarType
+from ..declare import REQUIRED, alike, asked
 from ..elementwise import add, multiply
 from ..index import index
 from ..shape import concat, permute_dims, reshape
-from . import WIDE, axes_in, kept_shape, reduced, sum
+from . import WIDE, axes_in, kept_shape, sum, wide_outline
 
 prod = Op("prod", "x")
 prod_dx = Op("prod_dx", "dy x")
 
 
-@prod.outlined_by
-def prod_outline(x, *, axis=None, keepdims=False):
-    wide = WIDE[x.scalar_type.kind] or x.scalar_type
-    return x.like(shape=reduced("prod", x, axis, keepdims), scalar_type=wide)
+prod.outlined_by(partial(wide_outline, "prod"))
 
 
 @prod.kernel(NUMPY, CUPY)
@@ -55,9 +52,7 @@ def prod_parts(x, *, axis, keepdims):
     return reshape(y, shape=kept_shape(x.shape, axis)) if keepdims else y
 
 
-@prod_dx.outlined_by
-def prod_dx_outline(dy, x, *, axis):
-    return x.like()
+alike(prod_dx, "x", axis=REQUIRED)
 
 
 @prod_dx.kernel(NUMPY, CUPY)
@@ -75,7 +70,8 @@ def prod_dx_arrays(dy, x, *, axis):
     return dy * xp.moveaxis((before * after).reshape(moved.shape), ends, axes)
 
 
-def _products(rng):
+@prod.sampled_by
+def prod_samples(rng):
     x = rng.normal(size=(2, 3, 4))
     yield (x,), {}
     yield (x,), {"axis": (0, -1), "keepdims": True}
@@ -85,10 +81,4 @@ def _products(rng):
     yield (np.zeros((0, 3)),), {"axis": 0}
 
 
-prod.sampled_by(_products)
-
-
-@prod_dx.sampled_by
-def prod_dx_samples(rng):
-    yield (rng.normal(size=(1, 3, 1)), rng.normal(size=(2, 3, 4))), {"axis": (0, 2)}
-    yield (rng.normal(size=()), rng.normal(size=())), {"axis": None}
+asked(prod_dx, prod)

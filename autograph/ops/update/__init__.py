@@ -5,13 +5,12 @@ once); `step` counts the steps of this parameter; `rate` is the learning rate in
 that change from step to step are arrays, so that a captured step can be replayed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...op import Op
-from ...scalar_type import F32, F64, I64
+from ...scalar_type import F32
+from .moving import update_samples
 
 sgd_update = Op(
     "sgd_update",
@@ -67,36 +66,24 @@ def tick_outline(rate, count, table):
     return ()
 
 
-def _counters(step, rate):
-    return np.asarray(step, I64.dtype), np.asarray(rate, F64.dtype)
-
-
 @sgd_update.sampled_by
 def sgd_update_samples(rng):
-    def normal():
-        return rng.normal(size=(3, 4))
-
-    yield (normal(), normal(), *_counters(0, 0.1), None, None), {}
-    yield (
-        (normal(), normal(), *_counters(3, 0.1), normal(), None),
+    yield from update_samples("absent")(rng)
+    by = (
+        {"momentum": 0.9, "nesterov": True},
         {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01},
     )
-    first = (normal(), normal(), *_counters(0, 0.1), normal(), None)
-    yield first, {"momentum": 0.9, "nesterov": True}
-    half, master = F32.dtype.type, normal().astype(F32.dtype)
-    yield (normal().astype(half), normal().astype(half), *_counters(1, 0.1), None, master), {}
+    yield from update_samples(None, settings=by)(rng)
+    for (w, dw, step, rate, *state, _), settings in update_samples("absent")(rng):
+        half = F32.dtype.type
+        yield (w.astype(half), dw.astype(half), step, rate, *state, w.astype(half)), settings
 
 
 @adam_update.sampled_by
 def adam_update_samples(rng):
-    def normal():
-        return rng.normal(size=(3, 4))
-
-    yield (normal(), normal(), *_counters(0, 0.1), normal(), normal() ** 2, None, None), {}
-    yield (
-        (normal(), normal(), *_counters(4, 0.1), normal(), normal() ** 2, normal() ** 2, None),
-        {"weight_decay": 0.1, "decoupled": True, "maximize": True},
-    )
+    yield from update_samples(None, None, "absent")(rng)
+    way = {"weight_decay": 0.1, "decoupled": True, "maximize": True}
+    yield from update_samples(None, None, None, settings=(way,))(rng)
 
 
 @tick.sampled_by

@@ -1,7 +1,5 @@
 """An average that follows a value: running statistics, and averages of weights."""
 
-from __future__ import annotations
-
 from ...backends import CUPY, NUMPY
 from ...errors import ShapeError
 from ...op import Op

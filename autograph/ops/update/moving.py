@@ -5,19 +5,49 @@ one; `rate` is the learning rate in f64; then what is remembered, in f32 for bf1
 `master`, the f32 copy where `w` is one of these. All are arrays and changed in place.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ...backends import CUPY, NUMPY
 from ...op import Op
 from ...scalar_type import F64, I64
+from ..declare import taking
 
 
-def update_op(name, remembered):
-    """An op that moves w and what is remembered in place."""
-    written = f"w step {remembered} master".replace("?", "")
-    inputs = f"w dw step rate {remembered} master?"
-    return Op(name, inputs, writes=written, outputs="", promotes="")
+def moving(
+    remembered: str, samples: Callable[..., Any], check: Callable[..., None] | None = None
+) -> Callable[[Callable[..., Any]], Op]:
+    """Make the op of a function (w, dw, step, rate, what is remembered, settings), by its name.
+
+    The op has a `master` and the setting `maximize` beside: the function moves the master where
+    there is one, and dw is as it should follow it.
+    """
+
+    def declare(function: Callable[..., Any]) -> Op:
+        names = f"w dw step rate {remembered} master?"
+        written = f"w step {remembered} master".replace("?", "")
+        op = Op(function.__name__, names, writes=written, outputs="", promotes="")
+
+        @taking(function, maximize=False)
+        def outline(w, *rest, **settings):
+            if check is not None:
+                check(w)
+            return ()
+
+        def arrays(w, dw, step, rate, *rest, maximize, **settings):
+            *state, master = rest
+            target, dw = ready(w, dw, master, maximize=maximize)
+            function(target, dw, step, rate, *state, **settings)
+            finish(w, master, step)
+
+        op.outlined_by(outline)
+        op.kernel(NUMPY, CUPY, halves=True)(arrays)
+        op.sampled_by(samples)
+        return op
+
+    return declare
 
 
 def ready(w, dw, master, weight_decay=0.0, maximize=False):
@@ -26,14 +56,7 @@ def ready(w, dw, master, weight_decay=0.0, maximize=False):
     dw = dw.astype(target.dtype, copy=False)
     if maximize:
         dw = -dw
-    if weight_decay:
-        dw = dw + weight_decay * target
-    return target, dw
-
-
-def follow(average, value, beta):
-    """average = beta * average + (1 - beta) * value."""
-    average += (value - average) * (1 - beta)
+    return target, decayed(target, dw, weight_decay)
 
 
 def finish(w, master, step):
@@ -41,6 +64,31 @@ def finish(w, master, step):
     if master is not None:
         w[...] = master.astype(w.dtype)
     step += 1
+
+
+# -- what several do ---------------------------------------------------------------------
+
+
+def decayed(w, dw, weight_decay):
+    """dw with L2 decay."""
+    return dw + weight_decay * w if weight_decay else dw
+
+
+def shrink(w, rate, weight_decay):
+    """w = w * (1 - rate * weight_decay): decay beside the gradient."""
+    if weight_decay:
+        w *= (1 - rate * weight_decay).astype(w.dtype)
+
+
+def follow(average, value, beta):
+    """average = beta * average + (1 - beta) * value."""
+    average += (value - average) * (1 - beta)
+
+
+def follow_square(average, value, beta):
+    """average = beta * average + (1 - beta) * value²."""
+    average *= beta
+    average += (1 - beta) * value * value
 
 
 def update_samples(*shapes, settings=({},), of=(3, 4)):

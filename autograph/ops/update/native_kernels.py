@@ -1,10 +1,12 @@
 """Optimizer updates by the host engine: each parameter in one pass, in place."""
 
+from functools import partial
+
 import numpy as np
 
 from ...backends import NATIVE
-from ...backends.host.intrinsics import sqrt
-from ...backends.host.jit import kernel, launcher
+from ...backends.host.intrinsics import fma, sqrt
+from ...backends.host.jit import Kernel, kernel, launcher
 from ...backends.host.scalars import KINDS, f32, f64, i64
 from ...scalar_type import BF16, F32, F64, I64
 from . import adam_update, sgd_update, tick
@@ -36,7 +38,7 @@ def sgd(
         step[0] += 1
 
 
-@kernel
+@partial(Kernel, flags=())  # each operation is rounded where torch rounds it
 def adam(
     task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32,
     largest: f32, master: f32,
@@ -53,9 +55,9 @@ def adam(
     c2 = f32(1.0 - beta2[0])
     for i in range(task * size // tasks, (task + 1) * size // tasks):
         old = master[i] if has_master else w[i]
-        d = SIGN * dw[i] + decay * old
-        m = moment1[i] + (d - moment1[i]) * b1
-        v = b2 * moment2[i] + c2 * d * d
+        d = fma(decay, old, SIGN * dw[i])
+        m = fma(d - moment1[i], b1, moment1[i])
+        v = fma(c2 * d, d, b2 * moment2[i])
         moment1[i] = m
         moment2[i] = v
         if has_largest:
@@ -92,10 +94,13 @@ def advance(task, step: i64):
 
 
 def takes(w, dw, step, rate, *state, **settings):
-    """Whether the parameter is of a scalar type that the engine computes with, and its state
-    float32."""
-    return w.scalar_type is dw.scalar_type in (F32, BF16) and all(
-        s is None or s.scalar_type is F32 for s in state
+    """Whether the parameter is of a scalar type that the engine computes with, its state float32,
+    and all of them of one shape."""
+    return (
+        w.scalar_type is dw.scalar_type in (F32, BF16)
+        and (step.scalar_type, rate.scalar_type) == (I64, F64)
+        and all(s is None or (s.scalar_type, s.shape) == (F32, w.shape) for s in state)
+        and dw.shape == w.shape
     )
 
 
