@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import errors, ops, words
+from . import errors, imports, ops, words
 from .backends import CUDA, CUDNN, CUPY, NATIVE, NUMPY, Backend, using
 from .backends.precision import precision
 from .device import Device
@@ -55,25 +55,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Names that cost time to import, by the module that holds them: loaded when first used.
-_LATER = {
-    "Checkpoint": "checkpoint",
-    "Run": "runs",
-    "anomaly": "anomalies",
-    "capture": "capturing",
-    "evaluate": "train",
-    "fit": "train",
-    "get_num_threads": "backends.host.pool",
-    "hessian": "differentiate",
-    "jacobian": "differentiate",
-    "jvp": "differentiate",
-    "load": "checkpoint",
-    "profile": "profiler",
-    "recompute": "recomputing",
-    "save": "checkpoint",
-    "set_num_threads": "backends.host.pool",
-    "vjp": "differentiate",
-    "why_not_fused": "layers.fusion",
-}
+_LATER = imports.modules_of(
+    {
+        "anomalies": "anomaly",
+        "backends.host.pool": "get_num_threads set_num_threads",
+        "capturing": "capture",
+        "checkpoint": "Checkpoint load save",
+        "differentiate": "hessian jacobian jvp vjp",
+        "layers.fusion": "why_not_fused",
+        "profiler": "profile",
+        "recomputing": "recompute",
+        "runs": "Run",
+        "train": "evaluate fit",
+    }
+)
+_later = imports.later(__name__, _LATER)[0]
 _ROOMS = ("data", "layers", "metrics", "namespace", "optim", "parallel", "testing")
 
 __all__ = [
@@ -140,9 +136,7 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f".{name}", __name__)
     if name in _LATER:
-        value = getattr(import_module(f".{_LATER[name]}", __name__), name)
-        globals()[name] = value
-        return value
+        return _later(name)
     if not name.startswith("_"):
         for room in import_module(".namespace", __name__), ops:
             if name in room.__all__:

@@ -59,8 +59,6 @@ class _Look:
             return True
         return bool((np.isfinite(array) if self.infinities else ~np.isnan(array)).all())
 
-    # -- forward -----------------------------------------------------------------------
-
     def forward(
         self, apply: Apply, op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]
     ) -> Any:
@@ -81,8 +79,6 @@ class _Look:
             if isinstance(each, Tensor) and each.node is not None:
                 self._attend(each.node, op, place)
         return results
-
-    # -- backward ----------------------------------------------------------------------
 
     def _attend(self, node: Node, op: Op, place: str) -> None:
         """Have what the gradient rules of a node answer looked at."""
@@ -124,9 +120,6 @@ class _Looking:
             told |= _told({f"dx[{i}]" if several else "dx": dx for i, dx in enumerate(gradients)})
             raise self.look._error(f"the gradient of {self.op}", sound, self.place, told)
         return found
-
-
-# -- words -----------------------------------------------------------------------------
 
 
 def _told(values: Mapping[str, Any]) -> dict[str, str]:

@@ -43,7 +43,7 @@ ATTEMPTS = 8  # recordings that may turn out stale before the step stays eager
 class Ranks(Protocol):
     """Processes that run the same step, and talk within it."""
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool, what: str) -> bool:
         """Whether any of them says so."""
 
     def rehearsing(self) -> AbstractContextManager[None]:
@@ -285,7 +285,7 @@ class Captured(Generic[P, T]):
 
     def _any(self, flag: bool) -> bool:
         """Whether any rank says so."""
-        return flag if self.ranks is None else self.ranks.any(flag)
+        return flag if self.ranks is None else self.ranks.any(flag, "recording a step")
 
     def _joint(self, why: str) -> str:
         """Why one of the ranks stays eager; "" if none does."""

@@ -32,7 +32,7 @@ from .layers.stored import (
     reseed,
     staged,
 )
-from .optim import Average, Optimizer, optimizer_from_description
+from .optim import Average, Optimizer
 from .scalar_type import ScalarType
 from .tensor import Tensor
 
@@ -191,6 +191,8 @@ class Checkpoint:
     ) -> Optimizer:
         """The optimizer with its state, for a model that `build` made; `optimizers` are classes
         that the file may name beside those of `autograph.optim`."""
+        from .optim import optimizer_from_description
+
         told = self._optimizer_told()
         made = _in_file(self.file, lambda: optimizer_from_description(told, optimizers))
         _in_file(self.file, lambda: self._restore_into(made, model))
@@ -218,36 +220,29 @@ class Checkpoint:
         parameters and buffers whose paths match are written. If anything does not fit, nothing
         is changed.
         """
-        if average is not None:
-            found = self._averages(model)
-            self.restore(model, optimizer, pattern)
-            average.values = found.values
-            return
+        averages = {} if average is None else self._averages(model).values
         if optimizer is not None and pattern is not None:
             raise SettingsError(
                 "restore: an optimizer is restored whole\n  leave out  pattern, or the optimizer"
             )
         pairs = staged(self.file, model, pattern)
-        if optimizer is None:
-            exchange(pairs)
-            self._take_seed(model, pattern)
-            return
-        told = self._optimizer_told()
-        if told.get("kind") != optimizer.kind:
-            here, there = {"kind": optimizer.kind}, {"kind": told.get("kind")}
-            refuse_differences(self.file.path, "the optimizer", here, there)
-        trial = copy.copy(optimizer)
-        trial.__post_init__()  # a state of its own, on which to see whether the file's fits
-        _in_file(self.file, lambda: self._restore_into(trial, model))
+        if optimizer is not None:
+            kind = self._optimizer_told().get("kind")
+            if kind != optimizer.kind:
+                here, there = {"kind": optimizer.kind}, {"kind": kind}
+                refuse_differences(self.file.path, "the optimizer", here, there)
+            trial = copy.copy(optimizer)
+            trial.__post_init__()  # a state of its own, on which to see whether the file's fits
+            _in_file(self.file, lambda: self._restore_into(trial, model))
         exchange(pairs)
-        try:
-            optimizer.restore(trial.tensors(), self.updates, model.named_parameters())
-        except BaseException:
-            exchange(pairs)
-            raise
-        self._take_seed(model, pattern)
-
-    def _take_seed(self, model: Layer, pattern: object) -> None:
+        if optimizer is not None:
+            try:
+                optimizer.restore(trial.tensors(), self.updates, model.named_parameters())
+            except BaseException:
+                exchange(pairs)
+                raise
+        if average is not None:
+            average.values = averages
         if pattern is None:  # restored whole, its random streams go on as well
             reseed(model, self.seed)
 
@@ -297,12 +292,11 @@ class Checkpoint:
         )
         here["frozen"] = ", ".join(document_of(model).get("frozen", []))
         there["frozen"] = ", ".join(map(str, _typed(self.file, "frozen", list, [])))
-        if optimizer is not None:
-            here |= _flat("optimizer", optimizer.describe())
-            there |= _flat("optimizer", self.optimizer or {})
-        if average is not None:
-            here |= _flat("average", average.describe())
-            there |= _flat("average", self.average or {})
+        both = {"optimizer": (optimizer, self.optimizer), "average": (average, self.average)}
+        for what, (mine, kept) in both.items():
+            if mine is not None:
+                here |= {f"{what}.{name}": value for name, value in mine.describe().items()}
+                there |= {f"{what}.{name}": value for name, value in (kept or {}).items()}
         here |= {name: now for name, (now, _) in changed.items()}
         there |= {name: then for name, (_, then) in changed.items()}
         return compared(here, there)
@@ -322,11 +316,6 @@ def _scalar_types(dtypes: Mapping[str, Any]) -> dict[str, str]:
     """The scalar type of all tensors, or those of each."""
     told = {path: str(ScalarType(dtype)) for path, dtype in dtypes.items()}
     return told if len(set(told.values())) > 1 else {"scalar type": "".join(set(told.values()))}
-
-
-def _flat(what: str, description: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an optimizer or an average, one name each."""
-    return {f"{what}.{name}": value for name, value in description.items()}
 
 
 def _typed(file: File, name: str, kind: type, default: Any) -> Any:

@@ -38,7 +38,7 @@ class Control:
     save: Callable[[], None] | None = field(default=None, repr=False)  # where there is no run
     _saved: int = field(default=0, repr=False)
     _looked: float = field(default=0.0, repr=False)
-    _stamp: int = field(default=0, repr=False)
+    _taken: bytes = field(default=b"", repr=False)  # what its file said last
 
     def ask(self, **changes: Any) -> None:
         """Change what is asked: paused, stopped, saves, learning_rate."""
@@ -61,14 +61,13 @@ class Control:
             return
         self._looked = now
         with suppress(OSError, ValueError, AttributeError):
-            path = self.folder / FILE
-            stamp = path.stat().st_mtime_ns
-            if stamp != self._stamp:
-                told = json.loads(path.read_text())
+            text = (self.folder / FILE).read_bytes()  # its time may be that of the one before
+            if text != self._taken:
+                told = json.loads(text)
                 for name, fits in ASKED.items():
                     if name in told and fits(told[name]):
                         setattr(self, name, told[name])
-                self._stamp = stamp
+                self._taken = text
 
     def obey(
         self,
@@ -100,13 +99,11 @@ class Control:
                 (self.folder / FILE).unlink()
 
 
-def _is_rate(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and isfinite(value) and value >= 0)
-
-
 ASKED: dict[str, Callable[[Any], bool]] = {  # and what each may be
     "paused": lambda value: type(value) is bool,
     "stopped": lambda value: type(value) is bool,
     "saves": lambda value: type(value) is int and value >= 0,
-    "learning_rate": _is_rate,
+    "learning_rate": lambda value: (
+        value is None or (type(value) in (int, float) and isfinite(value) and value >= 0)
+    ),
 }

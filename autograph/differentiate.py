@@ -9,8 +9,7 @@ that hold no floats are passed on, and have None for a derivative. Inside of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,7 @@ def vjp(function: Function, *inputs: Any) -> tuple[Any, Callable[..., Any]]:
     Tensor(host f32 (2,) [ 2., 40.])
     """
     leaves = _leaves(inputs)
-    with _recording():
-        outputs = function(*leaves)
+    outputs = _recorded(function, leaves)
     several = isinstance(outputs, tuple)
 
     def pull(*gradients: Any) -> Any:
@@ -65,8 +63,8 @@ def jvp(function: Function, inputs: Sequence[Any], tangents: Sequence[Any]) -> t
         leaves = _leaves(inputs)
         chosen = [i for i, each in enumerate(leaves) if _is_float(each)]
         moves = _like("jvp", [leaves[i] for i in chosen], [tangents[i] for i in chosen])
-        with _recording():
-            outputs = function(*leaves)
+        outputs = _recorded(function, leaves)
+        with training(is_training()), enable_grad():
             parts = _tuple(outputs)
             weights = [_leaf(_zeros(each)) for each in parts]
             pulled = [each for each in _pulled(parts, weights, leaves) if each is not None]
@@ -87,8 +85,7 @@ def jacobian(function: Function, *inputs: Any) -> Any:
      [0., 4.]])
     """
     leaves = _leaves(inputs)
-    with _recording():
-        outputs = function(*leaves)
+    outputs = _recorded(function, leaves)
     parts = _tuple(outputs)
     rows = tuple(_rows(parts, i, leaves) for i in range(len(parts)))
     return rows if isinstance(outputs, tuple) else rows[0]
@@ -123,14 +120,10 @@ def hessian(function: Function, *inputs: Any) -> Any:
     return _told_all(found)
 
 
-# -- parts -----------------------------------------------------------------------------
-
-
-@contextmanager
-def _recording() -> Iterator[None]:
-    """Recording on, and layers in the mode that they are in."""
+def _recorded(function: Function, leaves: Sequence[Any]) -> Any:
+    """function(*leaves), recorded, and layers in the mode that they are in."""
     with training(is_training()), enable_grad():
-        yield
+        return function(*leaves)
 
 
 def _is_float(value: Any) -> bool:

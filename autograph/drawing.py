@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 from math import log2, prod
-from typing import Any
 
 from .layers import Layer, summary
 from .layers.summarize import Summary
@@ -42,10 +41,14 @@ def drawing(model: type[Layer] | Layer | Summary, input: tuple[int, ...] | None 
         x = EDGE + i * (WIDTH + GAP)
         height = max(HEIGHT * log2(prod(shape) + 1) / most, 8)
         if i:
-            lines.append(_arrow(x - GAP, x, middle))
+            lines += [
+                f'<line x1="{x - GAP}" y1="{middle}" x2="{x - 4}" y2="{middle}" stroke="#556"/>'
+                f'<polygon points="{x - 6},{middle - 4} {x - 1},{middle} {x - 6},{middle + 4}" '
+                'fill="#556"/>'
+            ]
         lines.append(
             f'<rect x="{x}" y="{middle - height / 2:.1f}" width="{WIDTH}" height="{height:.1f}" '
-            f'rx="5" fill="{_colour(kind)}"/>'
+            f'rx="5" fill="{next((c for part, c in COLOURS.items() if part in kind), OTHER)}"/>'
         )
         below = middle + HEIGHT / 2 + 18
         size = " x ".join(map(str, shape)) or "1"
@@ -58,21 +61,9 @@ def drawing(model: type[Layer] | Layer | Summary, input: tuple[int, ...] | None 
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _colour(kind: str) -> str:
-    return next((colour for part, colour in COLOURS.items() if part in kind), OTHER)
-
-
 def _text(x: float, y: float, words: str, *, size: int = 11, grey: bool = False) -> str:
     if not words:
         return ""
     colour = "#667" if grey else "#112"
     place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
     return f"<text {place}>{escape(words)}</text>"
-
-
-def _arrow(start: float, end: float, y: float) -> str:
-    points: Any = f"{end - 6},{y - 4} {end - 1},{y} {end - 6},{y + 4}"
-    return (
-        f'<line x1="{start}" y1="{y}" x2="{end - 4}" y2="{y}" stroke="#556"/>'
-        f'<polygon points="{points}" fill="#556"/>'
-    )

@@ -183,7 +183,8 @@ class File:
                     self._into(part, place + entry.begin + start)
                     if digest is not None:
                         digest.update(part)
-                if name in wanted and not _holds_bools(arrays[name]):
+                bools = target is not None and entry.dtype == np.bool_
+                if bools and (arrays[name].view(np.uint8) > 1).any():
                     raise CheckpointError(f"{shown(name)}: it is BOOL and has bytes above 1")
             if digest is not None and digest.hexdigest() != self.checksum:
                 raise CheckpointError(
@@ -226,10 +227,6 @@ def read(path: str | Path) -> File:
 def read_foreign(path: str | Path) -> File:
     """Open any safetensors file. Its metadata is a table of strings, and it has no checksum."""
     return File(path, foreign=True)
-
-
-def _holds_bools(array: Array) -> bool:
-    return array.dtype != np.bool_ or not (array.view(np.uint8) > 1).any()
 
 
 def _bytes_of(array: Array) -> memoryview:

@@ -61,16 +61,17 @@ def _of_process() -> dict[str, str]:
         "system": platform.system(),
         "processor": _processor(),
         "blas": f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
-        **_versions(PACKAGES),
+        **versions_of(PACKAGES),
     }
 
 
 @cache
 def _of_device(device: Device) -> dict[str, str]:
-    return {"device": device.info().get("name", device.kind), **_versions(DEVICE_PACKAGES)}
+    return {"device": device.info().get("name", device.kind), **versions_of(DEVICE_PACKAGES)}
 
 
-def _versions(names: tuple[str, ...]) -> dict[str, str]:
+def versions_of(names: tuple[str, ...]) -> dict[str, str]:
+    """The versions of packages, as far as they are installed."""
     found = {}
     for name in names:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from .errors import SettingsError
-from .extras import needed
+from .imports import needed
 from .train import Report
 
 Record = Mapping[str, Any]
@@ -42,9 +42,6 @@ def record_of(report: Report, **more: Any) -> dict[str, Any]:
             if stats.accuracy is not None:
                 told[f"{name}_accuracy"] = stats.accuracy
     return {**told, "seconds": report.seconds, "rate": report.rate, **more}
-
-
-# -- files -----------------------------------------------------------------------------
 
 
 class JsonLines:
@@ -85,7 +82,10 @@ class Csv:
         """Add a row."""
         new = [name for name in record if name not in self._columns]
         if new:
-            rows = self._rows() if self._columns else []
+            rows = []
+            if self._columns:
+                with self._path.open(newline="", encoding="utf-8") as file:
+                    rows = list(csv.DictReader(file))
             self._columns += new
             with self._path.open("w", newline="", encoding="utf-8") as file:
                 self._table(file).writeheader()
@@ -95,10 +95,6 @@ class Csv:
 
     def close(self) -> None:
         """Nothing is open between two rows."""
-
-    def _rows(self) -> list[dict[str, str]]:
-        with self._path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
 
     def _table(self, file: IO[str]) -> csv.DictWriter[str]:
         return csv.DictWriter(file, self._columns, lineterminator="\n")
@@ -132,9 +128,6 @@ def _number(value: Any) -> Any:
     return float(value) if value in ("nan", "inf", "-inf") else value
 
 
-# -- numbers -----------------------------------------------------------------------------
-
-
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A record without tables in it.
 
@@ -162,9 +155,6 @@ def curves_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Points]:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 found.setdefault(name, {})[float(epoch)] = float(value)
     return {name: sorted(points.items()) for name, points in found.items()}
-
-
-# -- services --------------------------------------------------------------------------
 
 
 class WeightsAndBiases:
@@ -197,9 +187,6 @@ class MLflow:
     def close(self) -> None:
         """End the run."""
         self._mlflow.end_run()
-
-
-# -- several ---------------------------------------------------------------------------
 
 
 class Several:

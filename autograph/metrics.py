@@ -37,7 +37,17 @@ class Stats:
         return f"loss {self.loss:.5f} accuracy {self.accuracy:.2%}"
 
 
-class Meter:
+class Sums:
+    """Sums on a device, to which a pass adds without waiting for it."""
+
+    sums: Tensor
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.sums[...] = 0.0
+
+
+class Meter(Sums):
     """Gathers `Stats` without waiting for the device."""
 
     def __init__(self, device: Device) -> None:
@@ -61,10 +71,6 @@ class Meter:
         count, loss, correct = self.sums.tolist()
         return Stats(int(count), loss, int(correct) if self.counts_classes else None)
 
-    def reset(self) -> None:
-        """Start again from zero."""
-        self.sums[...] = 0.0
-
 
 def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     """The share of rows of scores (N, classes) whose first largest is the target's: a scalar.
@@ -81,10 +87,7 @@ def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     return right.cast("f32").mean()
 
 
-# -- streaming ---------------------------------------------------------------------------
-
-
-class Mean:
+class Mean(Sums):
     """The mean of scalars, each counted as often as its batch has rows.
 
     >>> mean = Mean()
@@ -107,12 +110,8 @@ class Mean:
         count, total, _ = self.sums.tolist()
         return float(total / count) if count else float("nan")
 
-    def reset(self) -> None:
-        """Start again from zero."""
-        self.sums[...] = 0.0
 
-
-class TopK:
+class TopK(Sums):
     """The share of rows whose target is among the `k` largest scores.
 
     >>> top = TopK(2)
@@ -133,10 +132,6 @@ class TopK:
         """The share so far: waits for the device. NaN where there are no rows."""
         rows, hits = self.sums.tolist()
         return float(hits / rows) if rows else float("nan")
-
-    def reset(self) -> None:
-        """Start again from zero."""
-        self.sums[...] = 0.0
 
 
 @dataclass(frozen=True, eq=False)

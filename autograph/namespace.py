@@ -4,7 +4,8 @@
 tensors. Scalar types are NumPy's dtypes; there are no complex numbers, hence no `fft`. What comes
 out is recorded like everything else. See https://data-apis.org/array-api/2024.12.
 
-A function of the standard is a line of the table: its signature there, and what it is of the ops.
+A function of the standard is a line of the table: its signature there, and what it is of the ops
+unless that is the op of its name.
 """
 
 from __future__ import annotations
@@ -38,70 +39,54 @@ float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 
 Where = Device | str | None
 
-_ONE = """
-    abs acos acosh asin asinh atan atanh bitwise_invert ceil cos cosh exp expm1 floor isfinite isinf
-    isnan log log10 log1p log2 logical_not negative reciprocal round sign sin sinh sqrt square tan
-    tanh trunc
-"""
-_TWO = """
-    add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign
-    divide equal floor_divide greater greater_equal hypot less less_equal logaddexp logical_and
-    logical_or logical_xor maximum minimum multiply nextafter not_equal remainder subtract
-"""
 _TABLE = """
+    abs acos acosh asin asinh atan atanh bitwise_invert ceil cos cosh exp expm1 floor isfinite\
+ isinf isnan log log10 log1p log2 logical_not negative nonzero reciprocal round sign sin sinh sqrt\
+ square tan tanh trunc(x, /)
+    add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign\
+ divide equal floor_divide greater greater_equal hypot less less_equal logaddexp logical_and\
+ logical_or logical_xor matmul maximum minimum multiply nextafter not_equal remainder\
+ subtract(x1, x2, /)
     clip(x, /, min=None, max=None): ops.clip(x, min, max)
     positive(x, /): x.copy()
     pow(x1, x2, /): ops.power(x1, x2)
-    where(condition, x1, x2, /): ops.where(condition, x1, x2)
+    where(condition, x1, x2, /)
 
-    all(x, /, *, axis=None, keepdims=False): ops.all(x, axis=axis, keepdims=keepdims)
-    any(x, /, *, axis=None, keepdims=False): ops.any(x, axis=axis, keepdims=keepdims)
-    argmax(x, /, *, axis=None, keepdims=False): ops.argmax(x, axis=axis, keepdims=keepdims)
-    argmin(x, /, *, axis=None, keepdims=False): ops.argmin(x, axis=axis, keepdims=keepdims)
-    count_nonzero(x, /, *, axis=None, keepdims=False):\
- ops.count_nonzero(x, axis=axis, keepdims=keepdims)
-    max(x, /, *, axis=None, keepdims=False): ops.max(x, axis=axis, keepdims=keepdims)
-    mean(x, /, *, axis=None, keepdims=False): ops.mean(x, axis=axis, keepdims=keepdims)
-    min(x, /, *, axis=None, keepdims=False): ops.min(x, axis=axis, keepdims=keepdims)
+    all any argmax argmin count_nonzero max mean min(x, /, *, axis=None, keepdims=False)
     prod(x, /, *, axis=None, dtype=None, keepdims=False):\
  _typed(ops.prod, x, dtype, axis=axis, keepdims=keepdims)
-    std(x, /, *, axis=None, correction=0.0, keepdims=False):\
- ops.std(x, axis=axis, correction=correction, keepdims=keepdims)
     sum(x, /, *, axis=None, dtype=None, keepdims=False):\
  _typed(ops.sum, x, dtype, axis=axis, keepdims=keepdims)
-    var(x, /, *, axis=None, correction=0.0, keepdims=False):\
- ops.var(x, axis=axis, correction=correction, keepdims=keepdims)
+    std var(x, /, *, axis=None, correction=0.0, keepdims=False)
     cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):\
  _cumulative(ops.cumprod, x, axis, dtype, include_initial, 1)
     cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):\
  _cumulative(ops.cumsum, x, axis, dtype, include_initial, 0)
 
-    broadcast_to(x, /, shape): ops.broadcast_to(x, shape=shape)
-    expand_dims(x, /, axis=0): ops.expand_dims(x, axis=axis)
-    flip(x, /, *, axis=None): ops.flip(x, axis=axis)
+    broadcast_to(x, /, shape)
+    expand_dims(x, /, axis=0)
+    flip(x, /, *, axis=None)
     matrix_transpose(x, /): ops.swapaxes(x, -1, -2)
     meshgrid(*arrays, indexing="xy"): list(ops.meshgrid(*arrays, indexing=indexing))
-    moveaxis(x, source, destination, /): ops.moveaxis(x, source, destination)
-    permute_dims(x, /, axes): ops.permute_dims(x, axes=axes)
+    moveaxis(x, source, destination, /)
+    permute_dims(x, /, axes)
     repeat(x, repeats, /, *, axis=None): ops.repeat(x, _plain(repeats), axis=axis)
     reshape(x, /, shape, *, copy=None): ops.reshape(x.copy() if copy else x, shape=shape)
     roll(x, /, shift, *, axis=None): ops.roll(x, shift, axis=axis)
-    squeeze(x, /, axis): ops.squeeze(x, axis=axis)
-    stack(arrays, /, *, axis=0): ops.stack(arrays, axis=axis)
-    tile(x, repetitions, /): ops.tile(x, repetitions)
-    tril(x, /, *, k=0): ops.tril(x, k=k)
-    triu(x, /, *, k=0): ops.triu(x, k=k)
+    squeeze(x, /, axis)
+    stack(arrays, /, *, axis=0)
+    tile(x, repetitions, /)
+    tril triu(x, /, *, k=0)
     unstack(x, /, *, axis=0): ops.unbind(x, axis=axis)
 
     argsort(x, /, *, axis=-1, descending=False, stable=True):\
  ops.argsort(x, axis=axis, descending=descending)
-    nonzero(x, /): ops.nonzero(x)
     searchsorted(x1, x2, /, *, side="left", sorter=None):\
  ops.searchsorted(x1 if sorter is None else ops.take(x1, sorter), x2, side=side)
     sort(x, /, *, axis=-1, descending=False, stable=True):\
  ops.sort(x, axis=axis, descending=descending)
     take(x, indices, /, *, axis=None): ops.take(x, indices, axis=_only(x) if axis is None else axis)
-    take_along_axis(x, indices, /, *, axis=-1): ops.take_along_axis(x, indices, axis=axis)
+    take_along_axis(x, indices, /, *, axis=-1)
     unique_values(x, /): ops.unique_all(x)[0]
 
     empty(shape, *, dtype=None, device=None): zeros(shape, dtype=dtype, device=device)
@@ -121,41 +106,28 @@ _TABLE = """
     ones_like(x, /, *, dtype=None, device=None): full_like(x, 1, dtype=dtype, device=device)
     zeros_like(x, /, *, dtype=None, device=None): full_like(x, 0, dtype=dtype, device=device)
 
-    matmul(x1, x2, /): ops.matmul(x1, x2)
-    tensordot(x1, x2, /, *, axes=2): ops.tensordot(x1, x2, axes=axes)
-    vecdot(x1, x2, /, *, axis=-1): ops.vecdot(x1, x2, axis=axis)
+    tensordot(x1, x2, /, *, axes=2)
+    vecdot(x1, x2, /, *, axis=-1)
 """
 _LINALG = """
-    cholesky(x, /, *, upper=False): ops.cholesky(x, upper=upper)
-    cross(x1, x2, /, *, axis=-1): ops.cross(x1, x2, axis=axis)
-    det(x, /): ops.det(x)
+    det inv svdvals(x, /)
+    outer solve(x1, x2, /)
+    cholesky(x, /, *, upper=False)
+    cross(x1, x2, /, *, axis=-1)
     diagonal(x, /, *, offset=0): ops.diagonal(x, offset=offset, axis1=-2, axis2=-1)
     eigh(x, /): Eigh(*ops.eigh(x))
     eigvalsh(x, /): ops.eigh(x)[0]
-    inv(x, /): ops.inv(x)
-    matmul(x1, x2, /): ops.matmul(x1, x2)
-    matrix_norm(x, /, *, keepdims=False, ord="fro"):\
- ops.matrix_norm(x, ord=ord, keepdims=keepdims)
-    matrix_power(x, n, /): ops.matrix_power(x, n)
-    matrix_rank(x, /, *, rtol=None): ops.matrix_rank(x, rtol=rtol)
-    matrix_transpose(x, /): ops.swapaxes(x, -1, -2)
-    outer(x1, x2, /): ops.outer(x1, x2)
-    pinv(x, /, *, rtol=None): ops.pinv(x, rtol=rtol)
+    matrix_norm(x, /, *, keepdims=False, ord="fro")
+    matrix_power(x, n, /)
+    matrix_rank pinv(x, /, *, rtol=None)
     qr(x, /, *, mode="reduced"): QR(*ops.qr(x, mode=mode))
     slogdet(x, /): Slogdet(*ops.slogdet(x))
-    solve(x1, x2, /): ops.solve(x1, x2)
     svd(x, /, *, full_matrices=True): SVD(*ops.svd(x, full=full_matrices))
-    svdvals(x, /): ops.svdvals(x)
-    tensordot(x1, x2, /, *, axes=2): ops.tensordot(x1, x2, axes=axes)
     trace(x, /, *, offset=0, dtype=None):\
  _typed(ops.trace, x, dtype, offset=offset, axis1=-2, axis2=-1)
-    vecdot(x1, x2, /, *, axis=-1): ops.vecdot(x1, x2, axis=axis)
     vector_norm(x, /, *, axis=None, keepdims=False, ord=2):\
  ops.norm(x, ord=ord, axis=axis, keepdims=keepdims)
 """
-
-
-# -- creation and types ------------------------------------------------------------------------
 
 
 def asarray(
@@ -240,9 +212,6 @@ def iinfo(type: Any, /) -> Any:
     )
 
 
-# -- shapes ------------------------------------------------------------------------------------
-
-
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that these broadcast to."""
     try:
@@ -263,9 +232,6 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     if axis is None:
         arrays, axis = [ops.reshape(each, shape=-1) for each in arrays], 0
     return ops.concat(*arrays, axis=axis)
-
-
-# -- elements ----------------------------------------------------------------------------------
 
 
 def signbit(x: Tensor, /) -> Tensor:
@@ -298,9 +264,6 @@ def diff(
         )
         y = ops.not_equal(later, earlier) if y.dtype == bool else ops.subtract(later, earlier)
     return y
-
-
-# -- what answers several ------------------------------------------------------------------
 
 
 Unique = namedtuple("Unique", "values indices inverse_indices counts")
@@ -400,21 +363,26 @@ class Info:
 
 
 def _defined(table: str) -> dict[str, Any]:
-    """The functions of a table."""
+    """The functions of a table. Where a line does not say what they are of the ops, each is the op
+    of its name, given what stands before the / by its place and the rest by name."""
     found: dict[str, Any] = {}
     for line in filter(None, map(str.strip, table.splitlines())):
-        signature, expression = line.split(": ", 1)
-        exec(f"def {signature}:\n    return {expression.strip()}", globals(), found)
-        function = found[signature.partition("(")[0]]
-        function.__doc__ = f"As the array API standard says: {expression.strip()}."
-        function.__module__ = __name__
+        head, _, told = line.partition("): ")
+        names, _, signature = head.rstrip(")").partition("(")
+        placed, _, named = signature.partition("/")
+        words = [each.partition("=")[0].strip() for each in named.split(",")]
+        given = placed + ", ".join(f"{each}={each}" for each in words if each not in ("", "*"))
+        for name in names.split():
+            expression = told.strip() or f"ops.{name}({given.rstrip(', ')})"
+            exec(f"def {name}({signature}):\n    return {expression}", globals(), found)
+            found[name].__doc__ = f"As the array API standard says: {expression}."
+            found[name].__module__ = __name__
     return found
 
 
-_ELEMENTS = [f"{name}(x, /): ops.{name}(x)" for name in _ONE.split()]
-_ELEMENTS += [f"{name}(x1, x2, /): ops.{name}(x1, x2)" for name in _TWO.split()]
-globals().update(_defined("\n".join(_ELEMENTS)) | _defined(_TABLE))
-linalg = SimpleNamespace(**_defined(_LINALG))
+globals().update(_defined(_TABLE))
+_SHARED = ("matmul", "matrix_transpose", "tensordot", "vecdot")
+linalg = SimpleNamespace(**_defined(_LINALG), **{name: globals()[name] for name in _SHARED})
 
 
 def __getattr__(name: str) -> Any:  # for type checkers, which do not see the table

@@ -80,10 +80,9 @@ class HostPlatform:
     def put(self, array: np.ndarray[Any, Any], index: int) -> Array:
         return array
 
-    def get(self, array: Array) -> np.ndarray[Any, Any]:
-        return array
+    move = put
 
-    def move(self, array: Array, index: int) -> Array:
+    def get(self, array: Array) -> np.ndarray[Any, Any]:
         return array
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], index: int) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import SettingsError
-from .extras import needed
+from .imports import needed
 from .layers import Layer
 from .logs import curves_of, read_log
 

@@ -60,8 +60,7 @@ class Event(NamedTuple):
         return self.host.own if self.device is None else self.device.own
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """What runs of one kind came to."""
 
     calls: int
@@ -147,19 +146,12 @@ class Profile:
         Path(path).write_text(json.dumps(document))
 
     def _lines(self, key: Callable[[Event], str]) -> dict[str, Line]:
-        found: dict[str, list[Event]] = {}
+        found: dict[str, Line] = {}
         for each in self.events:
-            found.setdefault(key(each), []).append(each)
-        lines = {
-            name: Line(
-                len(events),
-                sum(each.own for each in events),
-                sum(each.host.own for each in events),
-                sum(each.bytes for each in events),
-            )
-            for name, events in found.items()
-        }
-        return dict(sorted(lines.items(), key=lambda item: -item[1].seconds))
+            calls, seconds, host, size = found.get(key(each), Line(0, 0.0, 0.0, 0))
+            line = calls + 1, seconds + each.own, host + each.host.own, size + each.bytes
+            found[key(each)] = Line(*line)
+        return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 from . import ops
@@ -50,13 +50,6 @@ def _value(each: Any) -> Any:
     return each.detach() if isinstance(each, Tensor) else each
 
 
-class _Written(NamedTuple):
-    """A tensor that the function writes, and what it held before."""
-
-    tensor: Tensor
-    before: Any
-
-
 class _Pass:
     """The first run of a function: what it used, and what it found there."""
 
@@ -67,7 +60,8 @@ class _Pass:
         self.training, self.limit = is_training(), limit()
         self.nodes: dict[Node, None] = {}  # of the tensors it used that are not among its inputs
         self.read: dict[int, tuple[str, Version, int]] = {}
-        self.written: dict[int, _Written] = {}  # by the id of the array
+        # What it writes, and what that held before, by the id of the array.
+        self.written: dict[int, tuple[Tensor, Any]] = {}
         self._made: dict[int, ref[Tensor]] = {}
 
     def notice(
@@ -75,14 +69,15 @@ class _Pass:
     ) -> Any:
         """Run an op, and note which tensors from outside it reads and writes."""
         for i, each in enumerate(inputs):
-            if not isinstance(each, Tensor) or self._is_made(each):
+            made = self._made.get(id(each))
+            if not isinstance(each, Tensor) or (made is not None and made() is each):
                 continue
             name = op.inputs[0] if op.variable else op.inputs[i]
             if each.node is not None:
                 self.nodes[each.node] = None
             if name in op.writes:
                 if id(each._array) not in self.written:
-                    self.written[id(each._array)] = _Written(each, ops.copy(each._array))
+                    self.written[id(each._array)] = each, ops.copy(each._array)
             elif id(version := version_of(each)) not in self.read:
                 self.read[id(version)] = (f"{name} of {op.name}", version, version.count)
         results = apply(op, inputs, settings)
@@ -91,10 +86,6 @@ class _Pass:
                 if isinstance(each, Tensor):
                     self._made[id(each)] = ref(each)
         return results
-
-    def _is_made(self, tensor: Tensor) -> bool:
-        made = self._made.get(id(tensor))
-        return made is not None and made() is tensor
 
     def recorded(self, outputs: Any) -> Any:
         """The outputs with one node, whose gradient rule is the second run."""
@@ -114,8 +105,8 @@ class _Pass:
             found = self.again(dy if joint else [dy])
             return found[0] if alone else found
 
-        name = f"recompute({_name(self.function)})"
-        node = Node(name, [(targets, rule, False, ())], self._kept())
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        node = Node(f"recompute({name})", [(targets, rule, False, ())], self._kept())
         for i, each in enumerate(made):
             if each.scalar_type.is_float:
                 each.node = Outlet(node, i, len(made)) if joint else node
@@ -123,7 +114,7 @@ class _Pass:
 
     def _kept(self) -> list[Kept]:
         """The versions of what was read alone: backward needs those values."""
-        own = {id(version_of(each.tensor)) for each in self.written.values()}
+        own = {id(version_of(each)) for each, _ in self.written.values()}
         kept = [each for key, each in self.read.items() if key not in own]
         self.read.clear()
         return kept
@@ -157,12 +148,12 @@ class _Pass:
     def _as_it_was(self) -> Iterator[None]:
         """Within the block, what the function writes holds what it held at the first run."""
         now = [
-            (each.tensor, ops.copy(each.tensor._array), version_of(each.tensor).count)
-            for each in self.written.values()
+            (each, ops.copy(each._array), version_of(each).count)
+            for each, _ in self.written.values()
         ]
         try:
-            for each in self.written.values():
-                ops.assign(each.tensor._array, each.before)
+            for each, before in self.written.values():
+                ops.assign(each._array, before)
             if self.limit is None:
                 yield
             else:
@@ -181,7 +172,3 @@ def _fresh(value: Any) -> Tensor:
             f"  write it so that it answers a tensor, or a tuple of tensors"
         )
     return value.detach()
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", type(function).__name__)

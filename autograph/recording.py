@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -32,23 +33,20 @@ class Trial(NamedTuple):
         )
 
 
+@dataclass(eq=False)
 class Recording:
     """A tape, the arguments that it reads, what came out, and what it reads and writes beside."""
 
-    def __init__(
-        self,
-        tape: Tape,
-        buffers: list[Tensor],
-        results: Any,
-        outputs: list[Tensor],
-        held: list[tuple[ref[Tensor], Any]],
-        written: list[tuple[ref[Tensor], Any]],
-        updates: bool,
-    ) -> None:
-        self.updates = updates  # whether it is a step of an optimizer
-        self.tape, self.buffers, self.results, self.outputs = tape, buffers, results, outputs
-        self.held = [(each, array, _is_frozen(each())) for each, array in held]
-        self.written = written
+    tape: Tape
+    buffers: list[Tensor]
+    results: Any
+    outputs: list[Tensor]
+    held: list[Any]  # (tensor, array), and whether it was frozen
+    written: list[tuple[ref[Tensor], Any]]
+    updates: bool  # whether it is a step of an optimizer
+
+    def __post_init__(self) -> None:
+        self.held = [(each, array, _is_frozen(each())) for each, array in self.held]
 
     def fill(self, inputs: list[Tensor]) -> None:
         """Copy the arguments to where the recording reads them."""

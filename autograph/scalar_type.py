@@ -78,24 +78,20 @@ class ScalarType(Enum):
         return f"ScalarType.{self.name}"
 
 
-_DTYPES = {
-    "bool": np.dtype(np.bool_),
-    "f16": np.dtype(np.float16),
-    "bf16": np.dtype(ml_dtypes.bfloat16),
-    "f32": np.dtype(np.float32),
-    "f64": np.dtype(np.float64),
-} | {
-    f"{letter}{bits}": np.dtype(f"{word}{bits}")
-    for letter, word in (("u", "uint"), ("i", "int"))
-    for bits in (8, 16, 32, 64)
+_FAMILIES = {  # by the letters of their names: how NumPy calls them, and their kind
+    "bool": ("bool", "bool"),
+    "u": ("uint", "unsigned"),
+    "i": ("int", "signed"),
+    "f": ("float", "float"),
+    "bf": ("bfloat", "float"),
 }
-_KINDS = {"b": "bool", "u": "unsigned", "i": "signed", "f": "float"}
 
 for _each in ScalarType:
-    _each.dtype = _DTYPES[_each.value]
+    _letters = _each.value.rstrip("0123456789")
+    _word, _each.kind = _FAMILIES[_letters]
+    _name = _each.value.replace(_letters, _word)
+    _each.dtype = np.dtype(getattr(ml_dtypes, _name, _name))
     _each.bits = _each.dtype.itemsize * 8
-    _each.kind = "bool" if _each.value == "bool" else _KINDS[_each.value[0]]
-    _each.kind = "float" if _each.value == "bf16" else _each.kind
     _each.is_float = _each.kind == "float"
     _each.is_half = _each.is_float and _each.bits == 16
 

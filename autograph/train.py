@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -11,15 +12,14 @@ from typing import Any, cast
 
 from .capturing import capture
 from .control import Control
-from .data.dataset import Batch, Dataset, as_dataset
-from .data.feed import Feed
+from .data.dataset import Batch, Dataset, Feed, as_dataset
 from .device import Device
 from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
 from .optim import Average, Optimizer, Schedule
-from .parallel.shares import Part, Shares, cut
-from .parallel.steps import Alone, Steps
+from .parallel.shares import Part, Shares, stretch
+from .parallel.steps import Steps
 from .parallel.world import World
 from .runs import Folder, Guard, Keeper, NanPolicy, Progress, Rewound, Run
 from .runs.together import SharedKeeper, with_batch_of_run
@@ -170,7 +170,8 @@ def _epochs(
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
     rank, ranks = (0, 1) if world is None else (world.rank, world.size)
     shares = Shares(rank, ranks, len(train), now.batch_size)
-    steps = Steps(model, loss, replica or Alone(model, optimizer), micro_batches)
+    own = replica or World(device=model.device).replica(model, optimizer)
+    steps = Steps(own, loss, micro_batches)
 
     def train_step(batch: Batch, size: int) -> None:
         """Of a batch of `size` samples in all, this rank's."""
@@ -188,14 +189,14 @@ def _epochs(
             meter.add(*steps.forward(batch))
 
     def size_of(batch: int) -> int:
-        if world is not None:
-            world.enter("a step")  # also of one that is replayed
+        if replica is not None:
+            replica.begin_step()  # also one that is replayed
         return shares.size(batch)
 
-    part = train if ranks == 1 else Part(train, shares)
+    part = train if ranks == 1 else Part(train, shares.order)
     mine, tested_order = test, None
     if test is not None and ranks > 1:
-        mine = Part(test, None, *cut(len(test), rank, ranks))
+        mine = Part(test, partial(stretch, rank=rank, ranks=ranks))
         tested_order = mine.standing
 
     def passes() -> tuple[Pass, Pass | None]:
@@ -254,10 +255,13 @@ def _epochs(
                     meter.reset()
                     test_pass(tested_order, watch if keeper.is_idle else told_test, 0)
                     tested = guard.read()
-                score = _score(tested or trained)
+                seen = tested or trained  # what makes an epoch the best: accuracy, or a low loss
+                score = -seen.loss if seen.accuracy is None else seen.accuracy
                 best = isfinite(score) and (now.best is None or score > now.best)
                 now = now.after_epoch(score if best else now.best)
-                keeper.after_epoch(now, best, _told(trained, tested))
+                stats = {"train": trained} | ({"test": tested} if tested else {})
+                values = {k: {"loss": v.loss, "accuracy": v.accuracy} for k, v in stats.items()}
+                keeper.after_epoch(now, best, values)
             rate = samples / seconds
             resumed, keeper.resumed = keeper.resumed, ""
             taken = perf_counter() - start
@@ -278,21 +282,6 @@ def _settings(model: Layer, optimizer: Optimizer) -> list[Any]:
             plain = value is None or isinstance(value, bool | int | float | str | tuple)
             told.append((path, field.name, value if plain else id(value)))
     return told
-
-
-def _score(stats: Stats) -> float:
-    """What makes an epoch the best: accuracy where there are classes, else a low loss."""
-    return -stats.loss if stats.accuracy is None else stats.accuracy
-
-
-def _told(trained: Stats, tested: Stats | None) -> dict[str, Any]:
-    """Two passes for a log."""
-    passes = {"train": trained, "test": tested}
-    return {
-        name: {"loss": each.loss, "accuracy": each.accuracy}
-        for name, each in passes.items()
-        if each is not None
-    }
 
 
 def _config(
@@ -340,34 +329,28 @@ def _pass_of(
     device: Device = place["device"]
     count = -(-len(data) // size)
 
-    def tell(watch: Watch | None, done: int) -> None:
-        if watch is not None:
-            watch(name, done, count)
-
-    if not data.lives_on(device):
-        captured = capture(step, optimizer=optimizer, ranks=ranks)
-
-        def moved(order: Any, watch: Watch | None, first: int) -> None:
-            batches = data.batches(size, order=order, start=first, **place)
-            for done, batch in enumerate(batches, first + 1):
-                captured(batch, size_of(done - 1))
-                tell(watch, done)
-
-        return moved
-    feed = Feed(data, size, **place)
+    feed = Feed(data, size, **place) if data.lives_on(device) else None
 
     def step_of_fit(count: int, size: int) -> None:
+        assert feed is not None
         step(feed.draw(count), size)
 
-    drawn = capture(step_of_fit, optimizer=optimizer, ranks=ranks)
+    called: Callable[..., None] = step if feed is None else step_of_fit
+    captured = capture(called, optimizer=optimizer, ranks=ranks)
 
-    def fed(order: Any, watch: Watch | None, first: int) -> None:
-        feed.start(order, first)
-        for done, each in enumerate(feed.sizes[first:], first + 1):
-            drawn(each, size_of(done - 1))
-            tell(watch, done)
+    def run(order: Any, watch: Watch | None, first: int) -> None:
+        batches: Iterable[Any]
+        if feed is None:
+            batches = data.batches(size, order=order, start=first, **place)
+        else:
+            feed.start(order, first)
+            batches = feed.sizes[first:]
+        for done, each in enumerate(batches, first + 1):
+            captured(each, size_of(done - 1))
+            if watch is not None:
+                watch(name, done, count)
 
-    return fed
+    return run
 
 
 def evaluate(

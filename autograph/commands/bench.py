@@ -39,4 +39,4 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _first(path: Path) -> str:
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[0]

@@ -14,15 +14,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a row for each device."""
-    rows = [{"device": str(each), **each.info(), **_memory(each)} for each in Device.available()]
+    rows = []
+    for each in Device.available():
+        free, total = (f"{size / 2**30:.1f} GiB" for size in each.memory())
+        rows.append({"device": str(each), **each.info(), "free": free, "total": total})
     if options.json:
         print_json(rows)
         return 0
     heads = list(dict.fromkeys(name for row in rows for name in row))
     print(table(heads, [[row.get(name, "") for name in heads] for row in rows]))
     return 0
-
-
-def _memory(device: Device) -> dict[str, str]:
-    free, total = device.memory()
-    return {"free": f"{free / 2**30:.1f} GiB", "total": f"{total / 2**30:.1f} GiB"}

@@ -14,7 +14,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import NATIVE, NUMPY, enabled, using
-from ..device import Device
+from ..device import HOST, Device
+from ..fingerprint import versions_of
 from . import print_json
 
 Section = dict[str, Any]
@@ -68,11 +68,7 @@ def versions() -> Section:
     """Of Python and the packages that are needed, and which extras are here."""
     told: Section = {"python": f"{platform.python_version()} ({sys.executable})"}
     told["system"] = platform.platform()
-    for name in PACKAGES:
-        try:
-            told[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            told[name] = "not installed"
+    told |= dict.fromkeys(PACKAGES, "not installed") | versions_of(PACKAGES)
     if told["autograph-nn"] == "not installed":
         from .. import __version__
 
@@ -85,10 +81,9 @@ def versions() -> Section:
 
 def host() -> Section:
     """The processor, its threads, and whether kernels are compiled for it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    free, total = Device.host().memory()
+    free, total = HOST.memory()
     memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-    told: Section = {"cores": str(cores), "memory": memory}
+    told: Section = {"cores": HOST.info()["cores"], "memory": memory}
     if not NATIVE.available:
         off = os.environ.get("AUTOGRAPH_JIT") == "0"
         told["kernels"] = "NumPy's alone: " + (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import load
-from ..data.choose import choose, class_names
+from ..data.catalogue import choose, class_names
 from ..data.sources import read_picture
 from ..errors import DataError
 from ..layers import Layer

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.svg is not None:
         from ..drawing import drawing
 
-        options.svg.write_text(drawing(found))
+        options.svg.write_text(drawing(found), "utf-8")
     if options.json:
         print_json(asdict(found))
     else:

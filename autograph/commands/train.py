@@ -24,7 +24,7 @@ from .. import ops
 from ..atomic import write_whole
 from ..checkpoint import save
 from ..control import Control, Stopped
-from ..data.choose import choose
+from ..data.catalogue import choose
 from ..errors import SettingsError
 from ..layers import Layer
 from ..locate import class_of

@@ -14,7 +14,7 @@ from ..device import HOST, Device
 from ..errors import DataError, SettingsError
 from ..philox import permutation, stream
 from ..scalar_type import ScalarType
-from ..tensor import Tensor
+from ..tensor import Tensor, no_grad
 
 SHARE = 0.5  # of a device's free memory, that a data set may take to live there
 
@@ -152,3 +152,40 @@ def as_dataset(data: Dataset | tuple[Any, Any]) -> Dataset:
         f"fit: a {type(data).__name__} is not a data set\n"
         f"  write  Dataset(inputs, targets)  or  (inputs, targets)"
     )
+
+
+class Feed:
+    """The batches of `data.batches`, for a step that is captured: what changes from one to the
+    next is in arrays, so that a replay draws on.
+
+    >>> feed = Feed(Dataset(np.zeros((5, 3), np.float32), np.arange(5)), 2, Device("host"), "f32")
+    >>> feed.start(np.array([4, 3, 2, 1, 0]))
+    >>> [feed.draw(size).targets.tolist() for size in feed.sizes]
+    [[4, 3], [2, 1], [0]]
+    """
+
+    def __init__(
+        self, data: Dataset, size: int, device: Device, scalar_type: ScalarType | str
+    ) -> None:
+        self.data, self.scalar_type = data, ScalarType(scalar_type)
+        whole, rest = divmod(len(data), size)
+        self.sizes = [size] * whole + [rest] * (rest > 0)
+        self._order = Tensor(np.arange(len(data)), device=device)
+        self._window = Tensor(np.arange(self.sizes[0]), device=device)
+        self._first = Tensor(np.arange(self.sizes[0]), device=device)
+
+    def start(self, order: np.ndarray[Any, Any] | None = None, batch: int = 0) -> None:
+        """Begin again, at a batch, in another order if one is given."""
+        if order is not None:
+            self._order[...] = Tensor.borrow(order).to(self._order.device)
+        self._window[...] = self._first
+        if batch:
+            ops.accumulate(self._window, batch * self.sizes[0])
+
+    def draw(self, size: int) -> Batch:
+        """The next `size` samples, one of `sizes`."""
+        with no_grad():
+            window = self._window if size == self._window.size else self._window[:size]
+            batch = self.data.take(ops.gather_rows(self._order, window), self.scalar_type)
+            ops.accumulate(self._window, size)
+        return batch

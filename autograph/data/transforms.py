@@ -11,19 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from math import pi
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from .. import ops
 from ..device import Device
 from ..errors import SettingsError, ShapeError
-from ..settings import Described, frozen
+from ..settings import Described, Share, frozen
 from ..tensor import Tensor, no_grad
 from .dataset import Batch
 
-Chance = Annotated[float, Field(ge=0, le=1)]
 QUANTILES = 4096  # of mixup's distribution
 
 
@@ -85,7 +84,7 @@ class RandomCrop(Transform):
 class RandomFlip(Transform):
     """Each image turned left to right, with a chance."""
 
-    chance: Chance = 0.5
+    chance: Share = 0.5
 
     words: ClassVar[int] = 1
 
@@ -162,9 +161,6 @@ class Mixup(Transform):
         return Batch(*mixed)
 
 
-# -- parts of transforms ---------------------------------------------------------------
-
-
 def uniform(words: Tensor) -> Tensor:
     """Words as f32 in [0, 1)."""
     return ops.scaled_cast(ops.bitwise_right_shift(words, 8), scalar_type="f32", scale=2.0**-24)
@@ -222,11 +218,6 @@ def _places(length: int, axis: int, ndim: int, device: Device) -> Tensor:
 
 
 @cache
-def _quantiles(alpha: float, device: Device) -> Tensor:
-    return Tensor(_beta_quantiles(alpha), device=device)
-
-
-@cache
 def _channels(value: tuple[float, ...], ndim: int, device: Device, scalar_type: Any) -> Tensor:
     array = np.array(value, np.float32).reshape(-1, *[1] * (ndim - 2))
     return Tensor(array, device=device, scalar_type=scalar_type)
@@ -241,6 +232,11 @@ def _by_channel(value: float | tuple[float, ...], x: Tensor) -> Any:
             f"  inputs  {x.shape}\n  given   {len(value)} numbers"
         )
     return _channels(value, x.ndim, x.device, x.scalar_type)
+
+
+@cache
+def _quantiles(alpha: float, device: Device) -> Tensor:
+    return Tensor(_beta_quantiles(alpha), device=device)
 
 
 def _beta_quantiles(alpha: float) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from ..atomic import write_whole
 from ..checkpoint import load, save
 from ..device import HOST, Device
 from ..errors import CheckpointError
-from ..extras import needed
+from ..imports import needed
 from ..layers import Layer
 from ..scalar_type import ScalarType
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..atomic import write_whole
 from ..errors import SettingsError
-from ..extras import needed
+from ..imports import needed
 from ..layers import Layer, hooks
+from ..layers.stored import named_tensors
 from ..op import Op
 from ..outline import Outline
 from ..plan import promoted
@@ -99,7 +100,7 @@ class Graph:
         self.constants: dict[str, Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}  # of values that enter a layer
         self.layers = {id(each): path for path, each in model.named_layers().items()}
-        tensors = {**model.named_parameters(), **model.named_buffers()}
+        tensors = named_tensors(model)
         self._paths = {id(each): path for path, each in tensors.items()}
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:

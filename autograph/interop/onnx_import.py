@@ -19,6 +19,7 @@ import numpy as np
 from ..device import HOST, Device
 from ..errors import AutographError, CheckpointError
 from ..layers import Layer, from_description
+from ..layers.stored import named_tensors
 from ..scalar_type import ScalarType
 from ..tensor import Tensor, no_grad
 from .onnx_file import KEY, exported, onnx_of
@@ -67,7 +68,7 @@ def _described(onnx: Any, file: Any, layers: Iterable[type[Layer]]) -> Layer | N
     said = json.loads(told)
     model: Layer = from_description(said["model"], layers).build()
     values = {each.name: onnx.numpy_helper.to_array(each) for each in file.graph.initializer}
-    fill(model, {name: values[name] for name in tensors_of(model) if name in values})
+    fill(model, {name: values[name] for name in named_tensors(model) if name in values})
     again = exported(model, tuple(said["input"]), ScalarType(said["input_type"]))
     return model if _parts(again) == _parts(file) else None
 
@@ -80,20 +81,12 @@ def _parts(file: Any) -> tuple[list[bytes], dict[str, bytes]]:
     return nodes, constants
 
 
-def tensors_of(model: Layer) -> dict[str, Tensor]:
-    """Parameters and buffers by path."""
-    return {**model.named_parameters(), **model.named_buffers()}
-
-
 def fill(model: Layer, values: Mapping[str, Array]) -> None:
     """Write values into parameters and buffers by path."""
-    tensors = tensors_of(model)
+    tensors = named_tensors(model)
     with no_grad():
         for path, value in values.items():
             tensors[path][...] = Tensor(np.ascontiguousarray(value).reshape(tensors[path].shape))
-
-
-# -- walking ---------------------------------------------------------------------------
 
 
 def _walked(onnx: Any, file: Any, path: str) -> Layer:

@@ -1,4 +1,5 @@
-"""Rules of the ONNX export by kind of layer: for those that ONNX has an operator for.
+"""Rules of the ONNX export by kind of layer: for those that ONNX has an operator for, and no op has
+a rule that says the same.
 
 A rule gets the graph, the layer, the name of what comes in and the layer's path; it adds nodes and
 answers the name of what goes out. Every parameter is a constant under its own path and in its own
@@ -16,11 +17,6 @@ from ..errors import SettingsError
 from .parts import refuse_own_statistics, sizes
 
 Rule = Callable[[Any, Any, str, str], str]
-
-
-def _dense(g: Any, layer: Any, x: str, path: str) -> str:
-    y: str = g.node("MatMul", x, g.tensor(layer.weight))
-    return y if layer.bias is None else g.node("Add", y, g.tensor(layer.bias))
 
 
 def _conv(kind: str) -> Rule:
@@ -65,14 +61,6 @@ def _pool(kind: str, axes: int, **more: Any) -> Rule:
         )
 
     return rule
-
-
-def _plain(kind: str, **fixed: Any) -> Rule:
-    return lambda g, layer, x, path: g.node(kind, x, **fixed)
-
-
-def _same(g: Any, layer: Any, x: str, path: str) -> str:
-    return x
 
 
 def _global(kind: str) -> Rule:
@@ -165,7 +153,6 @@ def _recurrent(kind: str, gates: tuple[int, ...], **fixed: Any) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "Dense": _dense,
     **{f"Conv{i}": _conv("Conv") for i in (1, 2, 3)},
     **{f"PaddedConv{i}": _padded for i in (1, 2, 3)},
     **{f"ConvTransposed{i}": _conv("ConvTranspose") for i in (1, 2, 3)},
@@ -176,21 +163,8 @@ RULES: dict[str, Rule] = {
     "GlobalMeanPool": _global("GlobalAveragePool"),
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),
     "GRU": _recurrent("GRU", (1, 0, 2), linear_before_reset=1),
-    "Flatten": _plain("Flatten", axis=1),
-    "Identity": _same,
-    "Dropout": _same,
-    "Relu": _plain("Relu"),
-    "Tanh": _plain("Tanh"),
-    "Sigmoid": _plain("Sigmoid"),
-    "Softsign": _plain("Softsign"),
-    "Mish": _plain("Mish"),
-    "Selu": _plain("Selu"),
-    "Hardswish": _plain("HardSwish"),
-    "Hardsigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
-    "Gelu": lambda g, layer, x, path: g.node(
-        "Gelu", x, approximate="tanh" if layer.approximate else "none"
-    ),
-    "Silu": lambda g, layer, x, path: g.node("Mul", x, g.node("Sigmoid", x)),
+    "Flatten": lambda g, layer, x, path: g.node("Flatten", x, axis=1),
+    "Hardsigmoid": lambda g, layer, x, path: g.node("HardSigmoid", x, alpha=1 / 6, beta=0.5),
     "Softplus": _softplus,
     "Prelu": _prelu,
     "LeakyRelu": lambda g, layer, x, path: g.node("LeakyRelu", x, alpha=layer.slope),
@@ -200,6 +174,4 @@ RULES: dict[str, Rule] = {
     "Hardtanh": lambda g, layer, x, path: g.node(
         "Clip", x, g.number(layer.low), g.number(layer.high)
     ),
-    "Softmax": lambda g, layer, x, path: g.node("Softmax", x, axis=layer.axis),
-    "LogSoftmax": lambda g, layer, x, path: g.node("LogSoftmax", x, axis=layer.axis),
 }

@@ -257,10 +257,9 @@ def _gelu(walk: Any, node: Node, value: str) -> Found | None:
     return Found("gelu", {"kind": "Gelu", "approximate": approximate}, {}, node.output)
 
 
-def _softmax(kind: str) -> Rule:
-    return lambda walk, node, value: Found(
-        kind.lower(), {"kind": kind, "axis": node.attributes.get("axis", -1)}, {}, node.output
-    )
+def _softmax(walk: Any, node: Node, value: str) -> Found | None:
+    told = {"kind": node.kind, "axis": node.attributes.get("axis", -1)}
+    return Found(node.kind.lower(), told, {}, node.output)
 
 
 RULES: dict[str, Rule] = {
@@ -278,12 +277,7 @@ RULES: dict[str, Rule] = {
     "Reshape": _flatten,
     "Identity": _nothing,
     "Dropout": _nothing,
-    "Relu": _plain("Relu"),
-    "Tanh": _plain("Tanh"),
-    "Softsign": _plain("Softsign"),
-    "Softplus": _plain("Softplus"),
-    "Mish": _plain("Mish"),
-    "Selu": _plain("Selu"),
+    **{kind: _plain(kind) for kind in ("Relu", "Tanh", "Softsign", "Softplus", "Mish", "Selu")},
     "HardSwish": _plain("Hardswish"),
     "HardSigmoid": _hard_sigmoid,
     "Clip": _clip,
@@ -293,6 +287,6 @@ RULES: dict[str, Rule] = {
     "Celu": _plain("Celu", alpha=("alpha", 1.0)),
     "Sigmoid": _sigmoid,
     "Gelu": _gelu,
-    "Softmax": _softmax("Softmax"),
-    "LogSoftmax": _softmax("LogSoftmax"),
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
 }

@@ -31,18 +31,6 @@ def _node(kind: str, **fixed: Any) -> Rule:
     return lambda g, names, xs, settings, y: g.node(kind, *names, **fixed)
 
 
-def _chain(*kinds: str) -> Rule:
-    """Nodes of one input, one after the other."""
-
-    def rule(g: Any, names: Names, xs: Outlines, settings: Mapping[str, Any], y: Outline) -> str:
-        name = names[0]
-        for kind in kinds:
-            name = g.node(kind, name)
-        return name
-
-    return rule
-
-
 def _linear(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
     found: str = g.node("MatMul", *names[:2])
     return g.node("Add", found, names[2]) if names[2] else found
@@ -121,14 +109,6 @@ def _reduce(kind: str) -> Rule:
 
 def _along(kind: str) -> Rule:
     return lambda g, names, xs, settings, y: g.node(kind, *names, axis=settings["axis"])
-
-
-def _cast(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
-    return g.node("Cast", names[0], to=g.type_of(y))
-
-
-def _embedding(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str:
-    return g.node("Gather", names[1], names[0], axis=0)
 
 
 def _standardised(g: Any, x: str, axes: Sequence[int], epsilon: float, centre: bool = True) -> str:
@@ -254,15 +234,14 @@ def _leaky(g: Any, names: Names, xs: Outlines, settings: Any, y: Outline) -> str
 
 
 _SAME_WORD = (
-    "abs acos acosh asin asinh atan atanh ceil cos cosh erf exp floor log mish relu round selu "
-    "sigmoid sign sin sinh softsign sqrt tan tanh"
+    "abs acos acosh add asin asinh atan atanh ceil cos cosh equal erf exp floor gelu greater less "
+    "log mish reciprocal relu round selu sigmoid sign sin sinh softsign sqrt tan tanh where"
 )
 RULES: dict[str, Rule] = {
     **{name: _node(name.capitalize()) for name in _SAME_WORD.split()},
     **{
         name: _node(kind)
         for name, kind in {
-            "add": "Add",
             "subtract": "Sub",
             "multiply": "Mul",
             "divide": "Div",
@@ -271,12 +250,7 @@ RULES: dict[str, Rule] = {
             "maximum": "Max",
             "minimum": "Min",
             "negative": "Neg",
-            "reciprocal": "Reciprocal",
-            "where": "Where",
-            "equal": "Equal",
-            "less": "Less",
             "less_equal": "LessOrEqual",
-            "greater": "Greater",
             "greater_equal": "GreaterOrEqual",
             "logical_and": "And",
             "logical_or": "Or",
@@ -290,9 +264,8 @@ RULES: dict[str, Rule] = {
     },
     "square": lambda g, names, xs, settings, y: g.node("Mul", names[0], names[0]),
     "silu": lambda g, names, xs, settings, y: g.node("Mul", names[0], g.node("Sigmoid", names[0])),
-    "gelu": _node("Gelu"),
     "gelu_tanh": _node("Gelu", approximate="tanh"),
-    "rsqrt": _chain("Sqrt", "Reciprocal"),
+    "rsqrt": lambda g, names, xs, settings, y: g.node("Reciprocal", g.node("Sqrt", names[0])),
     "expm1": lambda g, names, xs, settings, y: g.node(
         "Sub", g.node("Exp", names[0]), g.number(1.0)
     ),
@@ -313,7 +286,7 @@ RULES: dict[str, Rule] = {
     "broadcast_to": _expand,
     "index": _index,
     "concat": _along("Concat"),
-    "cast": _cast,
+    "cast": lambda g, names, xs, settings, y: g.node("Cast", names[0], to=g.type_of(y)),
     "sum": _reduce("ReduceSum"),
     "mean": _reduce("ReduceMean"),
     "max": _reduce("ReduceMax"),
@@ -322,7 +295,7 @@ RULES: dict[str, Rule] = {
     "logsumexp": _reduce("ReduceLogSumExp"),
     "softmax": _along("Softmax"),
     "log_softmax": _along("LogSoftmax"),
-    "embedding": _embedding,
+    "embedding": lambda g, names, xs, settings, y: g.node("Gather", names[1], names[0], axis=0),
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "group_norm": _group_norm,

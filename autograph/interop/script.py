@@ -159,8 +159,6 @@ def follow(s: Script, layer: Any, x: str, path: str) -> str:
     )
 
 
-# -- rules -----------------------------------------------------------------------------
-
 Rule = Callable[[Script, Any, str, str], str]  # as `follow`
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import CheckpointError, SettingsError
 from ..files import read_foreign, write
 from ..layers import GRU, LSTM, Dense, Dropout, Layer, MultiheadAttention
+from ..layers.stored import named_tensors
 from ..tensor import Tensor, no_grad
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +43,7 @@ def load_torch(
     "features.0", "head": ""}`. Nothing is written unless everything fits.
     """
     given = _arrays(source)
-    tensors = {**model.named_parameters(), **model.named_buffers()}
+    tensors = named_tensors(model)
     values: dict[str, Array] = {}
     missing: list[str] = []
     for ours, theirs, part in _plan(model, names or {}):
@@ -76,7 +77,7 @@ def torch_state(model: Layer, *, names: Names | None = None) -> dict[str, Array]
 
     module.load_state_dict({k: torch.from_numpy(v) for k, v in torch_state(model).items()})
     """
-    tensors = {**model.named_parameters(), **model.named_buffers()}
+    tensors = named_tensors(model)
     state: dict[str, Array] = {}
     for ours, theirs, part in _plan(model, names or {}):
         written = part.write(*[tensors[path].numpy() for path in ours])
@@ -92,26 +93,18 @@ def save_torch(path: str | Path, model: Layer, *, names: Names | None = None) ->
     write(path, torch_state(model, names=names))
 
 
-# -- names -----------------------------------------------------------------------------
-
-
 def _plan(model: Layer, names: Names) -> Iterator[tuple[list[str], list[str], Part]]:
     """Every tensor of a model once, with its name there."""
     unused = set(names)
-    known = {**model.named_parameters(), **model.named_buffers()}
-    left = dict.fromkeys(known)
+    left = set(named_tensors(model))
     for path, layer in model.named_layers().items():
         for part in _parts(layer):
             ours = [f"{path}.{name}".lstrip(".") for name in part.ours]
-            if any(each not in left for each in ours):
+            if not left.issuperset(ours):
                 continue  # tied: it has its values under its first path
-            for each in ours:
-                del left[each]
-            theirs = []
-            for name in part.theirs:
-                whole = f"{path}.{name}".lstrip(".")
-                theirs.append(_renamed(whole, names, unused))
-            yield ours, theirs, part
+            left.difference_update(ours)
+            theirs = [f"{path}.{name}".lstrip(".") for name in part.theirs]
+            yield ours, [_renamed(each, names, unused) for each in theirs], part
     if unused:
         raise SettingsError(
             f"load_torch: names fit no path here: {', '.join(sorted(unused))}\n"
@@ -133,9 +126,6 @@ def _renamed(path: str, names: Names, unused: set[str]) -> str:
 def _few(names: list[str]) -> str:
     shown = ", ".join(names[:8])
     return (shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")) or "nothing"
-
-
-# -- layouts ---------------------------------------------------------------------------
 
 
 def _parts(layer: Layer) -> Iterator[Part]:
@@ -179,48 +169,31 @@ def _recurrent(layer: LSTM | GRU) -> Iterator[Part]:
             if layer.bias_x:
                 yield Part((f"bias_x.{i}", f"bias_h.{i}"), both, _same, _same)
         elif layer.bias:
-            yield Part((f"bias.{i}",), both, _summed, _beside_zeros)
-
-
-def _summed(a: Array, b: Array) -> list[Array]:
-    return [a + b]
-
-
-def _beside_zeros(a: Array) -> list[Array]:
-    return [a, np.zeros_like(a)]
+            yield Part((f"bias.{i}",), both, lambda a, b: [a + b], lambda a: [a, np.zeros_like(a)])
 
 
 def _attention(layer: MultiheadAttention) -> Iterator[Part]:
     """`in_proj_weight` (3 E, E) is query, key and value one under the other."""
     inner = ("query", "key", "value")
     if layer.key.shape == layer.query.shape:
-        yield Part(inner, ("in_proj_weight",), _thirds_turned, _joined_turned)
+        yield Part(
+            inner,
+            ("in_proj_weight",),
+            lambda whole: [each.T for each in np.split(whole, 3)],
+            lambda *parts: [np.concatenate([each.T for each in parts])],
+        )
     else:
         yield from (_one(name, f"{name[0]}_proj_weight", _turned) for name in inner)
     yield _one("output", "out_proj.weight", _turned)
     if layer.output_bias is not None:
         biases = tuple(f"{name}_bias" for name in inner)
-        yield Part(biases, ("in_proj_bias",), _thirds, _joined)
+        yield Part(
+            biases,
+            ("in_proj_bias",),
+            lambda whole: np.split(whole, 3),
+            lambda *parts: [np.concatenate(parts)],
+        )
         yield _one("output_bias", "out_proj.bias", _same)
-
-
-def _thirds(whole: Array) -> list[Array]:
-    return np.split(whole, 3)
-
-
-def _thirds_turned(whole: Array) -> list[Array]:
-    return [each.T for each in np.split(whole, 3)]
-
-
-def _joined(*arrays: Array) -> list[Array]:
-    return [np.concatenate(arrays)]
-
-
-def _joined_turned(*arrays: Array) -> list[Array]:
-    return [np.concatenate([each.T for each in arrays])]
-
-
-# -- sources ---------------------------------------------------------------------------
 
 
 def _arrays(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:

@@ -9,9 +9,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from .. import ops
 from ..tensor import Parameter, Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
+from .builders import Builder, BuilderOf, Plain, builder
 from .dense import known_inputs
-from .plain import Plain
 from .site import Site
 
 
@@ -36,8 +35,6 @@ class Relu(Layer):
 
 @builder
 class LeakyReluBuilder(Plain["LeakyRelu"]):
-    """Settings of `LeakyRelu`."""
-
     slope: NonNegativeFloat = 0.01
 
 
@@ -78,8 +75,6 @@ class Relu6(Layer):
 
 @builder
 class EluBuilder(Plain["Elu"]):
-    """Settings of `Elu`."""
-
     alpha: PositiveFloat = 1.0
 
 
@@ -101,8 +96,6 @@ class Elu(Layer):
 
 @builder
 class CeluBuilder(Plain["Celu"]):
-    """Settings of `Celu`."""
-
     alpha: PositiveFloat = 1.0
 
 
@@ -143,8 +136,6 @@ class Selu(Layer):
 
 @builder
 class HardtanhBuilder(Plain["Hardtanh"]):
-    """Settings of `Hardtanh`."""
-
     low: float = -1.0
     high: float = 1.0
 

@@ -9,8 +9,7 @@ from pydantic import PositiveInt
 from .. import ops
 from ..tensor import Tensor
 from .base import Layer
-from .builders import BuilderOf, builder
-from .plain import Plain
+from .builders import BuilderOf, Plain, builder
 
 Sizes = PositiveInt | tuple[PositiveInt | None, ...]
 

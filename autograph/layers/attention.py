@@ -11,12 +11,12 @@ from pydantic import PositiveFloat, PositiveInt
 from .. import ops
 from ..errors import SettingsError, ShapeError
 from ..outline import Outline
+from ..settings import Share
 from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, Share, builder
+from .builders import Builder, BuilderOf, Plain, builder
 from .dense import known_inputs
 from .dropout import throws_at
-from .plain import Plain
 from .site import Site
 
 
@@ -116,8 +116,6 @@ class MultiheadAttention(Layer):
 
 @builder
 class PositionalEncodingBuilder(Plain["PositionalEncoding"]):
-    """Settings of `PositionalEncoding`."""
-
     base: PositiveFloat = 10000.0
 
 

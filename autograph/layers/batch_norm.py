@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from pydantic import PositiveFloat, PositiveInt
 
 from .. import ops
 from ..errors import ShapeError
 from ..scalar_type import ScalarType
+from ..settings import Share
 from ..tensor import Buffer, Parameter, Tensor, is_training, no_grad
 from .base import Layer
-from .builders import Builder, BuilderOf, Share, builder
+from .builders import Builder, BuilderOf, L_co, builder
 from .dense import known_inputs
 from .norm import running_statistics, scale_and_shift
 from .site import Site
-
-L_co = TypeVar("L_co", covariant=True)
 
 
 @builder

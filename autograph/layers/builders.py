@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Generic, ParamSpec, Self, TypeVar, cast, dataclass_transform
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, NonNegativeInt, PositiveInt
 
 from ..device import HOST, Device
 from ..errors import SettingsError
@@ -28,24 +28,16 @@ L = TypeVar("L")
 L_co = TypeVar("L_co", covariant=True)
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width from one number or two."""
-    return (value, value) if isinstance(value, int) else value
+def of_axes(count: int) -> AfterValidator:
+    """Makes one number into one for each axis: (depth,) height and width."""
+    return AfterValidator(lambda value: (value,) * count if isinstance(value, int) else value)
 
 
-def triple(value: int | tuple[int, int, int]) -> tuple[int, int, int]:
-    """Depth, height and width from one number or three."""
-    return (value, value, value) if isinstance(value, int) else value
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Size2 = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], AfterValidator(pair)]
-Padding2 = Annotated[NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt], AfterValidator(pair)]
-Size3 = Annotated[
-    PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt], AfterValidator(triple)
-]
+Size2 = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], of_axes(2)]
+Padding2 = Annotated[NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt], of_axes(2)]
+Size3 = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt, PositiveInt], of_axes(3)]
 Padding3 = Annotated[
-    NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], AfterValidator(triple)
+    NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], of_axes(3)
 ]
 
 
@@ -109,6 +101,21 @@ class Builder(Described, Generic[L_co]):
         return getattr(self, "outputs", inputs)
 
 
+class Plain(Builder[L_co]):
+    """Base class of builders that hand their settings to the layer of their kind, which stands
+    beside them and has no parameters."""
+
+    def build_at(self, site: Site) -> L_co:
+        return self.made(**{name: getattr(self, name) for name in self.names()})
+
+
+def variants(name: str, variant: type, *kinds: type) -> dict[str, type]:
+    """The classes of a variant of each kind, by their names, for `made`: PaddedConv2 and so on."""
+    told = {"__doc__": variant.__doc__, "__module__": variant.__module__}
+    found = [type(name + kind.__name__, (variant, kind), told) for kind in kinds]
+    return {each.__name__: each for each in found}
+
+
 class FieldsBuilder:
     """`LeNet5.builder(dense3=...)`: the builder of a declared layer, fields changed by name."""
 
@@ -131,8 +138,10 @@ class BuilderOf(FieldsBuilder, Generic[P, L]):
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def builder(cls: type[C]) -> type[C]:
     """Make `cls` a frozen, keyword-only dataclass of validated settings, known by its kind."""
+    kind = cls.__name__.removesuffix("Builder")
+    cls.__doc__ = cls.__doc__ or f"Settings of `{kind}`."
     made = cast(Any, frozen(cls))
-    made.kind = cls.__name__.removesuffix("Builder")
+    made.kind = kind
     return cast(type[C], made)
 
 

@@ -7,7 +7,7 @@ inferred by running the combination on a tensor without values.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
@@ -18,8 +18,6 @@ from .base import Layer
 from .builders import Builder, BuilderOf, builder
 from .shape import Identity
 from .site import Site
-
-L_co = TypeVar("L_co", covariant=True)
 
 
 def part_of(value: Any) -> Builder[Any]:
@@ -48,56 +46,31 @@ else:
     Named = Annotated[dict[str, Part], Field(min_length=1)]
 
 
-class Combination(Builder[L_co]):
-    """Base class of builders that hold builders."""
-
-    def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        """These settings with the sizes of every part filled in, and the output for x."""
-        raise NotImplementedError(f"{type(self).__name__} does not define infer")
-
-
-def changed(made: Any, **changes: Any) -> Any:
-    """The settings with some of them changed."""
-    return replace(made, **changes)
-
-
-def inferred(part: Any, x: Tensor) -> tuple[Any, Tensor]:
-    """`infer` of what type checkers see as a layer."""
-    return part.infer(x)
-
-
-def placed(part: Any, site: Site) -> Layer:
-    """The layer of a part at a site."""
-    return part.place(site)
-
-
-def outputs_of(part: Any, inputs: int | None) -> int | None:
-    """The channels that come out of a part."""
-    return part.outputs_for(inputs)
-
-
-# -- Residual ----------------------------------------------------------------------------
+def made_of(part: Any) -> Builder[Any]:
+    """The builder that type checkers see as a layer."""
+    return part
 
 
 @builder
-class ResidualBuilder(Combination["Residual"]):
+class ResidualBuilder(Builder["Residual"]):
     """Settings of `Residual`; the shortcut is x itself unless said."""
 
     body: Part
     shortcut: Part = Identity.builder()
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        shortcut, kept = inferred(self.shortcut, x)
-        body, y = inferred(self.body, x)
-        return changed(self, body=body, shortcut=shortcut), _sum(self.kind, [kept, y])
+        shortcut, kept = made_of(self.shortcut).infer(x)
+        body, y = made_of(self.body).infer(x)
+        made = replace(cast(Any, self), body=body, shortcut=shortcut)
+        return made, _sum(self.kind, [kept, y])
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        return outputs_of(self.body, inputs)
+        return made_of(self.body).outputs_for(inputs)
 
     def build_at(self, site: Site) -> Residual:
         return Residual(
-            body=placed(self.body, site.child("body")),
-            shortcut=placed(self.shortcut, site.child("shortcut")),
+            body=made_of(self.body).place(site.child("body")),
+            shortcut=made_of(self.shortcut).place(site.child("shortcut")),
         )
 
 
@@ -130,11 +103,8 @@ def _sum(kind: str, values: list[Tensor]) -> Tensor:
     return total
 
 
-# -- Parallel ----------------------------------------------------------------------------
-
-
 @builder
-class ParallelBuilder(Combination["Parallel"]):
+class ParallelBuilder(Builder["Parallel"]):
     """Settings of `Parallel`: its branches, and how their outputs are joined."""
 
     branches: Annotated[Parts, BeforeValidator(listed)]
@@ -142,12 +112,12 @@ class ParallelBuilder(Combination["Parallel"]):
     axis: int = 1
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        found = [inferred(each, x) for each in self.branches]
-        made = changed(self, branches=tuple(each for each, _ in found))
-        return made, _joined(self.join, self.axis, [y for _, y in found])
+        made, found = zip(*[made_of(each).infer(x) for each in self.branches], strict=True)
+        y = _joined(self.join, self.axis, [*found])
+        return replace(cast(Any, self), branches=made), y
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        counts = [outputs_of(each, inputs) for each in self.branches]
+        counts = [made_of(each).outputs_for(inputs) for each in self.branches]
         if self.join == "sum":
             return counts[0]
         known = [each for each in counts if each is not None]
@@ -155,7 +125,7 @@ class ParallelBuilder(Combination["Parallel"]):
 
     def build_at(self, site: Site) -> Parallel:
         at = site.child("branches")
-        branches = [placed(each, at.child(i)) for i, each in enumerate(self.branches)]
+        branches = [made_of(each).place(at.child(i)) for i, each in enumerate(self.branches)]
         return Parallel(branches=branches, join=self.join, axis=self.axis)
 
 

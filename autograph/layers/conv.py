@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -13,12 +13,11 @@ from .. import ops
 from ..errors import SettingsError
 from ..tensor import Parameter, Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, Padding2, Padding3, Size2, Size3, builder
+from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder, variants
 from .dense import known_inputs
 from .initialise import Initialise, Uniform
 from .site import Site
 
-L_co = TypeVar("L_co", covariant=True)
 Size = int | tuple[int, ...]  # one number, or one for each axis
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Same = Literal["same"]
@@ -26,7 +25,8 @@ Same = Literal["same"]
 
 @builder
 class ConvolutionBuilder(Builder[L_co]):
-    """What the settings of all convolutions share; sizes are one number, or one for each axis."""
+    """What the settings of all convolutions share: sizes are one number, or one for each axis, and
+    `inputs` is inferred where a layer stands before it."""
 
     outputs: PositiveInt
     filter: Any
@@ -136,13 +136,8 @@ class Padded(Convolution):
         return super().forward(ops.pad(x, self.widths, mode=self.padding_mode))
 
 
-# -- images ----------------------------------------------------------------------------
-
-
 @builder
 class Conv2Builder(PaddedBuilder["Conv2"]):
-    """Settings of `Conv2`; `inputs` is inferred where a layer stands before it."""
-
     filter: Size2
     stride: Size2 = 1
     padding: Padding2 | Same = 0
@@ -168,17 +163,8 @@ class Conv2(Convolution):
     builder = BuilderOf(Conv2Builder)
 
 
-class PaddedConv2(Padded, Conv2):
-    """A `Conv2` with another border than as many zeros on both sides."""
-
-
-# -- sequences -------------------------------------------------------------------------
-
-
 @builder
 class Conv1Builder(PaddedBuilder["Conv1"]):
-    """Settings of `Conv1`; `inputs` is inferred where a layer stands before it."""
-
     filter: PositiveInt
     stride: PositiveInt = 1
     padding: NonNegativeInt | Same = 0
@@ -199,17 +185,8 @@ class Conv1(Convolution):
     builder = BuilderOf(Conv1Builder)
 
 
-class PaddedConv1(Padded, Conv1):
-    """A `Conv1` with another border than as many zeros on both sides."""
-
-
-# -- volumes ---------------------------------------------------------------------------
-
-
 @builder
 class Conv3Builder(PaddedBuilder["Conv3"]):
-    """Settings of `Conv3`; `inputs` is inferred where a layer stands before it."""
-
     filter: Size3
     stride: Size3 = 1
     padding: Padding3 | Same = 0
@@ -231,5 +208,4 @@ class Conv3(Convolution):
     builder = BuilderOf(Conv3Builder)
 
 
-class PaddedConv3(Padded, Conv3):
-    """A `Conv3` with another border than as many zeros on both sides."""
+globals().update(variants("Padded", Padded, Conv1, Conv2, Conv3))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..tensor import Tensor
-from .builders import BuilderOf, Padding2, Padding3, Size2, Size3, builder
+from .builders import BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder
 from .conv import Convolution, ConvolutionBuilder, Size
-
-L_co = TypeVar("L_co", covariant=True)
 
 
 @builder
@@ -46,8 +44,6 @@ class Transposed(Convolution):
 
 @builder
 class ConvTransposed1Builder(TransposedBuilder["ConvTransposed1"]):
-    """Settings of `ConvTransposed1`; `inputs` is inferred where a layer stands before it."""
-
     filter: PositiveInt
     stride: PositiveInt = 1
     padding: NonNegativeInt = 0
@@ -73,8 +69,6 @@ class ConvTransposed1(Transposed):
 
 @builder
 class ConvTransposed2Builder(TransposedBuilder["ConvTransposed2"]):
-    """Settings of `ConvTransposed2`; `inputs` is inferred where a layer stands before it."""
-
     filter: Size2
     stride: Size2 = 1
     padding: Padding2 = 0
@@ -100,8 +94,6 @@ class ConvTransposed2(Transposed):
 
 @builder
 class ConvTransposed3Builder(TransposedBuilder["ConvTransposed3"]):
-    """Settings of `ConvTransposed3`; `inputs` is inferred where a layer stands before it."""
-
     filter: Size3
     stride: Size3 = 1
     padding: Padding3 = 0

@@ -91,7 +91,7 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
             f"{cls.__name__}: a declared layer inherits from Layer\n"
             f"  write  class {cls.__name__}(Layer):"
         )
-    if kind == "Layer" and "forward" not in _inherited(cls):
+    if kind == "Layer" and cls.forward is Layer.forward:
         raise DeclarationError(
             f"{cls.__name__}: @layer wants a forward\n"
             f"  write  def forward(self, x): ...   or declare it with @sequential"
@@ -149,10 +149,6 @@ def _made_of_fields(init: Callable[..., None], name: str) -> Callable[..., None]
     return made
 
 
-def _inherited(cls: type) -> set[str]:
-    return {name for each in cls.__mro__ if each not in (Layer, object) for name in vars(each)}
-
-
 def _forward_in_order(self: Any, x: Any) -> Any:
     for run in runs_of(self):
         x = run(x)
@@ -200,7 +196,19 @@ def _declared(cls: Any, name: str) -> Any:
             f"{cls.__name__}.{name} is a {type(value).__name__}, not a builder\n"
             f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder(...)"
         )
-    return default_builder(wanted, f"{cls.__name__}.{name}", name)
+    make = cast(Any, wanted.builder)
+    required = [
+        each.name
+        for each in (dataclass_fields(make) if isinstance(make, type) else ())
+        if each.init and each.default is MISSING and each.default_factory is MISSING
+    ]
+    if required:
+        wants = ", ".join(f"{each}=..." for each in required)
+        raise DeclarationError(
+            f"{cls.__name__}.{name} needs settings\n"
+            f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder({wants})"
+        )
+    return make()
 
 
 def _check_kind(cls: Any, name: str, part: Builder[Any]) -> None:
@@ -211,14 +219,11 @@ def _check_kind(cls: Any, name: str, part: Builder[Any]) -> None:
         return
     if not (isinstance(wanted, type) and issubclass(wanted, Layer)):
         return
-    maker = wanted.builder if "__fields_declared__" not in vars(wanted) else None
-    fits = (
-        isinstance(part, Declared) and issubclass(part.layer, wanted)
-        if maker is None
-        else isinstance(part, maker)
-        if isinstance(maker, type)
-        else True
-    )
+    if "__fields_declared__" in vars(wanted):
+        fits = isinstance(part, Declared) and issubclass(part.layer, wanted)
+    else:
+        maker: Any = wanted.builder
+        fits = not isinstance(maker, type) or isinstance(part, maker)
     if not fits:
         raise DeclarationError(
             f"{cls.__name__}.{name} is annotated {wanted.__name__}, and built as {part.kind}\n"
@@ -232,24 +237,6 @@ def _holds_layers(value: Any) -> bool:
     return isinstance(value, list | tuple | dict) and any(
         isinstance(each, Builder | Layer) or _holds_layers(each) for each in inner
     )
-
-
-def default_builder(wanted: type[Layer], place: str, name: str) -> Builder[Any]:
-    """The builder of a layer with its defaults; refused where settings are required."""
-    make = cast(Any, wanted.builder)
-    settings = dataclass_fields(make) if isinstance(make, type) else ()
-    required = [
-        each.name
-        for each in settings
-        if each.init and each.default is MISSING and each.default_factory is MISSING
-    ]
-    if required:
-        wants = ", ".join(f"{each}=..." for each in required)
-        raise DeclarationError(
-            f"{place} needs settings\n"
-            f"  write  {name}: {wanted.__name__} = {wanted.__name__}.builder({wants})"
-        )
-    return make()
 
 
 def _annotation(cls: Any, name: str) -> Any:
@@ -300,11 +287,10 @@ class Declared(Builder[Any]):
                     f"{layer.__name__}.builder: {name} is a {type(value).__name__}\n"
                     f"  write  {name}={known[name].kind}.builder(...)"
                 )
-        merged = {**known, **changes}
         return cls(
             name=layer.__name__,
             family=layer.__kind__,
-            fields=merged,
+            fields={**known, **changes},
             input=layer.__input__,
             tie=dict(layer.__tie__),
             layer=layer,
@@ -340,7 +326,7 @@ class Declared(Builder[Any]):
             if isinstance(part, Builder):
                 layer.__dict__[name] = _Resolving(self.name, name, part, found, chain)
         y = layer.forward(x)
-        return self._changed({**self.fields, **found}), y
+        return replace(self, fields={**self.fields, **found}), y
 
     def outputs_for(self, inputs: int | None) -> int | None:
         for part in self.fields.values():
@@ -363,9 +349,6 @@ class Declared(Builder[Any]):
                     )
             fields[name] = part
             channels = part.outputs_for(channels)
-        return self._changed(fields)
-
-    def _changed(self, fields: dict[str, Any]) -> Declared:
         return replace(self, fields=fields)
 
     def build_at(self, site: Site) -> Any:
@@ -392,19 +375,15 @@ class Declared(Builder[Any]):
     __hash__ = None  # type: ignore[assignment]
 
 
+@dataclass
 class _Resolving:
     """Stands for a field while sizes are inferred: fills in its builder when it is called."""
 
-    def __init__(
-        self,
-        owner: str,
-        name: str,
-        part: Builder[Any],
-        found: dict[str, Builder[Any]],
-        chain: list[tuple[str, tuple[int, ...]]],
-    ) -> None:
-        self.owner, self.name, self.part = owner, name, part
-        self.found, self.chain = found, chain
+    owner: str
+    name: str
+    part: Builder[Any]
+    found: dict[str, Builder[Any]]
+    chain: list[tuple[str, tuple[int, ...]]]
 
     def __call__(self, x: Tensor) -> Tensor:
         part = self.found.get(self.name, self.part)

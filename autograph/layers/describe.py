@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import make_dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ from ..settings import plain
 from . import KINDS
 from .base import Layer
 from .builders import Builder
-from .declare import Declared
+from .declare import Declared, _forward_in_order
 
 # The classes given to the description under way, for the layers inside of combinations.
 _own: ContextVar[Mapping[str, Any]] = ContextVar("own", default=MappingProxyType({}))
@@ -91,14 +92,13 @@ def _declared_of(
         else _as_written(part, getattr(layer, "__fields_declared__", {}).get(each))
         for each, part in fields.items()
     }
-    layer = layer or nameless_sequential(name, parts)
     return Declared(
         name=name,
         family=kind,
         fields=parts,
         input=None if shape is None else tuple(shape),
         tie=dict(tie),
-        layer=layer,
+        layer=layer or nameless_sequential(name, parts),
     )
 
 
@@ -111,10 +111,6 @@ def _as_written(told: Any, declared: Any) -> Any:
 
 def nameless_sequential(name: str, parts: Mapping[str, Any]) -> type[Layer]:
     """The class of a sequential layer whose source is not at hand."""
-    from dataclasses import make_dataclass
-
-    from .declare import _forward_in_order
-
     namespace = {
         "forward": _forward_in_order,
         "__fields_declared__": dict(parts),
@@ -122,7 +118,7 @@ def nameless_sequential(name: str, parts: Mapping[str, Any]) -> type[Layer]:
         "__input__": None,
         "__tie__": {},
     }
-    made = make_dataclass(
+    return make_dataclass(
         name if name.isidentifier() else "Sequential",
         [(each, Layer) for each in parts],
         bases=(Layer,),
@@ -131,7 +127,6 @@ def nameless_sequential(name: str, parts: Mapping[str, Any]) -> type[Layer]:
         repr=False,
         kw_only=True,
     )
-    return made
 
 
 def differences(here: Any, there: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from .. import ops
 from ..philox import stream
 from ..scalar_type import ScalarType
+from ..settings import Share
 from ..tensor import Buffer, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, Share, builder
+from .builders import Builder, BuilderOf, builder
 from .site import Site
 
 

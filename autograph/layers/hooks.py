@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet, ref
 
 from .. import ops
@@ -35,22 +35,13 @@ class Apart(threading.local):
 apart = Apart()
 
 
-class Place(Protocol):
-    """Where hooks are hung up: by a key of their own, with the path that chose them."""
-
-    hooks: dict[object, tuple[str, Any]]
-
-    def emptied(self) -> None:
-        """The last hook has gone."""
-
-
 class Hook:
     """A hook that is in place until `remove`, or until the end of the block it is opened for.
 
     with model.on_forward("conv1", see): ...
     """
 
-    def __init__(self, function: Any, places: Sequence[tuple[str, Place]]) -> None:
+    def __init__(self, function: Any, places: Sequence[tuple[str, _Watched | _HookedLeaf]]) -> None:
         self._places = [place for _, place in places]
         hung.add(self)
         for path, place in places:

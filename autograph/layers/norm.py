@@ -9,9 +9,10 @@ from pydantic import PositiveFloat, PositiveInt
 from .. import ops
 from ..errors import SettingsError
 from ..outline import Outline
+from ..settings import Share
 from ..tensor import Buffer, Parameter, Tensor, is_training
 from .base import Layer
-from .builders import Builder, BuilderOf, Share, builder
+from .builders import Builder, BuilderOf, builder
 from .dense import known_inputs
 from .site import Site
 

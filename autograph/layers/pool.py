@@ -4,37 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from .. import ops
 from ..tensor import Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, Padding2, Padding3, Size2, Size3, builder
+from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder, variants
 from .site import Site
-
-L_co = TypeVar("L_co", covariant=True)
 
 
 @builder
 class PoolBuilder(Builder[L_co]):
-    """What the settings of all pools share; sizes are one number, or one for each axis."""
+    """What the settings of all pools share: sizes are one number, or one for each axis, and the
+    stride is the filter's size unless said."""
 
     filter: Any
     stride: Any = None
     padding: Any = 0
     ceil: bool = False
 
+    # The settings that the op of a kind does not know, and their values that say nothing.
+    silent: ClassVar[dict[str, tuple[Any, ...]]] = {"ceil": (False,)}
+
     def build_at(self, site: Site) -> L_co:
         stride = self.filter if self.stride is None else self.stride
         settings = {"filter": self.filter, "stride": stride, "padding": self.padding}
-        more = self.more()
+        more = {name: getattr(self, name) for name in self.silent}
+        more = {name: value for name, value in more.items() if value not in self.silent[name]}
         return self.made("Other", **settings, more=more) if more else self.made(**settings)
-
-    def more(self) -> dict[str, Any]:
-        """The settings that the op of this kind does not know, as far as they say something."""
-        return {"ceil": True} if self.ceil else {}
 
 
 @builder
@@ -43,9 +42,7 @@ class MaxPoolBuilder(PoolBuilder[L_co]):
 
     dilation: Any = 1
 
-    def more(self) -> dict[str, Any]:
-        ones = 1, (1, 1), (1, 1, 1)
-        return super().more() | ({} if self.dilation in ones else {"dilation": self.dilation})
+    silent = PoolBuilder.silent | {"dilation": (1, (1, 1), (1, 1, 1))}
 
 
 @builder
@@ -55,9 +52,7 @@ class MeanPoolBuilder(PoolBuilder[L_co]):
     count_padding: bool = True
     divisor: PositiveInt | None = None
 
-    def more(self) -> dict[str, Any]:
-        found = super().more() | ({} if self.count_padding else {"count_padding": False})
-        return found | ({} if self.divisor is None else {"divisor": self.divisor})
+    silent = PoolBuilder.silent | {"count_padding": (True,), "divisor": (None,)}
 
 
 @dataclass(eq=False, repr=False)
@@ -85,13 +80,8 @@ class OtherPool(Pool):
         return pool(x, filter=self.filter, stride=self.stride, padding=self.padding, **self.more)
 
 
-# -- images ----------------------------------------------------------------------------
-
-
 @builder
 class MaxPool2Builder(MaxPoolBuilder["MaxPool2"]):
-    """Settings of `MaxPool2`; the stride is the filter's size unless said."""
-
     filter: Size2
     stride: Size2 | None = None
     padding: Padding2 = 0
@@ -114,14 +104,8 @@ class MaxPool2(Pool):
     builder = BuilderOf(MaxPool2Builder)
 
 
-class OtherMaxPool2(OtherPool, MaxPool2):
-    """A `MaxPool2` with more settings."""
-
-
 @builder
 class MeanPool2Builder(MeanPoolBuilder["MeanPool2"]):
-    """Settings of `MeanPool2`; the stride is the filter's size unless said."""
-
     filter: Size2
     stride: Size2 | None = None
     padding: Padding2 = 0
@@ -143,17 +127,8 @@ class MeanPool2(Pool):
     builder = BuilderOf(MeanPool2Builder)
 
 
-class OtherMeanPool2(OtherPool, MeanPool2):
-    """A `MeanPool2` with more settings."""
-
-
-# -- sequences -------------------------------------------------------------------------
-
-
 @builder
 class MaxPool1Builder(MaxPoolBuilder["MaxPool1"]):
-    """Settings of `MaxPool1`; the stride is the filter's size unless said."""
-
     filter: PositiveInt
     stride: PositiveInt | None = None
     padding: NonNegativeInt = 0
@@ -173,14 +148,8 @@ class MaxPool1(Pool):
     builder = BuilderOf(MaxPool1Builder)
 
 
-class OtherMaxPool1(OtherPool, MaxPool1):
-    """A `MaxPool1` with more settings."""
-
-
 @builder
 class MeanPool1Builder(MeanPoolBuilder["MeanPool1"]):
-    """Settings of `MeanPool1`; the stride is the filter's size unless said."""
-
     filter: PositiveInt
     stride: PositiveInt | None = None
     padding: NonNegativeInt = 0
@@ -199,17 +168,8 @@ class MeanPool1(Pool):
     builder = BuilderOf(MeanPool1Builder)
 
 
-class OtherMeanPool1(OtherPool, MeanPool1):
-    """A `MeanPool1` with more settings."""
-
-
-# -- volumes ---------------------------------------------------------------------------
-
-
 @builder
 class MaxPool3Builder(MaxPoolBuilder["MaxPool3"]):
-    """Settings of `MaxPool3`; the stride is the filter's size unless said."""
-
     filter: Size3
     stride: Size3 | None = None
     padding: Padding3 = 0
@@ -229,14 +189,8 @@ class MaxPool3(Pool):
     builder = BuilderOf(MaxPool3Builder)
 
 
-class OtherMaxPool3(OtherPool, MaxPool3):
-    """A `MaxPool3` with more settings."""
-
-
 @builder
 class MeanPool3Builder(MeanPoolBuilder["MeanPool3"]):
-    """Settings of `MeanPool3`; the stride is the filter's size unless said."""
-
     filter: Size3
     stride: Size3 | None = None
     padding: Padding3 = 0
@@ -256,8 +210,5 @@ class MeanPool3(Pool):
     builder = BuilderOf(MeanPool3Builder)
 
 
-class OtherMeanPool3(OtherPool, MeanPool3):
-    """A `MeanPool3` with more settings."""
-
-
 MAXIMA = MaxPool1, MaxPool2, MaxPool3
+globals().update(variants("Other", OtherPool, *MAXIMA, MeanPool1, MeanPool2, MeanPool3))

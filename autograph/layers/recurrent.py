@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from pydantic import PositiveInt
 
 from .. import ops
 from ..errors import SettingsError, ShapeError
 from ..outline import Outline
+from ..settings import Share
 from ..tensor import Parameter, Tensor, zeros
 from .base import Layer
-from .builders import Builder, BuilderOf, Share, builder
+from .builders import Builder, BuilderOf, L_co, builder
 from .dense import known_inputs
 from .dropout import Dropout, DropoutBuilder
 from .site import Site
 
-L_co = TypeVar("L_co", covariant=True)
 State = list[Tensor]  # of each layer and direction, (N, H)
 
 
@@ -77,8 +77,9 @@ class _Recurrent(Layer):
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The states at all steps, and the last of each layer and direction, from which a later
         call goes on; of an LSTM the hidden ones, then the cells."""
-        if x.ndim != 3:
-            raise ShapeError(f"{type(self).__name__}: x has 3 axes\n  x  {x.shape}  N T I")
+        if x.ndim != 3 or not x.shape[1]:
+            rule = "x has 3 axes, and at least one step"
+            raise ShapeError(f"{type(self).__name__}: {rule}\n  x  {x.shape}  N T I")
         (size, columns), count = self.weight_h[0].shape, len(self.weight_h)
         if state is None:
             sizes = (size, columns // self.gates)[: self.states]
@@ -110,9 +111,6 @@ class _Recurrent(Layer):
 
 def _at(parameters: list[Parameter], i: int) -> Parameter | None:
     return parameters[i] if parameters else None
-
-
-# -- LSTM --------------------------------------------------------------------------------
 
 
 @builder
@@ -164,9 +162,6 @@ class LSTM(_Recurrent):
         gates = ops.linear(x, self.weight_x[i], _at(self.bias, i))
         y, cell = ops.lstm_steps(gates, *state, self.weight_h[i], _at(self.projection, i))
         return y, y[:, -1], cell
-
-
-# -- GRU ---------------------------------------------------------------------------------
 
 
 @builder

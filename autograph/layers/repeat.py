@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, cast
 
 from pydantic import Field, NonNegativeInt
 
 from ..errors import SettingsError
 from ..tensor import Tensor
 from .base import Layer
-from .builders import BuilderOf, builder
-from .combine import Combination, Named, Part, Parts, changed, inferred, outputs_of, placed
+from .builders import Builder, BuilderOf, builder
+from .combine import Named, Part, Parts, made_of
 from .site import Site
 
 
 @builder
-class RepeatBuilder(Combination["Repeat"]):
+class RepeatBuilder(Builder["Repeat"]):
     """Settings of `Repeat`. Every copy has parameters of its own."""
 
     body: Part
     times: NonNegativeInt
     resolved: Annotated[Parts, Field(min_length=0)] = ()  # the copies, once sizes are known
 
-    def parts(self) -> Iterator[Any]:
+    def parts(self) -> list[Builder[Any]]:
         """The builder of each copy."""
-        yield from self.resolved or (self.body,) * self.times
+        return [made_of(each) for each in self.resolved or (self.body,) * self.times]
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
         found = []
         for each in self.parts():
-            made, x = inferred(each, x)
+            made, x = each.infer(x)
             found.append(made)
-        return changed(self, resolved=tuple(found)), x
+        return replace(cast(Any, self), resolved=tuple(found)), x
 
     def outputs_for(self, inputs: int | None) -> int | None:
         for each in self.parts():
-            inputs = outputs_of(each, inputs)
+            inputs = each.outputs_for(inputs)
         return inputs
 
     def build_at(self, site: Site) -> Repeat:
@@ -46,7 +45,7 @@ class RepeatBuilder(Combination["Repeat"]):
                 f"{site.name}: resolved has {len(self.resolved)} copies, and times is {self.times}"
             )
         at = site.child("copies")
-        return Repeat(copies=[placed(each, at.child(i)) for i, each in enumerate(self.parts())])
+        return Repeat(copies=[each.place(at.child(i)) for i, each in enumerate(self.parts())])
 
 
 @dataclass(eq=False, repr=False)
@@ -69,11 +68,8 @@ class Repeat(Layer):
         return x
 
 
-# -- Optional and Choice -----------------------------------------------------------------
-
-
 @builder
-class OptionalBuilder(Combination["Optional"]):
+class OptionalBuilder(Builder["Optional"]):
     """Settings of `Optional`: a layer, and whether it is there."""
 
     body: Part
@@ -82,14 +78,15 @@ class OptionalBuilder(Combination["Optional"]):
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
         if not self.present:
             return self, x
-        body, y = inferred(self.body, x)
-        return changed(self, body=body), y
+        body, y = made_of(self.body).infer(x)
+        return replace(cast(Any, self), body=body), y
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        return outputs_of(self.body, inputs) if self.present else inputs
+        return made_of(self.body).outputs_for(inputs) if self.present else inputs
 
     def build_at(self, site: Site) -> Optional:
-        return Optional(body=placed(self.body, site.child("body")) if self.present else None)
+        body = made_of(self.body).place(site.child("body")) if self.present else None
+        return Optional(body=body)
 
 
 @dataclass(eq=False, repr=False)
@@ -110,13 +107,13 @@ class Optional(Layer):
 
 
 @builder
-class ChoiceBuilder(Combination["Choice"]):
+class ChoiceBuilder(Builder["Choice"]):
     """Settings of `Choice`: layers by name, and the name of the one that is built."""
 
     options: Named
     chosen: str
 
-    def option(self) -> Any:
+    def option(self) -> Builder[Any]:
         """The builder that is chosen."""
         found = self.options.get(self.chosen)
         if found is None:
@@ -124,17 +121,17 @@ class ChoiceBuilder(Combination["Choice"]):
                 f"Choice.builder: {self.chosen!r} is no option\n"
                 f"  options  {', '.join(self.options)}"
             )
-        return found
+        return made_of(found)
 
     def infer(self, x: Tensor) -> tuple[Any, Tensor]:
-        made, y = inferred(self.option(), x)
-        return changed(self, options={**self.options, self.chosen: made}), y
+        made, y = self.option().infer(x)
+        return replace(cast(Any, self), options={**self.options, self.chosen: made}), y
 
     def outputs_for(self, inputs: int | None) -> int | None:
-        return outputs_of(self.option(), inputs)
+        return self.option().outputs_for(inputs)
 
     def build_at(self, site: Site) -> Choice:
-        return Choice(body=placed(self.option(), site.child("body")))
+        return Choice(body=self.option().place(site.child("body")))
 
 
 @dataclass(eq=False, repr=False)

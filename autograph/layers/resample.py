@@ -11,8 +11,7 @@ from .. import ops
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .base import Layer
-from .builders import BuilderOf, Padding2, Size2, builder
-from .plain import Plain
+from .builders import BuilderOf, Padding2, Plain, Size2, builder
 
 Mode = Literal["nearest", "nearest_exact", "linear", "cubic", "area"]
 Sizes = PositiveInt | tuple[PositiveInt, ...]
@@ -115,8 +114,6 @@ class PixelUnshuffle(Layer):
 
 @builder
 class UnfoldBuilder(Plain["Unfold"]):
-    """Settings of `Unfold`."""
-
     filter: Size2
     stride: Size2 = 1
     padding: Padding2 = 0

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ..tensor import Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, builder
-from .plain import Plain
+from .builders import Builder, BuilderOf, Plain, builder
 from .site import Site
 
 

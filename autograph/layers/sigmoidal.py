@@ -9,8 +9,7 @@ from pydantic import PositiveFloat
 from .. import ops
 from ..tensor import Tensor
 from .base import Layer
-from .builders import BuilderOf, builder
-from .plain import Plain
+from .builders import BuilderOf, Plain, builder
 
 
 @builder
@@ -72,8 +71,6 @@ class Softsign(Layer):
 
 @builder
 class SoftplusBuilder(Plain["Softplus"]):
-    """Settings of `Softplus`."""
-
     beta: PositiveFloat = 1.0
 
 
@@ -114,8 +111,6 @@ class Silu(Layer):
 
 @builder
 class GeluBuilder(Plain["Gelu"]):
-    """Settings of `Gelu`."""
-
     approximate: bool = False
 
 
@@ -158,8 +153,6 @@ class Mish(Layer):
 
 @builder
 class SoftmaxBuilder(Plain["Softmax"]):
-    """Settings of `Softmax`."""
-
     axis: int = -1
 
 
@@ -181,8 +174,6 @@ class Softmax(Layer):
 
 @builder
 class LogSoftmaxBuilder(Plain["LogSoftmax"]):
-    """Settings of `LogSoftmax`."""
-
     axis: int = -1
 
 

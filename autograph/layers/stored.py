@@ -301,9 +301,6 @@ def _words(each: Outline | Entry | None) -> str:
     return f"{each.shape} {each.scalar_type}" if isinstance(each, Outline) else str(each)
 
 
-# -- messages --------------------------------------------------------------------------
-
-
 def refuse_differences(path: str | Path, name: str, here: Any, there: Any) -> None:
     """Refuse a description that is not the one at hand, and say where they differ."""
     try:

@@ -93,19 +93,9 @@ def summary(
     _observe(layer, rows)
     with counting() as total:
         layer(x)
-    named = layer.named_parameters()
-    count = sum(each.size for each in named.values())
-    return Summary(
-        made.kind,
-        tuple(shape),
-        tuple(sorted(rows, key=lambda row: _order(layer, row.path))),
-        count,
-        total[0],
-    )
-
-
-def _order(model: Layer, path: str) -> int:
-    return list(model.named_layers()).index(path)
+    order = list(layer.named_layers())
+    rows.sort(key=lambda row: order.index(row.path))
+    return Summary(made.kind, tuple(shape), tuple(rows), layer.parameter_count, total[0])
 
 
 def _observe(model: Layer, rows: list[Row]) -> None:

@@ -1,58 +1,38 @@
-"""Optimizers, schedules, clipping and averages."""
+"""Optimizers, schedules, clipping and averages: imported when they are first used."""
 
-from .adam import Adam, AdamW
-from .adam_variants import Adamax, NAdam, RAdam
-from .average import Average
-from .clip import clip_norm, clip_value
-from .describe import optimizer_from_description
-from .large_models import LAMB, Adafactor, Lion
-from .muon import Muon
-from .optimizer import Optimizer
-from .root_squares import Adadelta, Adagrad, RMSprop
-from .schedule import Constant, Cosine, Schedule, Step
-from .schedules import (
-    CosineRestarts,
-    Exponential,
-    Linear,
-    MultiStep,
-    OneCycle,
-    Pieces,
-    Plateau,
-    Polynomial,
-    Warmup,
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..imports import later, modules_of
+
+if TYPE_CHECKING:
+    from .adam import *
+    from .average import *
+    from .clip import *
+    from .describe import *
+    from .large_models import *
+    from .optimizer import *
+    from .root_squares import *
+    from .schedule import *
+    from .schedules import *
+    from .sgd import *
+
+_MODULES = modules_of(
+    {
+        "adam": "Adam AdamW Adamax NAdam RAdam",
+        "average": "Average",
+        "clip": "clip_norm clip_value",
+        "describe": "optimizer_from_description",
+        "large_models": "Adafactor LAMB Lion Muon",
+        "optimizer": "Optimizer",
+        "root_squares": "Adadelta Adagrad RMSprop",
+        "schedule": "Constant Cosine Schedule Step",
+        "schedules": "CosineRestarts Exponential Linear MultiStep OneCycle"
+        " Pieces Plateau Polynomial Warmup",
+        "sgd": "SGD",
+    }
 )
-from .sgd import SGD
 
-__all__ = [
-    "LAMB",
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Average",
-    "Constant",
-    "Cosine",
-    "CosineRestarts",
-    "Exponential",
-    "Linear",
-    "Lion",
-    "MultiStep",
-    "Muon",
-    "NAdam",
-    "OneCycle",
-    "Optimizer",
-    "Pieces",
-    "Plateau",
-    "Polynomial",
-    "RAdam",
-    "RMSprop",
-    "Schedule",
-    "Step",
-    "Warmup",
-    "clip_norm",
-    "clip_value",
-    "optimizer_from_description",
-]
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = later(__name__, _MODULES)

@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps scaled by the first and second moments of the gradient."""
+"""Adam and its kin: steps scaled by the first and second moments of the gradient."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import ClassVar
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from .. import ops
+from ..op import Op
 from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Parameter, Tensor
+from ..tensor import Parameter, Tensor, ones
+from .by_op import ByOp
 from .optimizer import Moving, Optimizer, State
 from .schedule import Schedule
 from .sgd import Fraction, like_zeros
@@ -77,3 +79,75 @@ class AdamW(Adam):
     weight_decay: NonNegativeFloat = 0.01
 
     decoupled: ClassVar[bool] = True
+
+
+@described
+class NAdam(ByOp):
+    """mu = beta1 * (1 - 0.96 ** (t * momentum_decay) / 2);  product = product * mu;
+    w = w - learning_rate * ((1 - mu) / (1 - product) * dw + next mu / (1 - product * next mu) *
+    moment1) / (sqrt(moment2 / (1 - beta2 ** t)) + epsilon).
+
+    Adam that looks ahead (Dozat, 2016). `decoupled` decays as AdamW does. As torch.optim.NAdam.
+
+    >>> NAdam().learning_rate
+    0.002
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 2e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+    decoupled: bool = False
+    momentum_decay: NonNegativeFloat = 4e-3
+    maximize: bool = False
+
+    op: ClassVar[Op] = ops.nadam_update
+
+    def remember(self, like: Tensor) -> State:
+        product = ones((), device=like.device, scalar_type=like.scalar_type)
+        return {"moment1": like_zeros(like), "moment2": like_zeros(like), "product": product}
+
+
+@described
+class RAdam(ByOp):
+    """known = limit - 2 * t * beta2 ** t / (1 - beta2 ** t);
+    w = w - learning_rate * moment1 / (1 - beta1 ** t), and where known > 5 times the rectified
+    sqrt(1 - beta2 ** t) / (sqrt(moment2) + epsilon).
+
+    Adam without a need for warm-up (Liu and others, 2020). As torch.optim.RAdam.
+
+    >>> RAdam().beta2
+    0.999
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+    decoupled: bool = False
+    maximize: bool = False
+
+    op: ClassVar[Op] = ops.radam_update
+
+
+@described
+class Adamax(ByOp):
+    """largest = max(beta2 * largest, |dw| + epsilon);
+    w = w - learning_rate / (1 - beta1 ** t) * moment1 / largest.
+
+    Kingma and Ba, 2015. As torch.optim.Adamax.
+
+    >>> Adamax().learning_rate
+    0.002
+    """
+
+    learning_rate: NonNegativeFloat | Schedule = 2e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+    maximize: bool = False
+
+    op: ClassVar[Op] = ops.adamax_update

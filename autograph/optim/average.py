@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from .. import ops
 from ..errors import CheckpointError, GraphError
 from ..settings import Described, described
 from ..tensor import Parameter, Tensor, no_grad
+from .sgd import Fraction
 
 
 class Model(Protocol):
@@ -32,7 +33,7 @@ class Average(Described):
     0.999
     """
 
-    decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    decay: Fraction = 0.999
 
     values: dict[str, Tensor] = Field(default_factory=dict, init=False, repr=False)
 

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import CheckpointError, SettingsError
-from .adam import Adam, AdamW
-from .adam_variants import Adamax, NAdam, RAdam
-from .large_models import LAMB, Adafactor, Lion
-from .muon import Muon
+from .adam import Adam, Adamax, AdamW, NAdam, RAdam
+from .large_models import LAMB, Adafactor, Lion, Muon
 from .optimizer import Optimizer
 from .root_squares import Adadelta, Adagrad, RMSprop
 from .schedules import schedule_of

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import SettingsError
-from ..settings import Described
+from ..settings import plain
 from .schedules import schedule_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Groups:
         }
         self._twins: dict[tuple[str, ...], Optimizer] = {}
         self._patterns: dict[str, tuple[str, ...]] = {}  # that fit a path
+        self._is_checked = False
         for pattern, changes in self.settings.items():
             unknown = [name for name in changes if name in SHARED or name not in optimizer.names()]
             if unknown:
@@ -76,20 +77,17 @@ class Groups:
         return list(self._twins.values())
 
     def check(self, paths: Iterable[str]) -> None:
-        """Refuse a pattern that fits no parameter."""
+        """Refuse a pattern that fits no parameter: once, for others may bring a part of them."""
+        if self._is_checked:
+            return
         names = list(paths)
         for pattern in self.settings:
             if not any(fnmatchcase(path, pattern) for path in names):
                 raise SettingsError(
                     f"groups: {pattern!r} fits no parameter\n  parameters  {', '.join(names)}"
                 )
+        self._is_checked = True
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON."""
-        return {
-            pattern: {
-                name: value.describe() if isinstance(value, Described) else value
-                for name, value in changes.items()
-            }
-            for pattern, changes in self.settings.items()
-        }
+        return plain(self.settings)

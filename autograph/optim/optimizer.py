@@ -28,6 +28,7 @@ Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what 
 Kept = tuple[str, ReferenceType[Parameter], Outline, State]  # by path, with the outline it had
 Group = tuple["Optimizer", "Optimizer", Device, list[tuple[str, State]]]  # who moves them, whose
 # rate it is, and where they are
+_OF_A_MODEL = frozenset(("_owned", "_versions", "_clocks", "_last", "_known"))
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
@@ -71,6 +72,13 @@ class Optimizer(Described):
         def __getattr__(self, name: str) -> Any:
             raise unknown(type(self).__name__, name, OPTIMIZER, self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: it belongs to the first model that it updates."""
+        return {name: each for name, each in self.__dict__.items() if name not in _OF_A_MODEL}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept, _owned={}, _versions={}, _clocks={}, _last=[], _known=[])
+
     # -- for subclasses -----------------------------------------------------------------
 
     def remember(self, like: Tensor) -> State:
@@ -97,7 +105,15 @@ class Optimizer(Described):
         """Take one step of every parameter that has a gradient, and take the gradients."""
         if taken.seen is not None:
             taken.seen.append(self)
-        slopes = {path: dw for path, w in parameters.items() if (dw := w.grad) is not None}
+        try:
+            slopes = {path: dw for path, w in parameters.items() if (dw := w.grad) is not None}
+        except AttributeError:
+            if isinstance(parameters, Mapping):
+                raise
+            raise SettingsError(
+                f"{self.kind}.update: {type(parameters).__name__} is no dict of parameters by path"
+                f"\n  write  model.update(optimizer)"
+            ) from None
         before, state.recording = state.recording, False
         try:
             groups = self._groups_of(parameters, slopes)
@@ -187,6 +203,8 @@ class Optimizer(Described):
     def _own(self, parameters: Mapping[str, Parameter]) -> None:
         if not self._owned:
             self._groups.check(parameters)
+            if self.state:  # of a copy
+                self.restore(self.tensors(), self.count, parameters)
         for path, w in parameters.items():
             owned = self._owned.get(path)
             if owned is None:
@@ -270,10 +288,10 @@ class Optimizer(Described):
     def _refuse_misfit(self, path: str, found: State, w: Parameter) -> None:
         like = w.detach().cast(w.scalar_type.accumulator)
         remembered = self._groups.mover(self, path)[0].remember(like)
-        wanted = {"step": (), **{name: each.shape for name, each in remembered.items()}}
+        wanted = {"step": ("i64", ())} | {name: _form(each) for name, each in remembered.items()}
         if w.scalar_type.is_half:
-            wanted["master"] = w.shape
-        have = {name: each.shape for name, each in found.items()}
+            wanted["master"] = _form(w)
+        have = {name: _form(each) for name, each in found.items()}
         optional = {"master"}
         if {k: v for k, v in wanted.items() if k not in optional or k in have} != {
             k: v for k, v in have.items() if k not in optional or k in wanted
@@ -282,6 +300,12 @@ class Optimizer(Described):
                 f"{self.kind}: the file's state of {path} does not fit\n"
                 f"  here  {wanted}\n  file  {have}"
             )
+
+
+def _form(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    """What state has to be like; floats are cast where it is used."""
+    scalar_type = tensor.scalar_type
+    return "float" if scalar_type.is_float else str(scalar_type), tensor.shape
 
 
 class _Clock:

@@ -101,10 +101,3 @@ class Step(Schedule):
 
     def __call__(self, step: int) -> float:
         return float(self.initial * self.factor ** (step // self.every))
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "Constant": Constant,
-    "Cosine": Cosine,
-    "Step": Step,
-}

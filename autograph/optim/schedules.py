@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..errors import SettingsError
-from ..settings import frozen
-from .schedule import SCHEDULES, Factor, Schedule
+from ..settings import Share, frozen
+from .schedule import Constant, Cosine, Factor, Schedule, Step
 
 Steps = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Rates = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @frozen
@@ -238,10 +237,10 @@ def schedule_of(description: Any) -> Schedule:
     return SCHEDULES[kind].from_settings(told)
 
 
-SCHEDULES |= {
+SCHEDULES: dict[str, type[Schedule]] = {
     each.__name__: each
     for each in (
-        CosineRestarts, Exponential, Linear, MultiStep, OneCycle, Pieces, Plateau, Polynomial,
-        Warmup,
+        Constant, Cosine, Step, CosineRestarts, Exponential, Linear, MultiStep, OneCycle, Pieces,
+        Plateau, Polynomial, Warmup,
     )
 }  # fmt: skip

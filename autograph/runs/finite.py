@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Finding:
 def examined(model: Layer, *, one_by_one: bool = False) -> Iterator[Origins]:
     """Within the block, in this thread, the outputs of every op are looked at: where the values
     that are not finite come from. Layers run as they train, or one by one, which tells more."""
-    watch = _Watch(model)
+    watch = Origins(model)
     with _patching:
         call, fused, deferring = Layer.__call__, apart.wanted, state.deferring
         try:
@@ -68,14 +68,9 @@ def examined(model: Layer, *, one_by_one: bool = False) -> Iterator[Origins]:
             Layer.__call__ = call  # type: ignore[method-assign]
 
 
-class Origins(Protocol):
+class Origins:
     """What was seen of the values that are not finite."""
 
-    def of(self, array: Any) -> Finding | None:
-        """Where what is wrong with an array began."""
-
-
-class _Watch:
     def __init__(self, model: Layer) -> None:
         self.thread = threading.get_ident()
         self.origins: dict[int, Finding] = {}  # of arrays that are not finite
@@ -86,6 +81,7 @@ class _Watch:
             self._mark(each.array, path.rpartition(".")[0])
 
     def of(self, array: Any) -> Finding | None:
+        """Where what is wrong with an array began."""
         return self.origins.get(id(array))
 
     def _mark(self, array: Any, layer: str) -> None:

@@ -82,25 +82,27 @@ class Keeper:
         if self.is_idle:
             return
         assert self.now is not None
-
-        def save() -> None:
-            self._look(done, step, batches)
-            self._save("asked")
-
-        try:
-            self._obey(save)
-        except Stopped:
-            self._look(done, step, batches)
-            raise
         at = self.now.step + done - self.now.batch
-        due = self.folder is not None and self.folder.is_due(at)
-        if at >= self._next_look or due:
+        stop, save, due = self._asked_for(at)
+        if stop or save or due or at >= self._next_look:
             self._look(done, step, batches)
             self._next_look = at + EVERY
         if self.folder is not None:
             self.folder.check()
-            if due:
-                self._save()
+        if save or due:
+            self._save("asked" if save else None)
+        if stop:
+            raise Stopped
+
+    def _asked_for(self, at: int) -> tuple[bool, bool, bool]:
+        """Whether to end, to save because somebody asked, and to save because it is time. Waits
+        while paused."""
+        saves: list[int] = []
+        try:
+            self._obey(lambda: saves.append(at))
+        except Stopped:
+            return True, bool(saves), False
+        return False, bool(saves), self.folder is not None and self.folder.is_due(at)
 
     def end(self, done: int, step: Step, batches: Batches) -> Progress:
         """The pass is through: how far training has come."""

@@ -13,11 +13,12 @@ import numpy as np
 
 from ..checkpoint import STATE, Snapshot
 from ..control import PERIOD, Control, Stopped
+from ..errors import NonFiniteError
 from ..metrics import Stats
 from ..parallel.replica import Replica
 from ..parallel.world import World
 from .folder import Folder, Run
-from .guard import EVERY, Guard
+from .guard import Guard
 from .keeper import Batches, Keeper, Step, _deferred
 from .progress import Progress, Sums
 
@@ -132,23 +133,9 @@ class SharedKeeper(Keeper):
 
     # -- within a pass -----------------------------------------------------------------------
 
-    def after_batch(self, done: int, step: Step, batches: Batches) -> None:
-        if self.is_idle:
-            return
-        assert self.now is not None
-        at = self.now.step + done - self.now.batch
-        if at % self._spaced and self._agrees:
-            return
-        stop, save, due = self._agreed(at) if self._agrees else (False, False, False)
-        if stop or save or due or at >= self._next_look:
-            self._look(done, step, batches)
-            self._next_look = at + EVERY
-        if self.folder is not None:
-            self.folder.check()
-        if stop:
-            raise Stopped
-        if save or due:
-            self._save("asked" if save else None)
+    def begin(self, now: Progress) -> None:
+        self.replica.refuse_differences()  # somebody may have changed something since
+        super().begin(now)
 
     def end(self, done: int, step: Step, batches: Batches) -> Progress:
         if self.is_idle:
@@ -160,9 +147,10 @@ class SharedKeeper(Keeper):
     def after_test_batch(self) -> None:
         """Ranks have different numbers of these: signals wait for the end of the test."""
 
-    def _agreed(self, at: int) -> tuple[bool, bool, bool]:
-        """What any rank was told, and what rank 0 was asked: whether to end, to save because
-        somebody asked, and to save because it is time. Waits while paused."""
+    def _asked_for(self, at: int) -> tuple[bool, bool, bool]:
+        """What any rank was told, and what rank 0 was asked."""
+        if not self._agrees or at % self._spaced:
+            return False, False, False
         while True:
             control, asked = self.control, 0
             if control is not None:
@@ -198,16 +186,24 @@ class SharedKeeper(Keeper):
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
-        if self.folder is not None or not self._has_run:
+        if not self._has_run:
             with super().heeding():
                 yield
             return
-        with _deferred(self._signals):
+        with super().heeding() if self.folder is not None else _deferred(self._signals):
             try:
                 yield
-            except Stopped:
-                self._save()
-                self._signals.clear()
+            except BaseException as error:
+                joint = isinstance(error, Stopped | NonFiniteError)
+                if joint:
+                    self._save()
+                    if self.folder is not None:
+                        self.folder.wait()
+                    self.world.barrier()  # nobody ends the job before the state is saved
+                if joint or self.replica.sharded is not None:
+                    self.guard.memory = None  # it is saved; or others have parts, and do not save
+                if self.folder is None:
+                    self._signals.clear()
                 raise
 
     def close(self) -> None:

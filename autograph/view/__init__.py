@@ -30,8 +30,7 @@ def source_of(
     folder: str | Path, layers: Iterable[type[Layer]] = (), *, background: bool = False
 ) -> Any:
     """The scenes of a run's folder, or of a folder with runs."""
-    from .follow import Follower, is_run
-    from .runs import Runs
+    from .follow import Follower, Runs, is_run
 
     place = Path(folder)
     if is_run(place) or not place.is_dir():

@@ -1,4 +1,5 @@
-"""Following a run by its folder: what its log, its notes and its newest checkpoint say."""
+"""Following a run by its folder: what its log, its notes and its newest checkpoint say; or all runs
+of a folder."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from typing import Any
 
 from ..checkpoint import load
 from ..control import Control
-from ..data.choose import choose
+from ..data.catalogue import choose
 from ..data.named import TrainTest
 from ..errors import AutographError, SettingsError
 from ..layers import Layer
-from ..logs import curves_of, flat, read_log
+from ..logs import flat, read_log
 from .look import look
-from .scene import Scene
+from .scene import RunLine, Scene
 
 SILENCE = 5.0  # seconds without a note, after which a run is not at work
 
@@ -84,8 +85,11 @@ class Follower:
             now = log.stat().st_size, log.stat().st_mtime_ns
             if now != self._read:
                 self._read, records = now, read_log(log)
-                scene.curves = dict(curves_of(records))
-                self._tell(records)
+                scene.epochs = int(self._asked.get("epochs", 0))
+                scene.take_over(records)
+                events = [each for each in records if each.get("event") != "details"]
+                if events:
+                    scene.note = note_of(events[-1])
         self._progress()
         if scene.state not in ("ended", "failed"):
             self.control.look()
@@ -94,20 +98,6 @@ class Follower:
         if looks:
             self._checkpoint()
         return scene
-
-    def _tell(self, records: list[dict[str, Any]]) -> None:
-        scene = self.scene
-        done = scene.curves.get("epoch", ())
-        scene.epoch = int(done[-1][0]) if done else 0
-        scene.epochs = int(self._asked.get("epochs", 0)) or scene.epoch
-        events = [each for each in records if each.get("event") != "details"]
-        if events:
-            scene.note = note_of(events[-1])
-        rates = scene.curves.get("rate", ())
-        scene.rate = rates[-1][1] if rates else None
-        seconds = [each for _, each in scene.curves.get("seconds", ())][-5:]
-        if seconds:
-            scene.left = (scene.epochs - scene.epoch) * sum(seconds) / len(seconds)
 
     def _progress(self) -> None:
         scene, path = self.scene, self.folder / "now.json"
@@ -157,3 +147,54 @@ class Follower:
             told = json.loads((self.folder / name).read_text())
             return told if isinstance(told, dict) else {}
         return {}
+
+
+class Runs:
+    """The scene of one run of a folder, with a line for each; runs that begin are taken in."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        layers: Iterable[type[Layer]] = (),
+        *,
+        background: bool = False,
+    ) -> None:
+        self.folder, self.layers, self.background = Path(folder), list(layers), background
+        self.followers: dict[str, Follower] = {}
+        self.chosen = ""
+        self._find()
+        if not self.followers:
+            raise SettingsError(
+                f"view: {folder} is no run, and holds none\n"
+                f"  write the folder that  train --run FOLDER  was given, or the one it lies in"
+            )
+
+    @property
+    def control(self) -> Control:
+        """What is asked of the run that is shown."""
+        return self.followers[self.chosen].control
+
+    def update(self) -> Scene:
+        """Look again: at all logs, and at the model of the run that is shown."""
+        self._find()
+        lines = []
+        for name, each in self.followers.items():
+            scene = each.update(looks=name == self.chosen)
+            lines.append(RunLine(name, scene.state, scene.epoch, scene.epochs, scene.curves))
+        shown = self.followers[self.chosen].scene
+        shown.runs = lines
+        return shown
+
+    def choose(self, by: int) -> None:
+        """Show the run so many places further down."""
+        names = list(self.followers)
+        self.chosen = names[(names.index(self.chosen) + by) % len(names)]
+
+    def _find(self) -> None:
+        for path in sorted(each for each in self.folder.iterdir() if is_run(each)):
+            if path.name not in self.followers:
+                made = Follower(path, self.layers, background=self.background)
+                self.followers[path.name] = made
+        self.followers = dict(sorted(self.followers.items()))
+        if not self.chosen and self.followers:
+            self.chosen = max(self.followers, key=lambda name: self.followers[name].changed())

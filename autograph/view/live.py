@@ -11,7 +11,7 @@ from ..control import Control, Stopped
 from ..data.dataset import Dataset
 from ..data.named import TrainTest
 from ..layers import Layer
-from ..logs import curves_of, record_of
+from ..logs import record_of
 from ..optim import Optimizer
 from ..progress import Plain
 from ..train import Report, fit
@@ -90,11 +90,8 @@ class Live:
         scene = self.scene
         self.reports.append(report)
         self._records.append(record_of(report))
-        scene.curves = dict(curves_of(self._records))
-        scene.epoch, scene.done = report.epoch, 0
-        scene.rate, scene.note = report.rate, str(report)
-        recent = [each.seconds for each in self.reports[-5:]]
-        scene.left = (scene.epochs - report.epoch) * sum(recent) / len(recent)
+        scene.take_over(self._records)
+        scene.done, scene.note = 0, str(report)
         if time.monotonic() - self._looked > PERIOD or report.epoch == scene.epochs:
             look(scene, self.model, self.data, self._data_name)
             self._looked = time.monotonic()

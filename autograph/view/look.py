@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.choose import class_names
+from ..data.catalogue import class_names
 from ..data.named import TrainTest
 from ..layers import Layer
 from ..probe import confusion, norms, regions, scores

@@ -89,7 +89,8 @@ def _heat(share: float, colour: str, diagonal: bool) -> str:
     if share == 0:
         return "#4a505a"
     strength = 0.35 + 0.65 * min(1.0, share if diagonal else share * 12)
-    return _mixed("#20242b", colour, strength)
+    dark, bright = np.array(_numbers("#20242b")), np.array(_numbers(colour))
+    return _rgb(dark + (bright - dark) * strength)
 
 
 def pictures(scene: Scene, width: int, height: int) -> Text:
@@ -259,8 +260,3 @@ def _numbers(colour: str) -> tuple[float, float, float]:
 def _rgb(pixel: Array) -> str:
     red, green, blue = (int(255 * min(max(float(each), 0.0), 1.0) + 0.5) for each in pixel)
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _mixed(dark: str, bright: str, share: float) -> str:
-    a, b = np.array(_numbers(dark)), np.array(_numbers(bright))
-    return _rgb(a + (b - a) * share)

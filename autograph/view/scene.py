@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..logs import curves_of
 
 Array = np.ndarray[Any, Any]
 Points = Sequence[tuple[float, float]]
@@ -55,6 +57,17 @@ class Scene:
     targets: Array | None = None  # (N,)
     extent: float = 1.1  # of the plane that regions cover
     runs: Sequence[RunLine] = ()  # of the folder, where it holds several
+
+    def take_over(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what epochs came to, and how long the rest may take."""
+        self.curves = dict(curves_of(records))
+        done, rates, seconds = (self.curves.get(n, ()) for n in ("epoch", "rate", "seconds"))
+        self.epoch = int(done[-1][0]) if done else 0
+        self.epochs = self.epochs or self.epoch
+        self.rate = rates[-1][1] if rates else None
+        if seconds:
+            recent = [each for _, each in seconds[-5:]]
+            self.left = (self.epochs - self.epoch) * sum(recent) / len(recent)
 
     @property
     def share(self) -> float:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from ..errors import DataError
 from .dataset import Dataset
-from .iris import SPECIES, iris
-from .named import TrainTest, fashion_mnist, mnist
+from .named import SPECIES, TrainTest, fashion_mnist, iris, mnist
 from .partition import train_test_split
+from .points import SYNTHETIC, synthetic
 from .sources import read_csv, read_images, read_numpy, read_safetensors
-from .synthetic import SYNTHETIC, synthetic
 
 NAMES = ("mnist", "fashion", "iris", *SYNTHETIC)
 DIGITS = tuple("0123456789")
