@@ -10,7 +10,7 @@ import numpy as np
 
 from autograph import Tensor, ops
 from autograph.data import iris
-from autograph.data.iris import SPECIES
+from autograph.data.named import SPECIES
 from autograph.philox import stream, uniforms
 
 

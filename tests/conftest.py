@@ -5,11 +5,21 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+with suppress(ImportError):  # the same examples each time, however slow the machine
+    from hypothesis import HealthCheck, settings
+
+    slow = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile(
+        "autograph", deadline=None, derandomize=True, database=None, suppress_health_check=slow
+    )
+    settings.load_profile("autograph")
 
 # Kernels that are compiled for tests stay between test processes, apart from the user's own.
 CACHE = Path(tempfile.gettempdir()) / f"autograph-tests-{getattr(os, 'getuid', int)()}"
@@ -20,8 +30,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Doctests(), "autograph-doctests")
 
 
+STATES: dict[np.random.Generator, Any] = {}
+
+
+def generators(item: pytest.Item) -> list[np.random.Generator]:
+    """Those that the tests of a module share."""
+    names = vars(getattr(item, "module", None) or pytest)
+    return [each for each in names.values() if isinstance(each, np.random.Generator)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test draws the same numbers whichever tests ran before it."""
+    for each in generators(item):
+        each.bit_generator.state = STATES[each]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `device` are skipped where there is none, and say so."""
+    STATES.update({each: each.bit_generator.state for item in items for each in generators(item)})
     marked = [item for item in items if item.get_closest_marker("device")]
     if marked and (reason := without_a_device()):
         for item in marked:

@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 def readme_code() -> str:
     """What a reader who copies every Python block would run."""
     lines, inside = [], False
-    for line in README.read_text().splitlines():
+    for line in README.read_text("utf-8").splitlines():
         fence = line.startswith("```")
         inside = line == "```python" if fence else inside
         lines.append(line if inside and not fence else "")

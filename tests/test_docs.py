@@ -92,4 +92,4 @@ def test_sphinx_builds_the_pages_without_a_warning(tmp_path: Path) -> None:
     found = subprocess.run([*command, DOCS, tmp_path / "html"], capture_output=True, text=True)
 
     assert 0 == found.returncode, found.stderr
-    assert "LeNet5" in (tmp_path / "html" / "tutorial.html").read_text()
+    assert "LeNet5" in (tmp_path / "html" / "tutorial.html").read_text("utf-8")

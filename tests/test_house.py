@@ -26,13 +26,14 @@ PACKAGE = ROOT / "autograph"
 # Each room may import those above it in this list: lower in the house.
 ROOMS = [
     "errors",
-    "extras",
+    "imports",
     "words",
     "settings",
     "scalar_type",
     "platforms",
     "device",
     "outline",
+    "promised",
     "graph",
     "expression",
     "philox",
@@ -124,7 +125,7 @@ def imports() -> list[Import]:
     """Every import inside of the package."""
     found = []
     for name, path in modules().items():
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text("utf-8"))
         package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
         package = [] if name == "__init__" else package
         for node, inside in walk(tree, "module"):
@@ -218,7 +219,7 @@ def test_inside_of_the_package_imports_are_relative() -> None:
     absolute = [
         f"{name}: {ast.unparse(node)}"
         for name, path in modules().items()
-        for node, _ in walk(ast.parse(path.read_text()), "module")
+        for node, _ in walk(ast.parse(path.read_text("utf-8")), "module")
         if isinstance(node, ast.ImportFrom)
         and not node.level
         and (node.module or "").split(".")[0] == "autograph"
@@ -281,7 +282,7 @@ def test_every_file_begins_by_saying_what_it_is() -> None:
     silent = [
         name
         for name, path in modules().items()
-        if not ast.get_docstring(ast.parse(path.read_text()))
+        if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
     ]
 
     assert silent == []
@@ -294,7 +295,7 @@ def test_nothing_is_left_for_later() -> None:
         f"{path.relative_to(ROOT)}: {word}"
         for path in sources
         for word in words
-        if word in path.read_text()
+        if word in path.read_text("utf-8")
     ]
 
     assert found == []
@@ -302,7 +303,7 @@ def test_nothing_is_left_for_later() -> None:
 
 def test_the_code_of_the_readme_runs(tmp_path: Path) -> None:
     program = tmp_path / "readme_code.py"
-    program.write_text(readme_code())
+    program.write_text(readme_code(), "utf-8")
     found = subprocess.run(
         [sys.executable, program],
         capture_output=True,
@@ -318,7 +319,7 @@ def test_doctests_are_collected_from_the_whole_package() -> None:
     """They run with the tests: `testpaths` names the package, `addopts` the doctests."""
     import tomllib
 
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]
 
     assert "--doctest-modules" in settings["addopts"]
     assert {"tests", "autograph"} <= set(settings["testpaths"])
@@ -326,7 +327,7 @@ def test_doctests_are_collected_from_the_whole_package() -> None:
 
 def test_figures_to_look_at(record_property: pytest.FixtureRequest) -> None:
     """Files of more than 300 lines are a question, not an error: `pytest -rP` shows them."""
-    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in modules().items()}
     large = {name: count for name, count in sorted(lines.items()) if count > LARGE}
     record_property("lines", sum(lines.values()))
     record_property("large files", large)

@@ -78,7 +78,7 @@ NAMES = {name: getattr(ag, name) for name in ag.__all__} | {
         )
     },
 }  # fmt: skip
-REFUSALS = Path(__file__).with_name("messages.txt").read_text().rstrip().split("\n\n")
+REFUSALS = Path(__file__).with_name("messages.txt").read_text("utf-8").rstrip().split("\n\n")
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda each: each.partition("\n")[0])

@@ -3,6 +3,8 @@ its steps are captured or not. They are walked by their registries, those to com
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import MISSING
@@ -16,8 +18,9 @@ import pytest
 import autograph as ag
 from autograph.capturing import capture
 from autograph.checkpoint import Checkpoint, save
-from autograph.layers import Dense, Layer, Relu, sequential
-from autograph.optim import SGD, Constant, Optimizer
+from autograph.errors import CheckpointError
+from autograph.layers import Conv2, Dense, Flatten, Layer, MaxPool2, Relu, sequential
+from autograph.optim import SGD, Adam, Constant, Cosine, Optimizer
 from autograph.optim.describe import OPTIMIZERS
 from autograph.optim.schedules import SCHEDULES
 
@@ -174,3 +177,48 @@ def test_every_optimizer_and_schedule_goes_on(
         return Rows.build(seed=seed, scalar_type=scalar_type)
 
     goes_on(build, lambda: OPTIMIZERS[name](**settings), inputs, tmp_path)
+
+
+@sequential(input=(1, 8, 8))
+class Small(Layer):
+    """Scores (N, 3) of images (N, 1, 8, 8), its neighbours fused."""
+
+    conv: Conv2 = Conv2.builder(outputs=2, filter=3)
+    relu: Relu
+    pool: MaxPool2 = MaxPool2.builder(filter=2)
+    flatten: Flatten
+    dense: Dense = Dense.builder(outputs=3)
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+def test_copied_and_pickled_trainings_go_on_apart(scalar_type: str) -> None:
+    """Each with the layers and the state of its own, in the bits of the first."""
+    x = ag.Tensor(np.random.default_rng(0).normal(size=(4, 1, 8, 8)), scalar_type=scalar_type)
+    rate = Cosine(peak=0.1, steps=6)
+    optimizer = Adam(learning_rate=rate, groups={"dense.*": {"weight_decay": 0.1}})
+    pair = Small.build(seed=0, scalar_type=scalar_type), optimizer
+
+    def trained(pair: tuple[Layer, Optimizer]) -> list[bytes]:
+        model, used = pair
+        for _ in range(3):
+            (model(x) ** 2).sum().backward()
+            model.update(used)
+        tensors = {**model.named_parameters(), **used.tensors()}
+        return [each.numpy().tobytes() for each in tensors.values()]
+
+    trained(pair)
+    twins = [copy.deepcopy(pair), pickle.loads(pickle.dumps(pair))]
+    expected = trained(pair)
+    assert [expected, expected] == [trained(twin) for twin in twins]
+
+
+def test_a_copied_optimizer_belongs_to_the_first_model_that_it_fits() -> None:
+    optimizer = SGD(momentum=0.9)
+    for inputs in (2, 3):
+        model = Dense.builder(inputs=inputs, outputs=3).build()
+        model(ag.ones((1, inputs))).sum().backward()
+        if inputs == 2:
+            model.update(optimizer)
+
+    with pytest.raises(CheckpointError, match="weight does not fit"):
+        model.update(copy.deepcopy(optimizer))

@@ -35,7 +35,7 @@ def expected(checker: str) -> dict[Place, str]:
 def run(*arguments: str) -> str:
     """The output of a checker that runs over the whole folder."""
     command = [sys.executable, "-m", *arguments, str(FOLDER)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
     assert done.returncode in (0, 1), done.stdout + done.stderr  # 1: errors found
     return done.stdout
 

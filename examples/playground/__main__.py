@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from autograph.data import synthetic
-from autograph.data.synthetic import SYNTHETIC
+from autograph.data.points import SYNTHETIC
 from autograph.errors import AutographError
 from autograph.layers import Layer, from_description
 from autograph.optim import Adam

@@ -169,10 +169,6 @@ def plain_arg(name: str) -> Callable[..., Any]:
     return ours
 
 
-def extreme(function: Callable[..., Any]) -> Callable[..., Any]:
-    return reducing(lambda x, *, dim, keepdim: function(x, dim=dim, keepdim=keepdim))
-
-
 def shown(result: Any) -> Any:
     """torch's named tuples as plain ones."""
     return tuple(result)

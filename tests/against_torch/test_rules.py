@@ -67,6 +67,15 @@ def test_nothing_drifts_to_float64(scalar_type: str) -> None:
             assert x.grad.scalar_type is x.scalar_type, (name, beside)
 
 
+@pytest.mark.parametrize("scalar_type", FLOATS)
+@pytest.mark.parametrize("truth", [True, False])
+def test_a_condition_may_be_a_literal(truth: bool, scalar_type: str) -> None:
+    x = Tensor([1.0, 2.0], scalar_type=scalar_type)
+
+    assert ops.where(truth, x, 5).tolist() == ([1.0, 2.0] if truth else [5.0, 5.0])
+    assert ops.masked_fill(x, truth, 5.0).tolist() == ([5.0, 5.0] if truth else [1.0, 2.0])
+
+
 def test_integers_divided_by_zero_are_refused() -> None:
     for operator in (lambda a, b: a // b, lambda a, b: a % b):
         with pytest.raises(ZeroDivisionError, match="divided by zero"):
@@ -106,6 +115,11 @@ def test_what_does_not_fit_is_refused() -> None:
         lambda: x.reshape(7),
         lambda: x.split(2, axis=1),
         lambda: x.squeeze(0),
+        lambda: Tensor(1.0).split(1),
+        lambda: Tensor(1.0).chunk(1),
+        lambda: Tensor(1.0).unbind(),
+        lambda: ops.take(x, 9),
+        lambda: ops.linear_back(x, x, Tensor(np.zeros((3, 4)))),
         lambda: x.pad(3, mode="reflect"),
         lambda: x.inv(),
         lambda: ops.einsum("ij,jk->ik", x, x),

@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         mirror.ranges.append(self.headers["Range"])
         self.close_connection = True
         if mirror.hangs:
-            self.server.released.wait(10)  # type: ignore[attr-defined]
+            self.server.released.wait()  # type: ignore[attr-defined]
             return
         if mirror.status != 200:
             self.send_error(mirror.status)

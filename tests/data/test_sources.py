@@ -19,8 +19,8 @@ from autograph.data import (
     synthetic,
     train_test_split,
 )
-from autograph.data.choose import NAMES
-from autograph.data.synthetic import SYNTHETIC
+from autograph.data.catalogue import NAMES
+from autograph.data.points import SYNTHETIC
 from autograph.errors import DataError
 from autograph.files import write
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autograph import files, header
@@ -257,7 +257,7 @@ tables = st.dictionaries(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(tables, st.binary(max_size=9), st.integers(-2, 2))
 def test_any_header_is_refused_or_read_as_it_says(
     tmp_path: Path, told: dict[str, Any], data: bytes, more: int
@@ -304,12 +304,12 @@ from autograph.files import read, read_foreign
 from autograph.errors import CheckpointError
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 for call in (read, read_foreign):
-    before, start = peak(), time.monotonic()
+    before, start = peak(), time.process_time()
     try:
         call(sys.argv[1]).tensors
     except CheckpointError as error:
         assert len(str(error)) < 1000
-    print(peak() - before, time.monotonic() - start)
+    print(peak() - before, time.process_time() - start)
 """
 
 
@@ -321,7 +321,7 @@ def test_the_most_costly_headers_stay_within_memory_and_time(case: str, tmp_path
         kilobytes, seconds = map(float, line.split())
 
         assert kilobytes < 256 << 10
-        assert seconds < 8
+        assert seconds < 8  # of the processor, whatever else the machine does
 
 
 def test_memory_is_set_aside_only_once_the_checksum_is_right(

@@ -8,7 +8,7 @@ pytest.importorskip("llvmlite")
 from autograph.backends.host import pool
 from autograph.ops.attention import attention_back, scaled_dot_product_attention
 
-from .test_kernels import TYPES, close, native, numpy, wide
+from .compared import TYPES, close, native, numpy, wide
 
 SHAPES = [
     ((2, 3), 7, 9, 4, 3),

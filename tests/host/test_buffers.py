@@ -1,5 +1,6 @@
 """Memory that is used again."""
 
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,8 +16,12 @@ LARGE = (buffers.SMALL // 4 + 1,)
 
 @pytest.fixture(autouse=True)
 def fresh():
+    """Nothing is kept, and nothing of other tests is given back meanwhile."""
+    gc.collect()
+    gc.disable()
     buffers.clear()
     yield
+    gc.enable()
     buffers.clear()
 
 
@@ -69,6 +74,7 @@ def test_threads_never_get_the_same_memory():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads
 @pytest.mark.parametrize("count", [buffers.SMALL // 4, buffers.LARGE_PAGE])
 def test_what_a_forked_child_writes_is_its_own(count):
     x = buffers.empty((count,), np.float32)

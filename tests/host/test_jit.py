@@ -20,12 +20,12 @@ from ..fresh import printed
 
 PROGRAM = """
 import sys
-from pathlib import Path
 import numpy as np
 from autograph.backends.host import jit
-from autograph.backends.host.product import product
-a = np.arange(6, dtype=np.float32).reshape(2, 3)
-assert (product(a, a.T) == a @ a.T).all()
+from tests.host.test_pool import count_up, double
+x, counts = np.ones((2, 3), np.float32), np.zeros(4, np.int64)
+double(3, x[0], x[1]), count_up(4, counts)
+assert (x[1].tolist(), counts.tolist()) == ([2.0] * 3, [1] * 4)
 print(jit._notice.count, jit.folder(), "numba" in sys.modules)
 """
 

@@ -13,6 +13,8 @@ from autograph.ops.conv2 import conv2, conv2_dweight, conv2_dx
 from autograph.ops.conv2 import pooled as pooled_ops
 from autograph.plan import find_kernel
 
+from .compared import channels_last, wide
+
 TYPES = {"f32": (np.float32, 2e-6), "bf16": (ml_dtypes.bfloat16, 1e-2)}
 SHAPES = [  # images, channels, height, width, outputs, padding
     (3, 32, 8, 8, 48, (1, 1)),
@@ -24,10 +26,6 @@ SHAPES = [  # images, channels, height, width, outputs, padding
 
 def normal(shape, dtype=np.float32):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
-
-
-def channels_last(x):
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def run(backend, op, *arrays, **settings):
@@ -45,10 +43,6 @@ def close(found, right, tolerance):
     for one, two in zip(found, right, strict=True):
         one, two = one.astype(np.float64), two.astype(np.float64)
         np.testing.assert_allclose(one, two, rtol=0, atol=tolerance * np.abs(two).max())
-
-
-def wide(*arrays):
-    return [each.astype(np.float64) for each in arrays]
 
 
 @pytest.mark.parametrize("name", TYPES)

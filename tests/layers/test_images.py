@@ -41,6 +41,8 @@ CASES: list[tuple[str, list[tuple[int, ...]], dict[str, Any], str, dict[str, Any
      {"padding": 1, "output_padding": (1, 1, 0), "dilation": (2, 2, 1)}, "conv_transpose3d", None),
     ("max_pool1", [X1], {"filter": 3, "stride": 2, "padding": 1}, "max_pool1d",
      {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ("max_pool", [(0, 4, 7, 6)], {"filter": 2, "dilation": 2}, "max_pool2d",
+     {"kernel_size": 2, "dilation": 2}),
     ("mean_pool1", [X1], {"filter": 3}, "avg_pool1d", {"kernel_size": 3}),
     ("max_pool3", [X3], {"filter": 2}, "max_pool3d", {"kernel_size": 2}),
     ("max_pool3", [X3], {"filter": (3, 2, 3), "stride": (1, 2, 2), "padding": 1}, "max_pool3d",
@@ -106,7 +108,7 @@ def test_functions_of_images_are_torchs(
     y.backward(dy)
     z.backward(torch.tensor(dy))
     for a, b in zip(given, others, strict=True):
-        scale = max(1.0, float(np.abs(b.grad.numpy()).max()))
+        scale = float(np.abs(b.grad.numpy()).max(initial=1.0))
         assert_close(a.grad.numpy() / scale, b.grad.numpy() / scale, dtype)
 
 
@@ -116,6 +118,20 @@ def test_of_equal_values_the_first_in_the_window_gets_the_gradient() -> None:
     ops.max_pool3(x, filter=2).backward(np.ones((1, 1, 1, 1, 1)))
 
     assert x.grad.numpy().reshape(-1).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("backends", [(ag.NUMPY,), (ag.NUMPY, ag.NATIVE)])
+@pytest.mark.parametrize("fused", [False, True])
+def test_of_several_nan_the_last_in_the_window_gets_the_gradient(
+    fused: bool, backends: Any
+) -> None:
+    values = np.array([[[[1, np.nan, 2, np.nan], [np.nan, 3, 4, 5]]]], np.float32)
+    x, one = ag.Tensor(values, requires_grad=True), ag.Tensor(np.ones((1, 1, 1, 1), np.float32))
+    with ag.using(*backends):
+        y = ops.conv2_relu_max_pool2(x, one, filter=2) if fused else ops.max_pool2(x, filter=2)
+        y.sum().backward()
+
+    assert x.grad.tolist() == [[[[0, 0, 0, 1], [1, 0, 0, 0]]]]  # as torch's
 
 
 def test_a_nan_stays_where_it_is() -> None:

@@ -239,8 +239,11 @@ def test_states_that_do_not_fit_are_refused() -> None:
 
     with pytest.raises(ShapeError, match="2 states are wanted"):
         layer.run(x, [])
-    with pytest.raises(ShapeError, match="LSTM: x has 3 axes"):
-        layer(x[0])
+    for misfit in (x[0], x[:, :0]):
+        with pytest.raises(ShapeError, match="LSTM: x has 3 axes, and at least one step"):
+            layer(misfit)
+    with pytest.raises(ShapeError, match="the mask does not broadcast"):
+        ops.scaled_dot_product_attention(x, x, x, ag.ones((4, 4)))
 
 
 # -- dropout of attention weights --------------------------------------------------------

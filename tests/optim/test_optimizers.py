@@ -101,6 +101,21 @@ def test_sixty_steps_are_torchs(
         torch.set_default_dtype(before)
 
 
+def test_decayed_steps_are_rounded_as_torchs() -> None:
+    """Else the roundings of a decay of 1e-5 a step, all in one direction, add up to 2e-6."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    start = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32)
+    slopes = gradients(np.float32, start.shape)
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    other = torch.optim.AdamW([parameter], foreach=False)
+    for slope in slopes:
+        parameter.grad = torch.tensor(slope)
+        other.step()
+
+    ours = stepped(optim.AdamW(), start, slopes)[-1]
+    np.testing.assert_allclose(ours, parameter.detach().numpy(), rtol=3e-7, atol=3e-7)
+
+
 def test_muon_is_torchs_but_for_its_bf16() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     start = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

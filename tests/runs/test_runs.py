@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -221,20 +220,22 @@ def test_a_slow_disk_does_not_stop_training(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    may, write = threading.Event(), Snapshot.write
+    begun, may, write = threading.Event(), threading.Event(), Snapshot.write
 
     def slow(snapshot: Snapshot, path: Path) -> None:
-        assert may.wait(60)
+        begun.set()
+        assert may.wait(300)
         write(snapshot, path)
         written.append(Path(path).name)
 
     monkeypatch.setattr(Snapshot, "write", slow)
-    for report in training(Run(tmp_path, every_steps=1)):
+    watch = ends_at(2, lambda: begun.wait(300))  # the first is being written
+    for report in training(Run(tmp_path, every_steps=1), watch=watch):
         if report.epoch == 3:
             may.set()  # three epochs are through, and nothing is written yet
 
-    assert len(written) <= 1 + 3 + 1  # the first, those that are kept, and the best
-    assert [31, 32, 33] == steps(tmp_path) or [32, 33] == steps(tmp_path)[-2:]
+    assert 1 + 3 + 1 == len(written)  # the first, those that are kept, and the best
+    assert [1, 32, 33] == steps(tmp_path)
     assert newest(whole) == newest(tmp_path)
 
 
@@ -269,10 +270,15 @@ def test_a_state_that_somebody_asks_for_stays_and_can_be_gone_on_with(tmp_path: 
 
 
 def test_a_paused_training_waits_and_heeds_signals(tmp_path: Path) -> None:
-    control = Control(paused=True)
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    class Waiting(Control):
+        """Is looked at with `always` while training waits, and gets its signal then."""
+
+        def look(self, *, always: bool = False) -> None:
+            if always:
+                signal.raise_signal(signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        list(training(tmp_path, control=control))
+        list(training(tmp_path, control=Waiting(paused=True)))
 
     assert [1] == steps(tmp_path)
 
