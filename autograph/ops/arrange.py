@@ -1,7 +1,8 @@
 """Rearrangements made of views: axes moved and joined, arrays stacked, cut, turned, repeated,
 channels laid out as pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..device import Device
 from ..errors import SettingsError, ShapeError
+from ..op import PLANS
 from .axes import axes_of, axis_of
 from .broadcast import broadcast_to
 from .index import index
@@ -21,11 +23,16 @@ from .take import take
 
 def flatten(x: Any, *, start: int = 0, end: int = -1) -> Any:
     """The axes from `start` to `end` as one."""
-    shape = x.shape or (1,)
-    first, last = (axis_of("flatten", len(shape), each) for each in (start, end))
+    return _flattening(tuple(x.shape), start, end)(x)
+
+
+@lru_cache(PLANS)
+def _flattening(shape: tuple[int, ...], start: int, end: int) -> Callable[..., Any]:
+    sizes = shape or (1,)
+    first, last = (axis_of("flatten", len(sizes), each) for each in (start, end))
     if first > last:
-        raise SettingsError(f"flatten: start {start} comes after end {end}\n  x  {x.shape}")
-    return reshape(x, shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
+        raise SettingsError(f"flatten: start {start} comes after end {end}\n  x  {shape}")
+    return reshape.fixed(shape=(*sizes[:first], prod(sizes[first : last + 1]), *sizes[last + 1 :]))
 
 
 def unflatten(x: Any, *, axis: int, shape: Sequence[int]) -> Any:
