@@ -83,11 +83,9 @@ def _learnt(
     """How to record `op` from now on; what its closures keep is seen when they are made."""
     recorded = [each is not None for each in nodes]
     recipes = _recipes(op, plan, recorded)
-    bound = None
-    if (
-        plan.exact and plan.results is not None and len(plan.results) == 1
-    ):  # how arrays lie is known
-        bound = _shared(op, plan, recorded, [*plan.results, *map(Outline.of, saved.values())])
+    bound, lies = None, plan.results  # of the one output, known where signatures decide it
+    if plan.exact and lies is not None and len(lies) == 1:
+        bound = _shared(op, plan, recorded, [*lies, *map(Outline.of, saved.values())])
     if bound is None:
         closures = [rule(own, *arrays, **saved) for _, rule, _, _ in recipes]
         return Record(recipes, None, None, _kept_places(op, closures, inputs, arrays, own))
