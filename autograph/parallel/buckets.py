@@ -143,7 +143,8 @@ class Gradients:
         why += [f"{path} has one now" for path in now if had and path not in had]
         why += [f"{path} is {now[path]}" for path in had if now.get(path, had[path]) != had[path]]
         what = "the parameters that have gradients"
-        self.world.refuse_differences(what, str(now), ", ".join(why))
+        kinds = {path: f"{w.scalar_type} on {w.device.kind}" for path, w in having.items()}
+        self.world.refuse_differences(what, str(kinds), ", ".join(why))  # each has its own device
         parts = []
         if self._sharded is not None:
             self._sharded.refuse_others(now)

@@ -211,6 +211,8 @@ class Tensor(Methods, Exchange):
     @grad.setter
     def grad(self, gradient: Tensor | np.ndarray[Any, Any] | None) -> None:
         if not isinstance(self.node, Leaf):
+            if gradient is None:
+                return  # it has none
             raise GraphError(
                 "grad: only leaves keep a gradient\n  make one with requires_grad=True"
             )
