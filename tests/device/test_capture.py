@@ -134,3 +134,29 @@ def test_parameters_move_together_as_they_move_alone(kind, scalar_type):
         found.append([w.numpy().tobytes() for w in parameters.values()])
 
     assert found[0] == found[1]
+
+
+def test_products_whose_tiles_are_counted_are_replayed_again_and_again():
+    """cublasLt takes the tiles of these in turn, by counters that every replay begins at 0."""
+    rng = np.random.default_rng(0)
+    w = [
+        Tensor(rng.standard_normal(shape, np.float32) / 16, device="cuda").cast("bf16")
+        for shape in ((512, 1536), (1536, 512), (512, 2048))
+    ]
+
+    def product(x):
+        y = x.cast("bf16")
+        for each in w:
+            y = (y @ each).relu()
+        return y.cast("f32"), x @ x.permute_dims((1, 0))
+
+    call = capture(product)
+    for seed in range(6):
+        x = Tensor(
+            np.random.default_rng(seed).standard_normal((4096, 512), np.float32), device="cuda"
+        )
+        with ag.precision("tf32"):
+            found, expected = call(x), product(x)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert not call.eager

@@ -89,16 +89,17 @@ class Graph:
         given = dict(zip(self.names, pointers, strict=True))
         if self.key:
             self._choose(given)
-        room = empty(self.workspace, np.uint8)
+        place = stream.counter(self.device, self.workspace)
+        if place is None:
+            room = empty(self.workspace, np.uint8)
+            place = room.data.ptr
         if self.index < 0:
-            self.graph._execute(given, room.data.ptr, self.handle)
+            self.graph._execute(given, place, self.handle)
         else:
-            self._run(self.index, given, room)
+            self._run(self.index, given, place)
 
-    def _run(self, index: int, given: dict[int, int], room: Any) -> None:
-        self.graph._execute_plan_at_index(
-            given, room.data.ptr, index, self.handle, None, None, None
-        )
+    def _run(self, index: int, given: dict[int, int], room: int) -> None:
+        self.graph._execute_plan_at_index(given, room, index, self.handle, None, None, None)
 
     def _choose(self, given: dict[int, int]) -> None:
         """Take the fastest plan; the outputs are written once more for each that is tried."""
@@ -119,8 +120,8 @@ class Graph:
         ]
         found = fastest(
             self.key, self.device,
-            [partial(self._run, *each) for each in zip(plans, [given] * len(plans), rooms,
-                                                       strict=True)],
+            [partial(self._run, index, given, room.data.ptr)
+             for index, room in zip(plans, rooms, strict=True)],
         )  # fmt: skip
         self.index, self.workspace, self.key = plans[found], rooms[found].size, ""
 

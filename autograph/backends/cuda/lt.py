@@ -183,6 +183,7 @@ class Product:
             raise KernelError(f"cublasLt: there is no algorithm for a product of {sizes}")
         self.found = found
         self.algorithms = [ctypes.addressof(found[i]) for i in range(count.value)]
+        self.rooms = {ctypes.addressof(each): each.workspace for each in found}
 
     def _keep_honest(
         self, a_size: int, b_size: int, size: int, width: int, given: np.dtype[Any],
@@ -218,10 +219,14 @@ class Product:
         self._run(a, b, d, c, self.algorithms[0])
 
     def _run(self, a: int, b: int, d: int, c: int | None, algorithm: int) -> None:
+        size = self.rooms[algorithm]
+        place = stream.counter(stream.current_device(), size)
+        if place is None:
+            place, size = self.workspace.ptr, WORKSPACE
         status = _library().cublasLtMatmul(
             self.handle, self.descriptor, self.scale, a, self.a, b, self.b, self.keep,
-            d if c is None else c, self.d, d, self.d, algorithm, self.workspace.ptr,
-            WORKSPACE, stream.current_stream().ptr,
+            d if c is None else c, self.d, d, self.d, algorithm, place, size,
+            stream.current_stream().ptr,
         )  # fmt: skip
         if status:
             raise KernelError(f"cublasLt: cublasLtMatmul: status {status}")

@@ -14,6 +14,8 @@ from functools import cache
 from threading import get_ident
 from typing import Any
 
+from .graph import Counters, Graph
+
 
 class _Here(threading.local):
     device: int | None = None  # the device that was entered last by this thread
@@ -22,6 +24,7 @@ class _Here(threading.local):
 
 _here = _Here()
 _recording: dict[int, int] = {}  # devices whose stream records, and the thread that asked
+_counters: dict[int, Counters] = {}  # of these recordings
 _finished = threading.Condition()
 
 
@@ -96,29 +99,39 @@ def is_recording(device: int) -> bool:
     return device in _recording
 
 
+def counter(device: int, size: int) -> int | None:
+    """The address of a workspace of so few bytes that it only holds a counter, while a recording is
+    made, of which nothing else uses it; see `graph`."""
+    counters = _counters.get(device)
+    return None if counters is None else counters.take(size)
+
+
 @contextmanager
-def recording(device: int) -> Iterator[list[Any]]:
+def recording(device: int) -> Iterator[list[Graph]]:
     """Within the block, what this thread asks of a device is recorded; the list then holds the
     graph. Other threads wait. Where the block fails, the stream works again as before.
     """
+    from cupy.cuda import runtime
+
     enter(device)
     stream: Any = stream_of(device)
-    graphs: list[Any] = []
+    graphs: list[Graph] = []
+    counters = Counters()
     stream.begin_capture()
-    _recording[device] = get_ident()
+    _recording[device], _counters[device] = get_ident(), counters
     failed = True
     try:
         yield graphs
         failed = False
     finally:
         try:
-            graphs.append(stream.end_capture())
+            graphs.append(Graph(runtime.streamEndCapture(stream.ptr), counters))
         except Exception:
             if not failed:
                 raise
         finally:
             with _finished:
-                del _recording[device]
+                del _recording[device], _counters[device]
                 _finished.notify_all()
 
 
