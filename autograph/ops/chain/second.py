@@ -57,7 +57,7 @@ class Second:
             f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(256, "
             "Spec::moves > 0 ? 1 : 2)\n"
             "second(const __grid_constant__ Table<Spec> table) {\n"
-            "    __shared__ float4 memory[2816];\n    __shared__ double powers[2][2];\n"
+            "    __shared__ float4 memory[2048];\n    __shared__ double powers[2][2];\n"
             "    float* const shared = (float*)memory;\n"
             "    Mover<Spec> movers[2] = {{table, powers[0]}, {table, powers[1]}};\n"
             "    const size_t N = table.N;\n    const int shares = int(table.shares);\n"

@@ -73,7 +73,7 @@ TEMPLATE void ask_for(Before<n>& b, const Moved<Spec>& m, int i, int left = 1, b
 }
 
 // How a parameter moves: by SGD (moves = 1) or Adam (2). What depends on numbers in global memory
-// is asked for early, and powers are worked out by one thread.
+// is asked for early, and powers are worked out by two threads.
 template <class Spec> struct Mover {
     const Table<Spec>& table;
     double* powers;  // of Adam, in shared memory: pace, root
@@ -82,10 +82,10 @@ template <class Spec> struct Mover {
     TEMPLATE void prepare(const Moved<Spec>& m, int thread) {
         if (Spec::moves == 1) rate = *table.rate;
         if (Spec::moves == 1 && Spec::counts) step = *m.step;
-        if (Spec::moves != 2 || threadIdx.x != thread) return;
-        const double count = double(*m.step + 1);
-        powers[0] = *table.rate / (1 - pow(table.numbers[0], count));
-        powers[1] = sqrt(1 - pow(table.numbers[1], count));
+        const int which = int(threadIdx.x) - thread;
+        if (Spec::moves != 2 || which < 0 || which > 1) return;
+        const double left = 1 - pow(table.numbers[which], double(*m.step + 1));
+        powers[which] = which ? sqrt(left) : *table.rate / left;
     }
     template <int n> TEMPLATE void operator()(const Moved<Spec>& m, int i, const float* v,
             Before<n>& b, int left = 1, bool whole = false) const {
@@ -117,6 +117,10 @@ template <class Spec> struct Mover {
     }
 };
 
+TEMPLATE void add(float4& sum, const float4& part) {
+    sum.x += part.x; sum.y += part.y; sum.z += part.z; sum.w += part.w;
+}
+
 // dw[i][o] = sum over n of a[n][i] d[n][o], a tile of 32 x 32 of them, over a share of the
 // samples; the block that finishes last adds the shares in their order.
 // L: I, O, LDA and LDD (from row to row of a and d), has_bias; w and b are indices of parameters.
@@ -126,15 +130,16 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
     constexpr int rows = 128, across = ceil_div(L::O, 32), size = 1056;
     const int N = int(table.N), shares = int(table.shares);
     float *a_rows = shared, *d_rows = a_rows + rows * 32;
-    float4* sums = (float4*)(d_rows + rows * 32);
+    float4* sums = (float4*)d_rows;  // once the rows have been taken
     __shared__ bool last;
     const int tid = threadIdx.x, i0 = tile / across * 32, o0 = tile % across * 32;
-    const int quarter = tid / 64, t = tid % 64, i = i0 + t / 8 * 4, o = o0 + t % 8 * 4;
+    const int quarter = tid / 64, t = tid % 64;  // which adds up 4 x 4 of the sums of some samples
+    const int i = i0 + tid / 8, o = o0 + tid % 8 * 4;  // 4 of the weights, which the thread moves
     const int first = int(int64(N) * share / shares), end = int(int64(N) * (share + 1) / shares);
     const bool biased = L::has_bias && i0 == 0 && tid < 32 && o0 + tid < L::O;
     float sum[4][4] = {}, bias = 0;
     const bool whole = L::O % 4 == 0 && is_aligned(table.moved[L::w]);
-    Before<4> old[4];
+    Before<4> old;
     Before<1> old_bias;
     movers[0].prepare(table.moved[L::w], 224);
     if (L::has_bias && i0 == 0) movers[1].prepare(table.moved[L::b], 192);
@@ -151,9 +156,7 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
             ((float4*)d_rows)[e] = make_float4(v[0], v[1], v[2], v[3]);
         }
         if (n0 == first) {  // behind the rows, which are wanted sooner
-            if (quarter == 0)
-                UNROLL for (int k = 0; k < 4; k++) if (i + k < L::I)
-                    ask_for(old[k], table.moved[L::w], (i + k) * L::O + o, L::O - o, whole);
+            if (i < L::I) ask_for(old, table.moved[L::w], i * L::O + o, L::O - o, whole);
             if (biased) ask_for(old_bias, table.moved[L::b], o0 + tid);
         }
         __syncthreads();
@@ -168,24 +171,17 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
             for (int n = tid / 32; n < count; n += 8) bias += d_rows[n * 32 + tid % 32];
         __syncthreads();
     }
-    if (quarter)
-        UNROLL for (int k = 0; k < 4; k++)
-            sums[(quarter - 1) * 256 + k * 64 + t] = make_float4(sum[k][0], sum[k][1],
-                sum[k][2], sum[k][3]);
+    UNROLL for (int k = 0; k < 4; k++)
+        sums[quarter * 256 + (t / 8 * 4 + k) * 8 + t % 8] =
+            make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
     if (L::has_bias) a_rows[tid] = bias;
     __syncthreads();
     if (L::has_bias && tid < 32) for (int q = 1; q < 8; q++) bias += a_rows[q * 32 + tid];
-    if (quarter == 0)
-        UNROLL for (int k = 0; k < 4; k++) UNROLL for (int q = 0; q < 3; q++) {
-            const float4 r = sums[q * 256 + k * 64 + t];
-            sum[k][0] += r.x; sum[k][1] += r.y; sum[k][2] += r.z; sum[k][3] += r.w;
-        }
+    float4 total = sums[tid];
+    UNROLL for (int q = 1; q < 4; q++) add(total, sums[q * 256 + tid]);
     if (shares > 1) {
         float* mine = room + share * size;
-        if (quarter == 0)
-            UNROLL for (int k = 0; k < 4; k++)
-                ((float4*)mine)[k * 64 + t] = make_float4(sum[k][0], sum[k][1], sum[k][2],
-                    sum[k][3]);
+        ((float4*)mine)[tid] = total;
         if (tid < 32) mine[1024 + tid] = bias;
         __threadfence();
         __syncthreads();
@@ -196,20 +192,12 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
         __syncthreads();
         if (!last) return;
         __threadfence();
-        if (quarter == 0)
-            UNROLL for (int k = 0; k < 4; k++) {
-                UNROLL for (int j = 0; j < 4; j++) sum[k][j] = 0;
-                for (int q = 0; q < shares; q++) {
-                    const float4 r = __ldcg((const float4*)(room + q * size) + k * 64 + t);
-                    sum[k][0] += r.x; sum[k][1] += r.y; sum[k][2] += r.z; sum[k][3] += r.w;
-                }
-            }
-        bias = 0;
+        total = make_float4(0, 0, 0, 0), bias = 0;
+        for (int q = 0; q < shares; q++) add(total, __ldcg((const float4*)(room + q * size) + tid));
         if (tid < 32) for (int q = 0; q < shares; q++) bias += __ldcg(room + q * size + 1024 + tid);
     }
-    if (quarter == 0)
-        UNROLL for (int k = 0; k < 4; k++) if (i + k < L::I)
-            movers[0](table.moved[L::w], (i + k) * L::O + o, sum[k], old[k], L::O - o, whole);
+    const float dw[4] = {total.x, total.y, total.z, total.w};
+    if (i < L::I) movers[0](table.moved[L::w], i * L::O + o, dw, old, L::O - o, whole);
     if (biased) movers[1](table.moved[L::b], o0 + tid, &bias, old_bias);
 }
 
