@@ -12,6 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from .references import conv2_reference, max_pool2_reference, mean_pool2_reference
+
 Check = tuple[str, Any, Any, float]
 Case = Callable[[Any, np.dtype], Iterator[Check]]
 
@@ -65,41 +67,6 @@ CONVOLUTIONS = [  # x, outputs, filter, stride, padding, dilation, groups
     ((1, 3, 5, 5), 2, (5, 5), (1, 1), (0, 0), (1, 1), 1),
     ((2, 3, 8, 8), 4, (1, 1), (3, 3), (0, 0), (1, 1), 1),
 ]
-
-
-def taps(x, filter, stride, padding, dilation, size):
-    """The padded image, and for each tap of the filter the slices of it that outputs see."""
-    padded = np.pad(x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2])
-    for r in range(filter[0]):
-        for s in range(filter[1]):
-            first = r * dilation[0], s * dilation[1]
-            yield (
-                r,
-                s,
-                padded,
-                tuple(
-                    slice(f, f + (n - 1) * t + 1, t)
-                    for f, n, t in zip(first, size, stride, strict=True)
-                ),
-            )
-
-
-def conv2_reference(x, weight, dy, stride, padding, dilation, groups):
-    """y, dx, dweight in float64."""
-    (n, c, h, w), (o, cg, *filter) = x.shape, weight.shape
-    p, q = dy.shape[2:]
-    grouped = weight.reshape(groups, o // groups, cg, *filter)
-    slopes = dy.reshape(n, groups, o // groups, p, q)
-    y, dweight = np.zeros((n, groups, o // groups, p, q)), np.zeros(grouped.shape)
-    dpadded = np.zeros((n, c, h + 2 * padding[0], w + 2 * padding[1]))
-    for r, s, padded, (rows, columns) in taps(x, filter, stride, padding, dilation, (p, q)):
-        seen = padded[:, :, rows, columns].reshape(n, groups, cg, p, q)
-        y += np.einsum("ngcpq,goc->ngopq", seen, grouped[..., r, s])
-        dweight[..., r, s] = np.einsum("ngcpq,ngopq->goc", seen, slopes)
-        dseen = np.einsum("ngopq,goc->ngcpq", slopes, grouped[..., r, s])
-        dpadded[:, :, rows, columns] += dseen.reshape(n, c, p, q)
-    dx = dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
-    return y.reshape(n, o, p, q), dx, dweight.reshape(weight.shape)
 
 
 def convolutions(xp, dtype):
@@ -170,34 +137,6 @@ def pools(xp, dtype):
         name = f"mean_pool2 {shape} {settings}"
         yield name, called(mean_pool2_cuda, finite, **settings), y, tolerance
         yield f"{name} dx", called(mean_pool2_dx_cuda, d, size=shape[2:], **settings), dx, tolerance
-
-
-def max_pool2_reference(x, dy, filter, stride, padding):
-    n, c, h, w = x.shape
-    size, dilation = dy.shape[2:], (1, 1)
-    lowest = np.pad(
-        x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2], constant_values=-np.inf
-    )
-    windows = np.stack([
-        lowest[:, :, rows, columns]
-        for _, _, _, (rows, columns) in taps(x, filter, stride, padding, dilation, size)
-    ])  # fmt: skip
-    index = windows.argmax(axis=0)
-    y = np.take_along_axis(windows, index[None], axis=0)[0]
-    dpadded = np.zeros(lowest.shape)
-    for r, s, _, (rows, columns) in taps(x, filter, stride, padding, dilation, size):
-        dpadded[:, :, rows, columns] += np.where(index == r * filter[1] + s, dy, 0)
-    return y, index, dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
-
-
-def mean_pool2_reference(x, dy, filter, stride, padding):
-    n, c, h, w = x.shape
-    size, places = dy.shape[2:], filter[0] * filter[1]
-    y, dpadded = np.zeros(dy.shape), np.zeros((n, c, h + 2 * padding[0], w + 2 * padding[1]))
-    for _, _, padded, (rows, columns) in taps(x, filter, stride, padding, (1, 1), size):
-        y += padded[:, :, rows, columns] / places
-        dpadded[:, :, rows, columns] += dy / places
-    return y, dpadded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w]
 
 
 # -- Products ------------------------------------------------------------------------------
@@ -334,7 +273,9 @@ def losses(xp, dtype):
     )
 
     rng = np.random.default_rng(5)
-    for n, c, index in ((100, 10, "i8"), (1, 1, "i4"), (1000, 33, "u1"), (37, 5000, "i4")):
+    for n, c, index in ((100, 10, "i8"), (1, 1, "i4"), (1000, 33, "u1"), (37, 5000, "i4"),
+        (9, 1024, "i8"), (3, 20001, "i8"),
+    ):  # fmt: skip
         x = rng.standard_normal((n, c)).astype(dtype) * dtype.type(30)
         x8 = x.astype("f8")
         target = rng.integers(0, min(c, 256), n).astype(index)
@@ -345,12 +286,13 @@ def losses(xp, dtype):
         slope[np.arange(n), target] -= 1
         slope *= 0.5 / n
         a, t, dy = xp.asarray(x), xp.asarray(target), xp.asarray(np.array(0.5, dtype))
-        loss, probability = called(cross_entropy_loss_cuda, a, t)
+        loss, rows = called(cross_entropy_loss_cuda, a, t)
         near = TOLERANCE[dtype]
         yield f"cross entropy {n} {c}", loss, expected, near
         wide = min(near, 20 * TOLERANCE[F32])  # exp of differences that float32 rounds
-        yield f"probability {n} {c}", probability, np.exp(log_probability), wide
-        found = called(cross_entropy_loss_dx_cuda, dy, probability, t)
+        yield f"largest of rows {n} {c}", rows[0], x8.max(1), 0.0
+        yield f"sums of rows {n} {c}", rows[1], np.exp(shifted).sum(1), wide
+        found = called(cross_entropy_loss_dx_cuda, dy, a, t, rows)
         yield f"cross entropy {n} {c} dx", found, slope, max(near, wide)
         sums = xp.asarray(np.array([7.0, 1.0, 2.0]))
         called(tally_cuda, sums, loss, a, t)

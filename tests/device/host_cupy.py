@@ -46,6 +46,7 @@ INLINE = {  # what is written for the device's own instructions
     'asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(float(x)));':
         "y.bits = rounded_to_f16(float(x));",
     'asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(rest) : "f"(least));': "rest = exp2f(least);",
+    'asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * log2e));': "y = exp2f(x * log2e);",
     'asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(share) : "f"(1 + rest));': "share = 1 / (1 + rest);",
     'asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));': "y = a > b || a != a ? a : b;",
 }  # fmt: skip

@@ -14,6 +14,8 @@ from autograph import ops  # it fills the registry
 from autograph.backends import CUDA, NUMPY, using
 from autograph.backends.cuda import arrange
 from autograph.backends.cuda.launch import Kernel
+from autograph.backends.cuda.words import check_faults
+from autograph.errors import IndexRangeError
 from autograph.op import REGISTRY, Op, signature_of
 from autograph.ops import chain
 from autograph.scalar_type import BF16, F32
@@ -23,7 +25,9 @@ from autograph.testing.kernels import cases_of
 from . import cases, host_cupy, net_cases, random_cases, update_cases
 
 OWN = [op for op in REGISTRY.values() if CUDA in op.modules and op.samples]
-CASES = {"few": net_cases.few, "updates": update_cases.updates}  # what no sample reaches
+CASES = {  # what no sample reaches
+    "few": net_cases.few, "added": net_cases.added, "updates": update_cases.updates,
+}  # fmt: skip
 ORDERS = 0, 1, 6, 9  # forward, backward, threads anyhow, warps anyhow
 
 pytestmark = pytest.mark.skipif(bool(host_cupy.missing()), reason=host_cupy.missing())
@@ -86,6 +90,35 @@ def test_empty_arrays_are_no_launch_of_no_blocks(name: str, monkeypatch: Any) ->
     monkeypatch.setattr(kernels, "samples_of", lambda *_: [sample])
 
     assert kernels.compare_kernels(REGISTRY[name], backends=[CUDA])["cuda"]
+
+
+@pytest.mark.parametrize("sorts", [False, True])
+@pytest.mark.parametrize("scalar_type", [F32, BF16], ids=str)
+def test_rows_are_added_in_their_order(
+    scalar_type: Any, sorts: bool, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autograph.ops.batch_rows import cuda_added
+
+    monkeypatch.setattr(cuda_added, "_LISTED", (0, 0) if sorts else cuda_added._LISTED)
+    cuda_added._added.cache_clear()
+    rng, wide = np.random.default_rng(0), "f8" if scalar_type is F32 else "f4"
+    rows = (1e3 * rng.standard_normal((300, 5))).astype(scalar_type.dtype)
+    places = np.where(rng.random(300) < 0.5, 3, rng.integers(-9, 9, 300))
+    places[[4, 9]] = 9, -10
+    found = cuda_added.added_rows_cuda(9, cupy.asarray(places), cupy.asarray(rows))
+    cuda_added._added.cache_clear()
+
+    expected = np.zeros((9, 5), wide)
+    for row in range(9):
+        own = rows[(places == row) | (places == row - 9)]
+        for first in range(0, len(own), 32):  # a piece: so many one after the other
+            piece = np.zeros(5, wide)
+            for each in own[first : first + 32]:
+                piece += each.astype(wide)
+            expected[row] += piece
+    assert found.tobytes() == expected.astype(scalar_type.dtype).tobytes()
+    with pytest.raises(IndexRangeError, match=r"value     9\n  position  4"):
+        check_faults(0)
 
 
 def test_an_empty_batch_has_no_loss(cupy: Any) -> None:

@@ -13,10 +13,9 @@ from ..scatter import take_along_axis
 from ..shape import reshape
 from ..softmax import log_softmax
 
-cross_entropy_loss = Op(
-    "cross_entropy_loss", "x target", saves="probability", promotes="x", floats=True
-)
-cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy probability target", promotes="dy")
+# rows (2, N): the largest x of each row, and the sum of exp(x - the largest)
+cross_entropy_loss = Op("cross_entropy_loss", "x target", saves="rows", promotes="x", floats=True)
+cross_entropy_loss_dx = Op("cross_entropy_loss_dx", "dy x target rows", promotes="dy x")
 tally = Op("tally", "sums loss scores target", writes="sums", outputs="", promotes="")
 
 for _op in (cross_entropy_loss, cross_entropy_loss_dx, tally):
@@ -36,7 +35,7 @@ def cross_entropy_loss_outline(x, target):
         raise ShapeError(f"cross_entropy_loss: one class index for each row of x{sides}")
     if x.shape[1] == 0:
         raise ShapeError(f"cross_entropy_loss: x has no classes{sides}")
-    return x.like(shape=()), x.like(scalar_type=x.scalar_type.accumulator)
+    return x.like(shape=()), x.like((2, x.shape[0]), x.scalar_type.accumulator)
 
 
 def check_classes(target, classes, op="cross_entropy_loss", given="x has"):
@@ -56,18 +55,17 @@ def cross_entropy_loss_arrays(x, target):
     """The mean of log(sum(exp(x))) - x[target]; the row maximum is taken out of exp."""
     xp = namespace(x)
     check_classes(target, x.shape[1])
-    shifted = x - x.max(axis=1, keepdims=True)
-    power = xp.exp(shifted)
-    total = power.sum(axis=1, keepdims=True)
-    chosen = xp.take_along_axis(shifted, target[:, None].astype(np.int64), axis=1)
+    largest = x.max(axis=1)
+    shifted = x - largest[:, None]
+    chosen = xp.take_along_axis(shifted, target[:, None].astype(np.int64), axis=1)[:, 0]
+    total = xp.exp(shifted).sum(axis=1)
     loss = (xp.log(total) - chosen).sum(dtype=x.dtype) / x.dtype.type(len(x))
-    power /= total
-    return loss, power
+    return loss, xp.stack((largest, total))
 
 
 @cross_entropy_loss.gradient("x")
-def cross_entropy_loss_gradient(y, x, target, *, probability):
-    return lambda dy: cross_entropy_loss_dx(dy, probability, target)
+def cross_entropy_loss_gradient(y, x, target, *, rows):
+    return lambda dy: cross_entropy_loss_dx(dy, x, target, rows)
 
 
 @cross_entropy_loss.composed_by
@@ -78,18 +76,18 @@ def cross_entropy_loss_parts(x, target):
 
 
 @cross_entropy_loss_dx.outlined_by
-def cross_entropy_loss_dx_outline(dy, probability, target):
-    return probability.like(scalar_type=dy.scalar_type)
+def cross_entropy_loss_dx_outline(dy, x, target, rows):
+    return x.like()
 
 
 @cross_entropy_loss_dx.kernel(NUMPY, CUPY)
-def cross_entropy_loss_dx_arrays(dy, probability, target):
-    """(probability - one_hot(target)) * dy / N."""
-    xp = namespace(probability)
-    rows = len(target)
-    dx = probability.copy()
-    dx[xp.arange(rows), target.astype(np.int64)] -= 1
-    dx *= dy / rows
+def cross_entropy_loss_dx_arrays(dy, x, target, rows):
+    """(exp(x - largest) / total - one_hot(target)) * dy / N."""
+    (largest, total), count = rows, len(target)
+    dx = namespace(x).exp(x - largest[:, None])
+    dx /= total[:, None]
+    dx[namespace(x).arange(count), target.astype(np.int64)] -= 1
+    dx *= dy / count
     return dx
 
 

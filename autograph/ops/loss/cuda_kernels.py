@@ -7,41 +7,41 @@ from cupy import empty
 
 from ...backends import CUDA
 from ...backends.cuda.compile import c_type
-from ...backends.cuda.launch import Kernel, divide_up, number
+from ...backends.cuda.launch import Kernel, aligned, divide_up, number
 from ...backends.cuda.words import words
 from . import cross_entropy_loss, cross_entropy_loss_dx, tally
 
 _SOURCE = Path(__file__).with_name("loss.cu")
 _WARP_CLASSES = 1024  # rows of more classes take a whole block
+_HELD = 128  # bytes of a row that a thread holds at once, as they are computed with
 
 
 @cross_entropy_loss.kernel(CUDA, when=lambda x, target: x.size > 0, made=True)
 def cross_entropy_loss_cuda(inputs, outputs):
-    x, target = inputs
-    kernel, blocks, n, c = _rows("cross_entropy_loss", x, target)
-    shape, dtype, wide = x.shape, x.scalar_type.dtype, x.scalar_type.accumulator.dtype
+    (x, target), (loss, rows) = inputs, outputs
+    kernel, blocks, _, n, c = _rows("cross_entropy_loss", x, target)
+    shape, dtype, wide = rows.shape, loss.scalar_type.dtype, rows.scalar_type.dtype
 
     def run(x, target):
-        loss, probability, losses = empty((), dtype), empty(shape, wide), empty(shape[0], wide)
+        loss, rows, losses = empty((), dtype), empty(shape, wide), empty(shape[1], wide)
         shared = words()
-        kernel(blocks, x, target, loss, probability, losses, shared.finished, shared.fault, n, c)
-        return loss, probability
+        kernel(blocks, aligned(x), target, loss, rows, losses, shared.finished, shared.fault, n, c)
+        return loss, rows
 
     return run
 
 
-@cross_entropy_loss_dx.kernel(CUDA, made=True)
+@cross_entropy_loss_dx.kernel(CUDA, when=lambda dy, x, *rest: x.size > 0, made=True)
 def cross_entropy_loss_dx_cuda(inputs, outputs):
-    dy, probability, target = inputs
-    shape, dtype = probability.shape, dy.scalar_type.dtype
-    kernel, blocks, n, c = _rows(
-        "cross_entropy_loss_dx", dy.like(shape=shape), target,
-        Probability=c_type(probability.scalar_type.dtype),
-    )  # fmt: skip
+    _, x, target, rows = inputs
+    shape, dtype = x.shape, x.scalar_type.dtype
+    kernel, blocks, parts, n, c = _rows(
+        "cross_entropy_loss_dx", x, target, Rows=c_type(rows.scalar_type.dtype)
+    )
 
-    def run(dy, probability, target):
+    def run(dy, x, target, rows):
         dx = empty(shape, dtype)
-        kernel(blocks, dy, probability, target, dx, n, c)
+        kernel((blocks, parts), dy, aligned(x), target, rows, dx, n, c)
         return dx
 
     return run
@@ -54,22 +54,30 @@ def _takes_tally(sums, loss, scores, target):
 @tally.kernel(CUDA, when=_takes_tally, made=True)
 def tally_cuda(inputs, outputs):
     _, loss, scores, target = inputs
-    kernel, blocks, n, c = _rows("tally", scores, target, Loss=c_type(loss.scalar_type.dtype))
+    (n, c), types = scores.shape, [each.scalar_type.dtype for each in (loss, scores, target)]
+    constants = zip(("Loss", "Scalar", "Target"), map(c_type, types), strict=True)
+    kernel, blocks = Kernel(_SOURCE, "tally", dict(constants)), divide_up(n, 8)
+    sizes = number(n), number(c)
 
     def run(sums, loss, scores, target):
         shared = words()
-        kernel(blocks, sums, loss, scores, target, shared.finished, shared.hits, n, c)
+        kernel(blocks, sums, loss, scores, target, shared.finished, shared.hits, *sizes)
 
     return run
 
 
 def _rows(name, x, target, **types):
-    """The kernel of one row a warp or a block, its blocks, and the sizes."""
-    n, c = x.shape
-    lanes = 32 if c <= _WARP_CLASSES or name == "tally" else 256
+    """The kernel of one row a warp or a block, its blocks, the parts of a row, and the sizes."""
+    (n, c), dtype = x.shape, x.scalar_type.dtype
+    lanes, pack = 32 if c <= _WARP_CLASSES else 256, 16 // dtype.itemsize
+    while c % pack:
+        pack //= 2
+    held = _HELD // x.scalar_type.accumulator.dtype.itemsize
+    packs = min(held // pack, divide_up(c, lanes * pack))
+    parts, rest = divmod(c, lanes * pack * packs)
     constants: dict[str, Any] = {
-        "Scalar": c_type(x.scalar_type.dtype), "Target": c_type(target.scalar_type.dtype),
-        "lanes": lanes,
+        "Scalar": c_type(dtype), "Target": c_type(target.scalar_type.dtype), "lanes": lanes,
+        "pack": pack, "packs": packs, "whole": not rest,
     }  # fmt: skip
     kernel = Kernel(_SOURCE, name, constants | types)
-    return kernel, (divide_up(n, 256 // lanes),), number(n), number(c)
+    return kernel, divide_up(n, 256 // lanes), parts + bool(rest), number(n), number(c)

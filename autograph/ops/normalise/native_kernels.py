@@ -194,7 +194,8 @@ def batch_norm_native(inputs, outputs, *, momentum, epsilon):
 
 
 def takes_back(dy, x, mean, scale, *weight, view):
-    return takes(x) and groups_of(view) is not None and mean.scalar_type is F32
+    in_f32 = mean.scalar_type is F32 and scale.scalar_type is F32
+    return takes(x) and groups_of(view) is not None and in_f32
 
 
 @standardise_dx.kernel(NATIVE, when=takes_back, halves=True, made=True)

@@ -13,7 +13,6 @@ from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...errors import ShapeError
 from ...op import Op
 from ..broadcast import sum_to
-from ..declare import REQUIRED, alike
 from ..elementwise import add, divide, multiply, square, subtract
 from ..reduce import mean as mean_of
 from ..shape import reshape
@@ -129,8 +128,32 @@ def gradients(x, mean, scale, weight, bias, view, needs=(True, True, True)):
     return rule
 
 
-alike(standardise_dx, "x", view=REQUIRED)
-alike(standardise_back, "x weight weight", view=REQUIRED)
+def _check_left(op, dy, x, mean, scale, weight, view):
+    """Refuse what no normalisation leaves for its gradient."""
+    saved = statistics_shape(view)
+    fits = (
+        dy.shape == x.shape
+        and x.size == prod(view.shape)
+        and all(each.shape == saved and each.scalar_type.is_float for each in (mean, scale))
+        and (weight is None or weight.size == prod(view.weight))
+    )
+    if not fits:
+        raise ShapeError(
+            f"{op}: the inputs are of no normalisation\n  dy      {dy}\n  x       {x}\n"
+            f"  mean    {mean}\n  scale   {scale}\n  weight  {weight}\n  seen    {view}"
+        )
+
+
+@standardise_dx.outlined_by
+def standardise_dx_outline(dy, x, mean, scale, weight, *, view):
+    _check_left("standardise_dx", dy, x, mean, scale, weight, view)
+    return x.like()
+
+
+@standardise_back.outlined_by
+def standardise_back_outline(dy, x, mean, scale, weight, *, view):
+    _check_left("standardise_back", dy, x, mean, scale, weight, view)
+    return x.like(), weight.like(), weight.like()
 
 
 @standardise_dx.kernel(NUMPY, CUPY)
@@ -150,6 +173,7 @@ def standardise_dx_arrays(dy, x, mean, scale, weight, *, view):
 
 @standardise_dweight.outlined_by
 def standardise_dweight_outline(dy, x, mean, scale, *, view):
+    _check_left("standardise_dweight", dy, x, mean, scale, None, view)
     return x.like(shape=view.weight)
 
 
