@@ -122,20 +122,24 @@ def _nothing(dy: Gradient) -> None:
     """The rule of an outlet: the walk hands its gradient to the joint node."""
 
 
+def hand_on(dy: Gradient, kept: Any = None) -> Gradient:
+    """The rule of an edge that changes nothing."""
+    return dy
+
+
 def targets_of(node: Node) -> Sequence[Node | None]:
     """What the edges of a node lead to."""
     if node.targets is not None:
         return node.targets
-    return [target for edge in node.edges or () for target in edge[0]]
+    return [target for edge in node.edges for target in edge[0]] if node.edges else ()
 
 
 def reachable(roots: Iterable[Node]) -> list[Node]:
     """Every node under `roots`, the youngest first; refused if any cannot be walked."""
     order = list(dict.fromkeys(roots))
-    seen = set(order)
+    seen: set[Node | None] = {None, *order}
     for node in order:  # it grows meanwhile
-        edges, targets = node.edges, node.targets
-        if edges is None:
+        if node.edges is None:
             raise spent(node)
         for name, version, then in node.kept:
             if version.count != then:
@@ -145,10 +149,9 @@ def reachable(roots: Iterable[Node]) -> list[Node]:
                     f"  version  {then} when recorded, {version.count} now\n"
                     f"  run forward again, or write into a copy: x = x.copy()"
                 )
-        if edges and targets is None:
-            targets = targets_of(node)
-        for target in targets or ():
-            if target is not None and target not in seen:
+        targets: Sequence[Any] = node.targets or targets_of(node)
+        for target in targets:
+            if target not in seen:
                 seen.add(target)
                 order.append(target)
     order.sort(key=_age, reverse=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .backends import Backend
 from .backends.backend import lookups
+from .backends.choice import KEY, Choice, chosen, settle
 from .errors import SettingsError
 from .outline import NUMBER, OF_HOST, Outline
 from .plan import FoundKernel, Plan, Signature, no_memory, refuse_settings
@@ -278,52 +279,23 @@ class Op:
     ) -> Callable[..., Any]:
         """The op for arrays and numbers of these outlines, whose kernel is found once. Of the one
         array that may turn out to be otherwise, the one at `checked`, this is looked at."""
-        key, like = lookups.limit, [signature_like(each) for each in given]
-        known: Any = None, None, None, None  # how that one lay, and the kernel for it
+        like = [signature_like(each) for each in given]
 
-        def find(*arrays: Any) -> Any:
-            nonlocal known
-            if lookups.key is key and type(self.plans) is dict:  # no profiler has its own there
-                array = arrays[checked]
-                seen = signature_of(array)
+        def find(choice: Choice, *arrays: Any) -> Any:
+            if lookups.key is choice[KEY] and type(self.plans) is dict:  # no profiler has its own
+                seen = signature_of(arrays[checked])
                 plan = self.plan([*like[:checked], seen, *like[checked + 1 :]], settings)
                 if plan.exact and type(seen) is Outline and len(plan.inputs) == len(arrays):
                     try:
                         results = plan.kernel(*arrays)
                     except MemoryError as error:
                         raise no_memory(self, plan, error) from None
-                    lies: Any = seen, None, None
-                    if type(array) is ndarray:
-                        lies = array.strides, array.shape, array.dtype
-                    known = *lies, plan.kernel
+                    settle(choice, arrays[checked], plan.kernel)
                     return results
             return self(*arrays, **settings)
 
-        def run(*arrays: Any) -> Any:
-            array, (strides, shape, dtype, kernel) = arrays[checked], known
-            if (
-                type(array) is ndarray
-                and array.strides == strides
-                and array.shape == shape
-                and array.dtype is dtype
-                and lookups.key is key
-            ):
-                try:
-                    return kernel(*arrays)
-                except MemoryError:
-                    return self(*arrays, **settings)  # which tells whose it is
-            return find(*arrays)
-
-        def run_there(*arrays: Any) -> Any:
-            outline, _, _, kernel = known
-            if lookups.key is key and outline_of(arrays[checked]) is outline:
-                try:
-                    return kernel(*arrays)
-                except MemoryError:
-                    return self(*arrays, **settings)
-            return find(*arrays)
-
-        return run if given[checked].device.is_host else run_there
+        on_host = given[checked].device.is_host
+        return chosen(find, checked, on_host, signature_of if on_host else outline_of)
 
     def run(self, plan: Plan, arrays: Sequence[Any]) -> tuple[Sequence[Any], Any]:
         """The arrays as they were prepared, and all that the kernel returns."""

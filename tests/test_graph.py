@@ -265,6 +265,20 @@ def test_an_intermediate_used_often_adds_all_its_uses() -> None:
     check_gradient(function, [np.array([0.3, -0.7])])
 
 
+@pytest.mark.parametrize("scalar_type", ["f32", "f64"])
+def test_gradients_that_lie_otherwise_are_added_as_well(scalar_type: str) -> None:
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.normal(size=(3, 3)), scalar_type=scalar_type, requires_grad=True)
+    weights = [Tensor(rng.normal(size=(3, 3)), scalar_type=scalar_type) for _ in range(5)]
+    plain, turned = x * weights[0] + x * weights[1], x.T * weights[2] + x.T * weights[3]
+    (x.T @ weights[4] + plain + turned + plain).sum().backward()
+
+    a, b, c, d, e = (weight.numpy() for weight in weights)
+    expected = 2 * (a + b) + (c + d).T + e.sum(axis=1, keepdims=True)
+    assert x.grad is not None
+    np.testing.assert_allclose(expected, x.grad.numpy(), rtol=1e-5)
+
+
 def test_gradients_are_never_added_into_memory_that_others_see() -> None:
     """`add` hands one gradient to both sides: neither may see what is added to the other."""
     a, b = leaf(1.0, 1.0), leaf(1.0, 1.0)

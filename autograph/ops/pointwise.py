@@ -20,6 +20,7 @@ from ..expression import (
     derivative,
     simplify,
 )
+from ..graph import hand_on
 from ..op import Op, Rule
 from ..outline import Outline
 from ..plan import FoundKernel, broadcast_outline
@@ -139,7 +140,7 @@ class Pointwise(Op):
             run: Any = op.bound(given) if op is not None and type(y) is Outline else op
             if x.shape != y.shape:
                 return _summed(run, x.shape, y), places
-            return run or _same, places
+            return run or hand_on, places
 
         rule.__name__ = f"{self.name}_d{name}"
         rule.bound = bound  # type: ignore[attr-defined]
@@ -204,10 +205,6 @@ def drawn(count: int, draw: Callable[[Any, Any], Any]) -> Callable[[Any], Iterat
 
     samples.__module__ = draw.__module__
     return samples
-
-
-def _same(dy: Any) -> Any:
-    return dy
 
 
 def _summed(run: Callable[..., Any] | None, shape: tuple[int, ...], y: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import ops
-from ..graph import Edge, Kept, Node, Outlet, Version, clock, spent
+from ..graph import Edge, Kept, Node, Outlet, Version, clock, hand_on, spent
 from ..op import Op
 from ..outline import Outline
 from ..plan import Plan
@@ -133,7 +133,7 @@ def _shared(
 def _of_kept(run: Callable[..., Any], at: Sequence[int], count: int) -> Callable[..., Any]:
     """A rule from dy and the kept values, `count` of them (alone or in a tuple)."""
     if not at:
-        return lambda dy, kept: run(dy)
+        return run if run is hand_on else lambda dy, kept: run(dy)
     if count == 1:
         return run
     if len(at) == 1:
@@ -199,9 +199,11 @@ def _share(
             raise spent(target)
     _, edges, take, keeps = record
     node = _new(Node)
-    node.age, node.name, node.targets, node.edges = next(clock), op.name, nodes, edges
+    node.age, node.name = next(clock), op.name
+    node.targets, node.edges = nodes, edges
     node.keeps = None if take is None else take(values)
-    node.kept = kept = []
+    kept: list[Kept] = []
+    node.kept = kept if keeps else ()
     for at, name in keeps:
         version = tensors[at].version
         if version is None:

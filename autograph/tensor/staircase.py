@@ -144,7 +144,8 @@ def apply_two(op: Op, x: Any, w: Any) -> Any:
     if type(x) in plain and type(w) in plain:
         plan = op.plans.get((lookups.key, x.outline, w.outline))
         if plan is not None and plan.short == 2:
-            a, b, m, n = x._array, w._array, x.node, w.node
+            a, b = x._array, w._array
+            m, n = x.node, w.node
             try:
                 own = plan.kernel(a, b)
             except MemoryError as error:

@@ -373,10 +373,9 @@ def _plain(data: Any) -> Any:
 
 def check_gradient(op: str, x: Tensor, gradient: Tensor) -> None:
     """Refuse a gradient that is not of x's shape, scalar type and device."""
-    if (gradient.shape, gradient.scalar_type, gradient.device) != (
-        x.shape,
-        x.scalar_type,
-        x.device,
+    if gradient.outline is not x.outline and (
+        (gradient.shape, gradient.scalar_type, gradient.device)
+        != (x.shape, x.scalar_type, x.device)
     ):
         raise ShapeError(
             f"{op}: the gradient is not like the tensor\n"

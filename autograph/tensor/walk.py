@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import graph, ops
+from ..backends.choice import Choice, chosen, settle
 from ..device import HOST
 from ..errors import GraphError, ShapeError
 from ..graph import Leaf, Node
-from ..outline import Outline
+from ..op import NO_SETTINGS
+from ..outline import CONTIGUOUS, Outline
 from .state import state
 from .tensor import Tensor, _make, check_gradient
 
@@ -129,7 +131,16 @@ def _adder(total: Any) -> Callable[[Any], None]:
     if isinstance(total, Tensor):
         return partial(ops.accumulate, total)
     outline = Outline.of(total)
-    return partial(ops.accumulate.bound([outline, outline], checked=1), total)
+    plan = ops.accumulate.plan([outline, outline], NO_SETTINGS)
+    if not plan.exact:
+        return partial(ops.accumulate, total)
+    add = chosen(_accumulate, 1, outline.device.is_host, Outline.of)
+    settle(add.args[0], total, plan.kernel)
+    return partial(add, total)
+
+
+def _accumulate(choice: Choice, total: Any, part: Any) -> None:
+    ops.accumulate(total, part)
 
 
 def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
@@ -145,4 +156,5 @@ def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
         base = getattr(value, "base", None)  # of a view another array; else what owns the memory
         fresh = id(value) not in shared and type(base) is not type(value)
         shared.add(id(value))
-        leaf.grad = gradient if fresh and value.flags.c_contiguous else _make(ops.copy(value))
+        whole = gradient.outline.layout == CONTIGUOUS
+        leaf.grad = gradient if fresh and whole else _make(ops.copy(value))

@@ -18,18 +18,17 @@ from typing import Any
 
 from llvmlite import ir
 
-from .intrinsics import address, array, call, pointer
+from .intrinsics import call, pointer
 from .scalars import I32, I64, VOID, Intrinsic, Value, i64
 
 LINUX = sys.platform == "linux"
 NATIVE = sys.platform in ("linux", "darwin")  # elsewhere regions run in the calling thread
 LIMIT = 256  # threads
 LEFT = 0xFFFFFFFF
-WORDS = 64  # of a launch
 
 # Words that only callers write, then words with a 128-byte line each, then a share for each thread.
 KERNEL, BLOCK, COUNT, THREADS, SPIN, PATIENCE, SERVE, STARTED = range(0, 64, 8)
-INTEGER, ARRAY, FLOAT, NONE, TYPE_AT, DATA_AT, LISTENER = range(64, 120, 8)
+INTEGER, ARRAY, FLOAT, NONE, TYPE_AT, DATA_AT, LISTENER, NEW = range(64, 128, 8)
 DONE, ASLEEP, WAITING, OWNER, STOP, MUTEX, WORK, FINISH, SCRATCH, TICKET = range(128, 1408, 128)
 ID, HANDLE, CPU, MOVED, MASK, SHARE = 8, 16, 24, 32, 128, 256
 
@@ -85,37 +84,23 @@ def relax(to):
         to.builder.call(to.external("llvm.aarch64.hint", VOID, [I32]), [I32(1)])
 
 
-def _external(name: str, result: ir.Type = I32) -> Intrinsic:
+def external(name: str, result: ir.Type = I32) -> Intrinsic:
     """A function of the C library or of Python that takes words."""
 
     def emit(to, *words):
         codes = [to.cast(word, i64).code for word in words]
         code = to.builder.call(to.external(name, result, [I64] * len(codes)), codes)
+        if result == VOID:
+            return None
         return Value(i64, to.builder.sext(code, I64) if result == I32 else code)
 
     return Intrinsic(emit)
 
 
-lock, unlock = _external("pthread_mutex_lock"), _external("pthread_mutex_unlock")
-wait, wake = _external("pthread_cond_wait"), _external("pthread_cond_broadcast")
-spawn, here = _external("pthread_create"), _external("sched_getcpu")
-get_mask, set_mask = _external("sched_getaffinity"), _external("pthread_setaffinity_np")
-long_of, raised = _external("PyLong_AsLongLong", I64), _external("PyErr_Occurred", I64)
-save_thread, restore_thread = (
-    _external("PyEval_SaveThread", I64),
-    _external("PyEval_RestoreThread", I64),
-)
-increase, decrease = _external("Py_IncRef", I64), _external("Py_DecRef", I64)
-tell = _external("PyObject_Vectorcall", I64)
-
-
-@Intrinsic
-def float_word(to, number):
-    """The bits of a Python float's value."""
-    function = to.external("PyFloat_AsDouble", ir.DoubleType(), [I64])
-    return Value(
-        i64, to.builder.bitcast(to.builder.call(function, [to.cast(number, i64).code]), I64)
-    )
+lock, unlock = external("pthread_mutex_lock"), external("pthread_mutex_unlock")
+wait, wake = external("pthread_cond_wait"), external("pthread_cond_broadcast")
+spawn, here = external("pthread_create"), external("sched_getcpu")
+get_mask, set_mask = external("sched_getaffinity"), external("pthread_setaffinity_np")
 
 
 # -- The native functions ------
@@ -258,68 +243,3 @@ def run_all(calls, count):
             raised_flag = load(here[3])
         done += 1 if raised_flag == 0 else 0
     return done
-
-
-def launch(self, arguments, given):
-    """launch(address, tasks, *words) as Python calls it: numbers, floats, arrays (their data) and
-    None (0) as words. Whoever listens is told first."""
-    pool = state()
-    block, objects = array(i64, WORDS), pointer(i64, arguments)
-    right = given >= 2
-    right &= given < WORDS
-    i = 0
-    while right & (i < given):
-        word = objects[i]
-        kind = pointer(i64, word + load(pool + TYPE_AT))[0]
-        if kind == load(pool + ARRAY):
-            block[i] = pointer(i64, word + load(pool + DATA_AT))[0]
-        elif kind == load(pool + INTEGER):
-            number = long_of(word)
-            block[i] = number
-            if number == -1:
-                right = raised() == 0
-        elif word == load(pool + NONE):
-            block[i] = 0
-        elif kind == load(pool + FLOAT):
-            block[i] = float_word(word)
-        else:
-            right = 0 > 1
-        i += 1
-    if right & (load(pool + LISTENER) != 0):
-        answer = tell(load(pool + LISTENER), arguments, given, 0)
-        right = answer != 0
-        if right:
-            decrease(answer)
-    if right:
-        if block[1] > 1:
-            saved = save_thread()
-            run(block[0], address(block + 2), block[1])
-            restore_thread(saved)
-        else:
-            run(block[0], address(block + 2), block[1])
-    result = load(pool + NONE) if right else 0
-    if result:
-        increase(result)
-    elif raised() == 0:
-        refuse(given)
-    return result
-
-
-@Intrinsic
-def refuse(to, given):
-    """Raise Python's TypeError for words that a kernel cannot take."""
-    text = b"kernel: words are integers, floats, NumPy arrays and None, at most 62 of them\0"
-    constant = ir.GlobalVariable(to.module, ir.ArrayType(ir.IntType(8), len(text)), "words_error")
-    constant.initializer, constant.global_constant = (
-        ir.Constant(constant.value_type, bytearray(text)),
-        True,
-    )
-    kind = to.external("PyErr_SetString", VOID, [I64, I64])
-    error = to.builder.load(
-        _at(to, Value(i64, to.builder.ptrtoint(_global(to, "PyExc_TypeError"), I64)))
-    )
-    to.builder.call(kind, [error, to.builder.ptrtoint(constant, I64)])
-
-
-def _global(to: Any, name: str) -> Any:
-    return to.module.globals.get(name) or ir.GlobalVariable(to.module, I64, name)

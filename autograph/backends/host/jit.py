@@ -263,4 +263,4 @@ def launcher() -> Callable[..., None]:
     """launch(address, tasks, *words): run native code for every task. The pool starts with it."""
     from . import pool
 
-    return pool.start()
+    return pool.start().launch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -15,9 +15,8 @@ from ...outline import CHANNELS_LAST, CONTIGUOUS, NUMBER, Outline
 from ...scalar_type import BF16, BOOL, F32
 from ..backend import NATIVE
 from . import functions, intrinsics, language
-from .buffers import allocator
-from .jit import Kernel, launcher
-from .product import SHARES, shares
+from .jit import Kernel
+from .product import SHARES, filling, shares
 
 KINDS = {F32: "f32", BF16: "bf16", BOOL: "u8"}
 COST = 8  # of an element, in multiply-adds
@@ -188,10 +187,9 @@ def make_rows(program: Program, inputs: Sequence[Outline], output: Outline) -> C
     """A function from operands that are rows or columns of the output, among others."""
     axes, places = places_in(inputs) or (0, ())
     found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])
-    shape, dtype = output.shape, output.scalar_type.dtype
-    rows, size = prod(shape[:-axes]), prod(shape[-axes:])
+    rows, size = prod(output.shape[:-axes]), prod(output.shape[-axes:])
     tasks = shares(rows, COST * output.size)
-    return _run(found, len(inputs), (tasks, tasks, rows, size), shape, dtype)
+    return filling(found, output, tasks, tasks, rows, size)
 
 
 def make(
@@ -200,35 +198,11 @@ def make(
     """A function from operands of these outlines to a new array that lies as they do."""
     places = ["[i]"] * len(inputs)
     found = kernel_of(program, kinds_of(inputs, places), KINDS[output.scalar_type])
-    size, shape, dtype = output.size, output.shape, output.scalar_type.dtype
-    tasks = shares(SHARES, COST * size)
+    tasks = shares(SHARES, COST * output.size)
+    words = tasks, tasks, output.size
     lie = {each.layout for each in inputs if each.shape}
     if lie == {CHANNELS_LAST} and not copied:
-        n, c, h, w = shape
-        run = _run(found, len(inputs), (tasks, tasks, size), (n, h, w, c), dtype)
+        n, c, h, w = output.shape
+        run = filling(found, output.like(shape=(n, h, w, c)), *words)
         return lambda *operands: run(*operands).transpose(0, 3, 1, 2)
-    return _run(found, len(inputs), (tasks, tasks, size), shape, dtype)
-
-
-def _run(
-    found: Kernel, operands: int, words: tuple[int, ...], shape: tuple[int, ...], dtype: Any
-) -> Callable[..., Any]:
-    """The function that launches a kernel on operands and a new array, after these words."""
-    launch, new = partial(launcher(), found.compile(), *words), allocator(shape, dtype)
-
-    def run(*operands: Any) -> Any:
-        y = new()
-        launch(*operands, y)
-        return y
-
-    def run_one(x: Any) -> Any:
-        y = new()
-        launch(x, y)
-        return y
-
-    def run_two(x: Any, w: Any) -> Any:
-        y = new()
-        launch(x, w, y)
-        return y
-
-    return {1: run_one, 2: run_two}.get(operands, run)  # known arguments take half the time
+    return filling(found, output, *words)

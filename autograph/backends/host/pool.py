@@ -7,11 +7,14 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy._core._multiarray_umath import _ARRAY_API
 
+from .. import choice
 from . import jit
+from .calls import NEW_LIKE, choose, fill, launch, new
 from .forkjoin import (
     ARRAY,
     DATA_AT,
@@ -25,6 +28,7 @@ from .forkjoin import (
     LISTENER,
     MUTEX,
     NATIVE,
+    NEW,
     NONE,
     PATIENCE,
     SERVE,
@@ -37,7 +41,6 @@ from .forkjoin import (
     TYPE_AT,
     WORK,
     drain,
-    launch,
     run,
     run_all,
     seize,
@@ -48,6 +51,7 @@ from .language import native
 _words = np.zeros((TICKET + SHARE * LIMIT + 128) // 8, np.int64)
 _pool = (_words.ctypes.data + 127) // 128 * 128
 _functions: Any = None
+_methods: list[_Method] = []
 _listener: Any = None
 _replay: Any = None
 _threads = 0
@@ -85,6 +89,13 @@ class _Method(ctypes.Structure):
     ]
 
 
+def _of_numpy(function: int) -> int:
+    """The address of a function of NumPy's C interface, by its place in the table of them."""
+    table = ctypes.pythonapi.PyCapsule_GetPointer
+    table.restype, table.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_void_p]
+    return ctypes.c_int64.from_address(table(_ARRAY_API, None) + 8 * function).value
+
+
 def _offset_of(thing: object, word: int) -> int:
     """Where in an object a word lies."""
     return next(
@@ -92,27 +103,34 @@ def _offset_of(thing: object, word: int) -> int:
     )
 
 
-def start() -> Any:
-    """The native launch function; the threads begin with the first region."""
-    global _functions, _method
+class Calls(NamedTuple):
+    """What Python calls of the engine (`calls.py`)."""
+
+    launch: Callable[..., None]
+    new: Callable[..., Any]
+    fill: Callable[..., Any]
+    choose: Callable[..., Any]
+
+
+def start() -> Calls:
+    """The native functions; the threads begin with the first region."""
+    global _functions
     with _lock:
         if _functions is None:
-            natives = [drain, serve, run, seize, run_all, launch]
-            functions = jit.load(
-                "pool", [__file__], lambda: native(natives, "pool", {}), autograph_pool=_pool
-            )
-            _method = _Method(
-                b"launch", functions("launch"), 0x80, b"Run native code for every task."
-            )
+            natives = [drain, serve, run, seize, run_all, launch, new, fill, choose]
+            sources, build = [__file__, choice.__file__], lambda: native(natives, "pool", {})
+            functions = jit.load("pool", sources, build, autograph_pool=_pool)
+            _methods[:] = [_Method(name.encode(), functions(name), 0x80) for name in Calls._fields]
             make = ctypes.pythonapi.PyCFunction_NewEx
             make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
+            calls = Calls(*[make(ctypes.byref(each), None, None) for each in _methods])
             sample = np.zeros(1)
             _words_of_python = (
                 (INTEGER, id(int)), (ARRAY, id(np.ndarray)), (FLOAT, id(float)), (NONE, id(None)),
                 (TYPE_AT, _offset_of(sample, id(np.ndarray))),
-                (DATA_AT, _offset_of(sample, sample.ctypes.data)),
+                (DATA_AT, _offset_of(sample, sample.ctypes.data)), (NEW, _of_numpy(NEW_LIKE)),
             )  # fmt: skip
-            _functions = functions, make(ctypes.byref(_method), None, None), _words_of_python
+            _functions = functions, calls, _words_of_python
             reset(_threads or default_threads())
             os.register_at_fork(after_in_child=lambda: reset(_threads)) if hasattr(
                 os, "register_at_fork"

@@ -8,7 +8,8 @@ processor multiplies pairs of bfloat16, these are packed as pairs, and a step of
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from . import pool, tiles
 from .buffers import allocator, empty
 from .intrinsics import address, array, as_pointer, call
-from .jit import kernel
+from .jit import Kernel, kernel
 from .packing import pack, pack_beside, pack_pairs, pack_row_pairs, pack_rows
 from .scalars import bf16, f32, i32, i64
 from .tiles import (
@@ -255,13 +256,16 @@ def _k_block(k: int) -> int:
     return max(2, -(-k // max(1, -(-k // K_BLOCK)) // 2) * 2)
 
 
-def filling(launch: Any, output: Any, *words: Any) -> Any:
-    """A kernel that launches with words, its arrays, and a new one like an outline, its answer."""
-    new = allocator(output.shape, output.scalar_type.dtype)
+def filling(kernel: Kernel, output: Any, *words: Any) -> Callable[..., Any]:
+    """A function that launches with words, its arrays, and a new one like an outline, which it
+    answers; by one native call where the system has the memory."""
+    new, launch = allocator(output.shape, output.scalar_type.dtype), kernel.launch(*words)
+    if isinstance(new, partial):
+        return partial(pool.start().fill, *new.args, *launch.args)
 
     def run(*arrays: Any) -> Any:
         y = new()
-        launch(*words, *arrays, y)
+        launch(*arrays, y)
         return y
 
     return run
