@@ -8,11 +8,9 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
-
-import numpy as np
 
 from . import ops
 from .backends import limit
@@ -22,13 +20,13 @@ from .errors import CaptureError, MemoryLimitError
 from .layers.hooks import hung
 from .optim import Optimizer
 from .optim.optimizer import taken
-from .recording import Recording, Trial, copies, outlined, reason, replaced, same_bits
-from .tape import Tape, tape_of
+from .recording import Recording, Trial, bits_of, copies, outlined, reason, replaced
+from .tape import tape_of
 from .tensor import Tensor
 from .tensor.deferred import settle
 from .tensor.staircase import apply
 from .tensor.state import state
-from .watching import Watch, watching
+from .watching import Watch, Written, watching
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,10 +149,10 @@ class Captured(Generic[P, T]):
             outputs: list[Tensor] = []
             try:
                 outlined(results, outputs)
-                after = copies(each.array for each in written)
+                bits = bits_of([*outputs, *(each.array for each in written)])
                 given_ids = {id(None), *map(id, inputs)}  # None: it lived for the step alone
                 read = [each for each in watch.only_read() if id(each[0]()) not in given_ids]
-                self._entries[key] = Trial(device, given, written, after, copies(outputs), read)
+                self._entries[key] = Trial(device, given, written, bits, read)
                 return results
             except MemoryLimitError:
                 pass
@@ -165,7 +163,7 @@ class Captured(Generic[P, T]):
             "capture: there is no memory to check the first replay against an eager step",
             stacklevel=3,
         )
-        self._entries[key] = Trial(device, [], [], [], None, [])
+        self._entries[key] = Trial(device, [], [], None, [])
         return results
 
     # -- recording ---------------------------------------------------------------------------
@@ -182,7 +180,7 @@ class Captured(Generic[P, T]):
             trial = tried
         optimizer, tape = self.optimizer, tape_of(trial.device)
         count, seen = 0 if optimizer is None else optimizer.count, list[Optimizer]()
-        watch, why = Watch({}, np.copy) if tape.runs else Watch(), ""
+        watch, why = Watch({}, tape.beside) if tape.runs else Watch(), ""
         quiet = self.ranks.rehearsing() if self.ranks is not None and tape.runs else nullcontext()
         taken.seen = seen
         try:
@@ -193,9 +191,13 @@ class Captured(Generic[P, T]):
             with tape.memory():
                 buffers = [Tensor.borrow(array) for array in copies(inputs)]
                 given_args, given_kwargs = replaced((args, kwargs), iter(buffers))
-                undone = self._undone(watch, trial if done else None, tape)
-                with undone, watching(watch), tape.writing(), quiet:
-                    results = self.step(*given_args, **given_kwargs)
+                with _undone(watch):
+                    if tape.runs and done:  # again, from where it was
+                        for tensor, array, _ in trial.written:
+                            watch.keep(tensor, array)
+                        _put_back(trial.written)
+                    with watching(watch), tape.writing(), quiet:
+                        results = self.step(*given_args, **given_kwargs)
             if seen and optimizer is None:
                 raise CaptureError(
                     "it updates an optimizer: write capture(step, optimizer=optimizer)"
@@ -215,9 +217,9 @@ class Captured(Generic[P, T]):
         finally:
             taken.seen = None
         why = self._joint(why)
-        if not why and not self._any(trial.outputs is None):
+        if not why and not self._any(trial.bits is None):
             try:
-                if not self._agrees(found, trial):
+                if not self._agrees(found, trial, watch.before):
                     why = "a replay differs from the eager step"
             except Exception as error:
                 why = reason(error)
@@ -225,34 +227,22 @@ class Captured(Generic[P, T]):
         if (why or done) and optimizer is not None:
             optimizer.counted(count)
         if why:
-            for each in seen:
-                if each is not optimizer:
-                    each.counted(each.count - 1)
             for leaf, gradient in watch.gradients:
                 leaf.grad = gradient
+        for each in seen if why else ():
+            if each is not optimizer:
+                each.counted(each.count - 1)
+        trial.forget()
+        del watch
+        tape.settle()
+        if why:
             return self._give_up(why, args, kwargs, done)
         self._entries[key] = found
         if done:
             return done[0]
-        found.fill(inputs)
-        return found.run()
-
-    @contextmanager
-    def _undone(self, watch: Watch, trial: Trial | None, tape: Tape) -> Iterator[None]:
-        """Leave the state as it was, also where what is recorded is done as well. A step that was
-        tried before is done again, from where it was."""
-        after = []
-        if tape.runs and trial is not None:
-            after = copies(each.array for each in trial.written)
-            for each in trial.written:
-                ops.assign(each.array, each.before)
-        try:
-            yield
-        finally:
-            for each in watch.before or ():
-                ops.assign(each.array, each.before)
-            for each, array in zip(trial.written if after and trial else (), after, strict=True):
-                ops.assign(each.array, array)
+        with self._turn:  # another thread may replay it already
+            found.fill(inputs)
+            return found.run()
 
     def _check(self, found: Recording, watch: Watch, outputs: list[Tensor], trial: Trial) -> None:
         """Refuse a recording whose replays would not do what the step does."""
@@ -266,22 +256,21 @@ class Captured(Generic[P, T]):
         arrays = {id(array) for _, array in found.written}
         if any(id(each._array) in arrays for each in found.buffers):
             raise CaptureError("it writes an argument: write a tensor that it holds on to")
-        if trial.outputs is not None and arrays != {id(each.array) for each in trial.written}:
+        if trial.bits is not None and arrays != {id(each.array) for each in trial.written}:
             raise CaptureError("it writes other tensors from step to step")
 
-    def _agrees(self, found: Recording, trial: Trial) -> bool:
-        """Whether a replay of the step that was tried gives its bits; the state is put back."""
-        now = copies(array for _, array in found.written)
-        for each in trial.written:
-            ops.assign(each.array, each.before)
-        found.fill([Tensor.borrow(each) for each in trial.inputs])
-        found.tape.replay()
-        replayed = [each._array for each in found.outputs] + [each.array for each in trial.written]
-        expected = (trial.outputs or []) + trial.after
-        same = len(replayed) == len(expected) and all(map(same_bits, replayed, expected))
-        for (_, array), kept in zip(found.written, now, strict=True):
-            ops.assign(array, kept)
-        return same
+    def _agrees(self, found: Recording, trial: Trial, now: Sequence[Written] | None) -> bool:
+        """Whether a replay of the step that was tried gives its bits; the state is put back to what
+        it is `now`."""
+        if now is None:
+            now = [Written(each, array, ops.copy(array)) for each, array in found.written]
+        try:
+            _put_back(trial.written)
+            found.fill([Tensor.borrow(each) for each in trial.inputs])
+            found.tape.replay()
+            return trial.bits == bits_of([*found.outputs, *(each.array for each in trial.written)])
+        finally:
+            _put_back(now)
 
     def _any(self, flag: bool) -> bool:
         """Whether any rank says so."""
@@ -314,6 +303,20 @@ class Captured(Generic[P, T]):
     def _give_up(self, why: str, args: Any, kwargs: Any, done: Sequence[T] = ()) -> T:
         self._warn(why)
         return done[0] if done else self.step(*args, **kwargs)
+
+
+@contextmanager
+def _undone(watch: Watch) -> Iterator[None]:
+    """Leave the state as it was, also where what is recorded is done as well."""
+    try:
+        yield
+    finally:
+        _put_back(watch.before or ())
+
+
+def _put_back(written: Iterable[Written]) -> None:
+    for each in written:
+        ops.assign(each.array, each.before)
 
 
 def _mode() -> tuple[Any, ...]:

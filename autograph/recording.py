@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 from weakref import ref
+
+import numpy as np
 
 from . import ops
 from .device import Device
@@ -13,17 +16,22 @@ from .op import Op
 from .tape import Tape
 from .tensor import Tensor
 from .tensor.staircase import version_of
+from .watching import Written
 
 
 class Trial(NamedTuple):
-    """An eager step: what it was given, what it wrote, and what came out (None: not kept)."""
+    """An eager step: what it was given, what it wrote, and which bits came out."""
 
     device: Device
     inputs: list[Any]
-    written: list[Any]  # Written: tensor, array, and its values before
-    after: list[Any]
-    outputs: list[Any] | None
+    written: list[Written]
+    bits: list[bytes] | None  # of the outputs, then of what was written; None: not kept
     read: list[tuple[ref[Tensor], int]]  # what it only read, and the versions of that
+
+    def forget(self) -> None:
+        """Let go of the copies."""
+        self.inputs.clear()
+        self.written.clear()
 
     def is_stale(self) -> bool:
         """Whether what it read has changed since, so that a replay would answer something else."""
@@ -119,8 +127,17 @@ def copies(values: Any) -> list[Any]:
     return [ops.copy(each._array if isinstance(each, Tensor) else each) for each in values]
 
 
-def same_bits(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and bool(a.tobytes() == b.tobytes())
+def bits_of(values: Iterable[Any]) -> list[bytes]:
+    """For arrays, or the arrays of tensors, what is equal where shapes and bits are."""
+    return [_bits(each._array if isinstance(each, Tensor) else each) for each in values]
+
+
+def _bits(array: Any) -> bytes:
+    digest = blake2b(repr(array.shape).encode(), digest_size=32)
+    on_host = isinstance(array, np.ndarray)
+    found: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if on_host else None
+    digest.update(array.tobytes() if found is None else found)
+    return digest.digest()
 
 
 def reason(error: Exception) -> str:

@@ -43,6 +43,12 @@ class Tape(Protocol):
     def memory(self) -> Iterator[None]:
         """Within the block, arrays are made in memory that only this tape uses again."""
 
+    def beside(self, array: Any) -> Any:
+        """A copy that lies in no memory of this tape."""
+
+    def settle(self) -> None:
+        """It is written: memory that nobody uses now goes back to the system."""
+
     def replay(self) -> None:
         """Do it all again; on a device, wait for nothing."""
 
@@ -80,6 +86,11 @@ class DeviceTape:
     def memory(self) -> Iterator[None]:
         with self.memory_pool.use():
             yield
+
+    beside = staticmethod(ops.copy)
+
+    def settle(self) -> None:
+        """What is free on a device, its pools keep."""
 
     def replay(self) -> None:
         self._enter()
@@ -139,11 +150,24 @@ class HostTape:
         if not enabled(NATIVE):
             yield
             return
-        from .backends.host.buffers import Store, private
+        from .backends.host.buffers import Store, private, shared
 
-        self._store = self._store or Store(float("inf"))
+        self._store = self._store or Store(float("inf"), lender=shared)
         with private(self._store):
             yield
+
+    def beside(self, array: Any) -> Any:
+        if self._store is None:
+            return array.copy()
+        from .backends.host.buffers import copied
+
+        return copied(array)
+
+    def settle(self) -> None:
+        if self._store is not None:
+            from .backends.host.buffers import clear
+
+            clear()
 
     def plan(self, op: Op, given: Sequence[Signature], settings: Mapping[str, Any]) -> Plan:
         """The plan of an op as it runs while this tape is written."""

@@ -57,10 +57,13 @@ class Watch:
                 if isinstance(each.node, Leaf):
                     self.gradients.append((each.node, each.node.grad))
             if op.writes and (op.inputs[0] if op.variable else op.inputs[i]) in op.writes:
-                array = each._array
-                if self._before is not None and id(array) not in self._before:
-                    self._before[id(array)] = Written(ref(each), array, self._copy(array))
-                self._written.setdefault(id(array), (ref(each), array))
+                self.keep(ref(each), each._array)
+                self._written.setdefault(id(each._array), (ref(each), each._array))
+
+    def keep(self, tensor: ref[Tensor], array: Any) -> None:
+        """Copy what an array holds, unless that was done."""
+        if self._before is not None and id(array) not in self._before:
+            self._before[id(array)] = Written(tensor, array, self._copy(array))
 
     def leave(self, results: Any) -> None:
         """It has answered."""

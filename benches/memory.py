@@ -9,7 +9,6 @@ import argparse
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from .images import stored
 from .results import save
-from .timing import environment
+from .timing import environment, from_here, peak
 
 LOOKS = 5  # at the memory in use, the first a tenth of the way
 
@@ -31,7 +30,7 @@ def resident() -> float:
 def watched(module: str, path: str, steps: int) -> dict[str, Any]:
     """In this process: memory before the first step, in between and at its peak."""
     run = importlib.import_module(module).runs(path, "train", 100)
-    before = resident()
+    before = from_here()
     marks = [steps // 10 + i * (steps - steps // 10) // (LOOKS - 1) for i in range(LOOKS)]
     found, done = [], 0
     for mark in marks:
@@ -39,13 +38,13 @@ def watched(module: str, path: str, steps: int) -> dict[str, Any]:
             run()
         done = mark
         found.append(resident())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "before MiB": before,
         "steps": marks,
         "MiB": found,
         "growth MiB": found[-1] - found[0],
-        "peak MiB": peak,
+        "peak MiB": peak(),
+        "added MiB": peak() - before,
     }
 
 
@@ -76,7 +75,10 @@ def main() -> None:
         between = ", ".join(
             f"{mib:.1f} after {step}" for step, mib in zip(row["steps"], row["MiB"], strict=True)
         )
-        print(f"{row['bench']}: peak {row['peak MiB']:.1f} MiB; {between}")
+        print(
+            f"{row['bench']}: peak {row['peak MiB']:.1f} MiB, {row['added MiB']:.1f} added; "
+            f"{between}"
+        )
     save("memory", rows)
 
 

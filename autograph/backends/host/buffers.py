@@ -6,8 +6,10 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -15,8 +17,10 @@ import numpy as np
 
 SMALL = 512 << 10  # bytes; below, the system reuses memory as well
 FEW = SMALL // 8  # elements, which are small whatever they are
-LARGE_PAGE = 2 << 20
-LIMIT = 1 << 30  # bytes kept for later; more go back to the system
+LINE, PAGE, LARGE_PAGE = 64, mmap.PAGESIZE, 2 << 20
+REGION = 32 << 20  # bytes that the system is asked for at least
+PART = 256 << 10  # bytes that a lender is asked for at least
+LIMIT = 1 << 30  # bytes kept for later; what is more may go back to the system
 
 # Freeing one mapped piece of nearly 32 MB tells glibc, which adapts its thresholds to what it sees
 # freed, to keep the top of its heap: else a step may give it back and fault it in again each time.
@@ -31,48 +35,141 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _pages(size: int) -> Any:
-    """Fresh memory, in large pages where the system has them: few faults, and few look-ups of
-    addresses; none of it is there before it is written."""
-    if size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return bytearray(size)
+def _pages(size: int) -> tuple[Any, int]:
+    """Fresh memory, a page more than so many bytes, and where in it the first aligned one is; in
+    large pages where the system has them: few faults, and few look-ups of addresses. None of it is
+    there before it is written."""
+    size += PAGE
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        array = bytearray(size)
+        return array, -np.frombuffer(array, np.uint8).ctypes.data % LINE
     try:
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"{size} bytes: {error}") from None
-    with suppress(OSError):  # a system without them
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
+    if size >= LARGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a system without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory, 0
 
 
 class Store:
-    """Memory that arrays gave back, by its size; of at most `limit` bytes."""
+    """Memory in large regions, of which an array gets the smallest hole that it fits into. What
+    is wholly free beyond `limit` bytes goes back to the system. A store with a `lender` has parts
+    of that one's regions, for as long as it lives."""
 
-    def __init__(self, limit: float) -> None:
-        self.free: dict[int, list[tuple[Any, int]]] = {}
-        self.kept, self.limit = 0, limit
+    def __init__(self, limit: float, lender: Store | None = None) -> None:
+        self.holes: dict[int, tuple[Any, list[tuple[int, int]]]] = {}  # of each region, in order
+        self.kept, self.limit, self.lender = 0, limit, lender  # bytes of all holes
+        self._given: list[tuple[Any, int, int]] = []  # and no part of holes yet
+        self._waiting = 0  # bytes of that, or about so many where threads meet
+        self._lent: list[tuple[Any, int, int]] = []
+        self._busy = False  # a destructor may run in the middle of anything, and come by here
 
     def take(self, size: int) -> tuple[Any, int]:
-        """Memory of this size, and where in it the first aligned byte is."""
+        """Memory, and where in it so many bytes, a multiple of 64, begin."""
         with _lock:
-            found = self.free.get(size)
-            if found:
+            if self._busy:
+                return _pages(size)
+            self._busy = True
+            try:
+                self._gather()
+                memory, places, i = self._best(size) or self._grown(size)
+                start, end = places[i]
+                places[i : i + 1] = [(start + size, end)] if end - start > size else []
                 self.kept -= size
-                return found.pop()
-        memory = _pages(size)
-        return memory, -np.frombuffer(memory, np.uint8).ctypes.data % 64
+            finally:
+                self._busy = False
+            return memory, start
 
-    def give(self, memory: Any, start: int) -> None:
-        with _lock:
-            if self.kept + len(memory) <= self.limit:
-                self.kept += len(memory)
-                self.free.setdefault(len(memory), []).append((memory, start))
+    def give(self, memory: Any, start: int, size: int) -> None:
+        """What was taken is free again, and a part of a hole once somebody takes."""
+        self._given.append((memory, start, size))
+        self._waiting += size
+        if self.kept + self._waiting > self.limit:
+            with _lock:
+                if not self._busy:
+                    self._busy = True
+                    try:
+                        self._gather()
+                    finally:
+                        self._busy = False
 
     def clear(self) -> None:
-        """Give all of it back to the system."""
+        """Give all that is free back to the system."""
         with _lock:
-            self.free.clear()
-            self.kept = 0
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                self._gather()
+                for memory, places in list(self.holes.values()):
+                    if _is_whole(memory, places):
+                        self._drop(memory, places)
+                    elif hasattr(mmap, "MADV_DONTNEED"):
+                        for start, end in places:
+                            memory.madvise(mmap.MADV_DONTNEED, start, end - start)
+            finally:
+                self._busy = False
+
+    def _gather(self) -> None:
+        """Make holes of all that was given."""
+        self._waiting = 0
+        while self._given:
+            memory, start, size = self._given.pop()
+            places = self._insert(memory, start, start + size)
+            if self.kept > self.limit and _is_whole(memory, places):
+                self._drop(memory, places)
+
+    def _drop(self, memory: Any, places: list[tuple[int, int]]) -> None:
+        """Forget a region that is free."""
+        self.kept -= places[0][1] - places[0][0]
+        del self.holes[id(memory)]
+
+    def _insert(self, memory: Any, start: int, end: int) -> list[tuple[int, int]]:
+        """A hole, joined with those beside it; the holes of its region."""
+        _, places = self.holes.setdefault(id(memory), (memory, []))
+        self.kept += end - start
+        i = bisect_left(places, (start, end))
+        if i < len(places) and places[i][0] == end:
+            end = places.pop(i)[1]
+        if i and places[i - 1][1] == start:
+            i -= 1
+            start = places.pop(i)[0]
+        places.insert(i, (start, end))
+        return places
+
+    def _best(self, size: int) -> tuple[Any, list[tuple[int, int]], int] | None:
+        """The smallest hole that is large enough."""
+        found, least = None, float("inf")
+        for memory, places in self.holes.values():
+            for i, (start, end) in enumerate(places):
+                if size <= end - start < least:
+                    found, least = (memory, places, i), end - start
+        return found
+
+    def _grown(self, size: int) -> tuple[Any, list[tuple[int, int]], int]:
+        """A hole where there was none."""
+        if self.lender is not None:
+            room = _rounded(size, PART)
+            memory, start = self.lender.take(room)
+            self._lent.append((memory, start, room))
+        else:
+            room = max(_rounded(size, LARGE_PAGE), REGION)
+            try:
+                memory, start = _pages(room)
+            except MemoryError:
+                room = size
+                memory, start = _pages(room)
+        self._insert(memory, start, start + room)
+        found = self._best(size)
+        assert found is not None
+        return found
+
+    def __del__(self) -> None:
+        if self.lender is not None:  # no array lies here any more
+            for each in self._lent:
+                self.lender.give(*each)
 
     def holds(self, array: np.ndarray) -> bool:
         """Whether the array lies in memory of this store, which nobody else uses again."""
@@ -90,7 +187,7 @@ class _Lease(np.ndarray):
     def __del__(self) -> None:
         memory = self.base  # no array: views of a view of an array would forget the lease
         if isinstance(memory, bytearray | mmap.mmap):
-            self.store.give(memory, self.start)
+            self.store.give(memory, self.start, self.nbytes)
 
 
 shared = Store(LIMIT)
@@ -119,35 +216,51 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if count < FEW and not _private:
         return np.empty(shape, dtype)
     size, store = count * np.dtype(dtype).itemsize, _private.get(threading.get_ident())
-    if store is None:
-        if size < SMALL:
-            return np.empty(shape, dtype)
-        store = shared
-    return _leased(store, _rounded(size), shape, dtype)
+    if store is not None:
+        return _leased(store, _rounded(size, LINE), shape, dtype)
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return _leased(shared, _rounded(size, PAGE), shape, dtype)
 
 
-def _rounded(size: int) -> int:
-    """The bytes to take for so many: at most an eighth is lost, or a line."""
-    step = 1 << max(size.bit_length() - 4, 6)
-    return (size + step - 1) // step * step + 64
+def _rounded(size: int, step: int) -> int:
+    """The bytes to take for so many."""
+    return (max(size, 1) + step - 1) // step * step
 
 
-def _leased(store: Store, rounded: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _is_whole(memory: Any, places: list[tuple[int, int]]) -> bool:
+    """Whether a region is but one hole."""
+    return len(places) == 1 and places[0][1] - places[0][0] + PAGE >= len(memory)
+
+
+def _leased(store: Store, size: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array in memory of a store."""
-    memory, start = store.take(rounded)
-    lease = np.ndarray.__new__(_Lease, rounded - 64, np.uint8, memory, start)
+    memory, start = store.take(size)
+    lease = np.ndarray.__new__(_Lease, size, np.uint8, memory, start)
     lease.start, lease.store = start, store
     return np.ndarray(shape, dtype, lease)
 
 
 def allocator(shape: tuple[int, ...], dtype: Any = np.float32) -> Callable[[], np.ndarray]:
     """`empty` for arrays of one kind, whose size is asked once."""
-    plain, kind = np.empty, np.dtype(dtype)
+    kind = np.dtype(dtype)
     size = prod(shape) * kind.itemsize
     if size < SMALL:
-        return lambda: empty(shape, kind) if _private else plain(shape, kind)
-    rounded = _rounded(size)
+        from . import pool
+
+        like = np.broadcast_to(np.empty((), kind), shape)
+        return partial(pool.start().new, partial(empty, shape, kind), like)
+    rounded = _rounded(size, PAGE)
     return lambda: empty(shape, kind) if _private else _leased(shared, rounded, shape, kind)
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy that lies in no store of a recording, whatever this thread writes."""
+    if array.nbytes < SMALL:
+        return array.copy()
+    copy = _leased(shared, _rounded(array.nbytes, PAGE), array.shape, array.dtype)
+    np.copyto(copy, array)
+    return copy
 
 
 def clear() -> None:
