@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from math import isfinite
+from operator import index
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -17,7 +18,7 @@ from .device import Device
 from .errors import SettingsError
 from .layers import Layer
 from .metrics import Meter, Stats
-from .optim import Average, Optimizer, Schedule
+from .optim import Average, Optimizer
 from .parallel.shares import Part, Shares, stretch
 from .parallel.steps import Steps
 from .parallel.world import World
@@ -117,6 +118,17 @@ def fit(
         raise SettingsError(
             f"fit: parallel takes what parallel.init() answers\n  given  {parallel!r}"
         )
+    takes: dict[str, tuple[Any, Any]] = {
+        "progress": (progress, Progress), "watch": (watch, Callable), "run": (run, Run),
+        "control": (control, Control), "average": (average, Average),
+    }  # fmt: skip
+    for name, (given, taken) in takes.items():
+        if given is not None and not isinstance(given, taken):
+            raise SettingsError(f"fit: {name} takes {taken.__name__}\n  given  {given!r}")
+    epochs, batch_size, seed = _whole(epochs=epochs, batch_size=batch_size, seed=seed)
+    test_batch_size, micro_batches = _whole(
+        test_batch_size=test_batch_size, micro_batches=micro_batches
+    )
     ranks = 1 if parallel is None else parallel.size
     now = progress or Progress(epochs, batch_size * ranks, seed)
     if min(now.epochs, now.batch_size, test_batch_size, micro_batches) < 1:
@@ -142,6 +154,14 @@ def _check(name: str, value: Any, wanted: type, made: str) -> None:
         )
 
 
+def _whole(**numbers: Any) -> Iterator[int]:
+    """Python's ints of whole numbers, NumPy's too."""
+    for name, value in numbers.items():
+        if not hasattr(value, "__index__"):
+            raise SettingsError(f"fit: {name} is a whole number\n  given  {value!r}")
+        yield index(value)
+
+
 def _epochs(
     guard: Guard,
     world: World | None,
@@ -165,8 +185,7 @@ def _epochs(
     guard, replica = keeper.guard, keeper.replica
     model, optimizer, meter = guard.model, guard.optimizer, guard.meter
     count = -(-len(train) // now.batch_size)
-    if isinstance(optimizer.learning_rate, Schedule):
-        optimizer.learning_rate = optimizer.learning_rate.over(now.epochs * count)
+    optimizer.over(now.epochs * count)
     place: dict[str, Any] = {"device": model.device, "scalar_type": model.scalar_type}
     rank, ranks = (0, 1) if world is None else (world.rank, world.size)
     shares = Shares(rank, ranks, len(train), now.batch_size)

@@ -14,6 +14,7 @@ TENSOR = {
     "bmm": "x @ y",
     "bool": "x.cast('bool')",
     "clamp": "x.clip(low, high)",
+    "clone": "x.copy()",
     "contiguous": "ops.copy(x)",
     "copy_": "x[...] = y",
     "cpu": "x.to('host')",

@@ -274,6 +274,33 @@ def test_threads_replay_in_turn():
     assert wrong == []
 
 
+def test_a_restored_optimizer_is_that_of_recorded_steps(tmp_path):
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(size=(4, 8)), rng.integers(0, 3, 4)) for _ in range(14)]
+    digests = []
+    for captured in (False, True):
+        model = Dense.builder(inputs=8, outputs=3).build(scalar_type="f64")
+        optimizer = Adam(learning_rate=0.01)
+
+        def step(x, t, model=model, optimizer=optimizer):
+            model(x).cross_entropy_loss(t).backward()
+            model.update(optimizer)
+
+        run = capture(step, optimizer=optimizer) if captured else step
+        for i, (x, t) in enumerate(batches):
+            if i == 4:
+                ag.save(tmp_path / "model", model, optimizer)
+            if i == 9:
+                kept = optimizer.tensors()  # somebody holds on to what was there before
+                ag.Checkpoint.open(tmp_path / "model").restore(model, optimizer)
+            run(Tensor(x), Tensor(t))
+        state = {**optimizer.tensors(), "weight": model.weight}
+        digests.append({name: each.numpy().tobytes() for name, each in sorted(state.items())})
+        assert kept
+
+    assert digests[0] == digests[1]
+
+
 def test_fit_gives_the_bits_of_eager_steps_and_resumes():
     rng = np.random.default_rng(0)
     data = rng.standard_normal((103, 1, 12, 12)).astype("f"), rng.integers(0, 5, 103)

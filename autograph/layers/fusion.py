@@ -165,6 +165,7 @@ class Chain:
 
     def __init__(self, layers: Sequence[Layer], kinds: Layers) -> None:
         self.layers, self.kinds = layers, kinds
+        self._run = chains.chain.fixed(layers=kinds)
         self.apart = list(fused(layers, chained=False))
         self._reasons: dict[Any, str] = {}
         self._seen = base._structure
@@ -192,7 +193,7 @@ class Chain:
             parameters = self.parameters()
             if parameters is not None and not self.reason(x.outline, parameters, x):
                 try:
-                    return chains.chain(x, *parameters, layers=self.kinds)
+                    return self._run(x, *parameters)
                 except AutographError:
                     pass  # the layers one by one say where it fails
         for run in self.apart:
@@ -204,9 +205,9 @@ class Chain:
         has_dx = trained = False
         if is_recording():
             has_dx = tensor.node is not None
-            nodes = [w.node for w in parameters]
-            trained = has_dx or any(nodes)
-            if trained and not all(nodes):
+            frozen = [w.node for w in parameters].count(None)
+            trained = has_dx or frozen < len(parameters)
+            if trained and frozen:
                 return "some of its parameters are frozen"
         key = x, trained, has_dx, *[w.outline for w in parameters]
         found = self._reasons.get(key)

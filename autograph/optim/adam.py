@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from .. import ops
 from ..op import Op
-from ..ops.update.together import in_turn
 from ..settings import described
-from ..tensor import Parameter, Tensor, ones
-from .by_op import ByOp
-from .optimizer import Moving, Optimizer, State
+from ..tensor import Tensor, ones
+from .by_op import ByOp, like_zeros
+from .optimizer import State
 from .schedule import Schedule
-from .sgd import Fraction, like_zeros
+from .sgd import Fraction
 
 
 @described
-class Adam(Optimizer):
+class Adam(ByOp):
     """moment1 = beta1 * moment1 + (1 - beta1) * dw;  moment2 = beta2 * moment2 + (1 - beta2) * dw²;
     w = w - learning_rate * (moment1 / (1 - beta1^t)) / (sqrt(moment2 / (1 - beta2^t)) + epsilon).
 
@@ -40,30 +38,11 @@ class Adam(Optimizer):
 
     decoupled: ClassVar[bool] = False  # whether the decay leaves the moments alone
 
+    op: ClassVar[Op] = ops.adam_update
+
     def remember(self, like: Tensor) -> State:
         names = ["moment1", "moment2", *(["largest"] if self.amsgrad else [])]
         return {name: like_zeros(like) for name in names}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        Adam.move_all(self, [(w, dw, state)], rate)
-
-    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
-        remembered = "moment1", "moment2", "largest", "master"
-        parts = [
-            (w, dw, state["step"], *[state.get(name) for name in remembered])
-            for w, dw, state in moving
-        ]
-        for some in in_turn(parts):
-            ops.adam_updates(
-                rate,
-                *some,
-                beta1=self.beta1,
-                beta2=self.beta2,
-                epsilon=self.epsilon,
-                weight_decay=self.weight_decay,
-                decoupled=self.decoupled,
-                maximize=self.maximize,
-            )
 
 
 @described

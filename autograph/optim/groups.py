@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import SettingsError
 from ..settings import plain
+from .schedule import Schedule
 from .schedules import schedule_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Groups:
             }
             for pattern, changes in settings.items()
         }
-        self._twins: dict[tuple[str, ...], Optimizer] = {}
+        self.twins: list[Optimizer] = []  # with other settings
+        self._twins: dict[tuple[str, ...], Optimizer] = {}  # by patterns
         self._patterns: dict[str, tuple[str, ...]] = {}  # that fit a path
         self._is_checked = False
         for pattern, changes in self.settings.items():
@@ -69,12 +71,23 @@ class Groups:
             twin = cast("Optimizer", replace(cast(Any, optimizer), **changes, groups={}))
             twin.count = optimizer.count
             self._twins[patterns] = twin
+            self.twins.append(twin)
         return twin
 
-    @property
-    def twins(self) -> list[Optimizer]:
-        """The optimizers with other settings."""
-        return list(self._twins.values())
+    def changed(self, name: str, value: Any) -> None:
+        """A setting of the optimizer has another value: of the groups that have none of their own
+        as well."""
+        for patterns, twin in self._twins.items():
+            if name not in SHARED and not any(name in self.settings[each] for each in patterns):
+                setattr(twin, name, value)
+
+    def over(self, steps: int) -> None:
+        """Give the groups' schedules without a horizon this one."""
+        for changes in self.settings.values():
+            if isinstance(rate := changes.get("learning_rate"), Schedule):
+                changes["learning_rate"] = rate.over(steps)
+        for twin in self.twins:
+            twin.over(steps)
 
     def check(self, paths: Iterable[str]) -> None:
         """Refuse a pattern that fits no parameter: once, for others may bring a part of them."""

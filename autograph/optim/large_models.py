@@ -10,10 +10,10 @@ from .. import ops
 from ..op import Op
 from ..settings import described
 from ..tensor import Parameter, Tensor
-from .by_op import ByOp
+from .by_op import ByOp, like_zeros
 from .optimizer import Optimizer, State
 from .schedule import Schedule
-from .sgd import Fraction, like_zeros
+from .sgd import Fraction
 
 
 @described

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from threading import local
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
@@ -13,6 +13,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from .. import ops
 from ..device import Device
 from ..errors import CheckpointError, SettingsError
+from ..graph import Leaf
+from ..op import Op
 from ..outline import Outline
 from ..settings import Described, described
 from ..tensor import Parameter, Tensor, no_grad
@@ -22,12 +24,11 @@ from ..words import OPTIMIZER, unknown
 from .clip import clipped
 from .groups import Groups, GroupSettings
 from .schedule import Schedule
+from .together import Together
 
 State = dict[str, Tensor]
-Moving = tuple[Parameter, Tensor, State]  # a parameter, its gradient, and what is remembered
-Kept = tuple[str, ReferenceType[Parameter], Outline, State]  # by path, with the outline it had
-Group = tuple["Optimizer", "Optimizer", Device, list[tuple[str, State]]]  # who moves them, whose
-# rate it is, and where they are
+# by path, with the outline it had; its state where it had a gradient
+Kept = tuple[str, ReferenceType[Parameter], Outline, State | None]
 _OF_A_MODEL = frozenset(("_owned", "_versions", "_clocks", "_last", "_known"))
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
@@ -64,8 +65,18 @@ class Optimizer(Described):
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
         self._clocks: dict[Device, _Clock] = {}
         self._groups = Groups(self, self.groups)
-        self._last: list[Group] = []  # what `_groups_of` answered last, and all that is in it
+        self._last: list[Together] = []  # what `_together` answered last, and all that is in it
         self._known: list[Kept] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A setting that is changed later is changed for groups too; words of other libraries
+        would be set to no effect."""
+        settings = type(self).__dataclass_fields__
+        if name in OPTIMIZER and name not in settings:
+            raise unknown(type(self).__name__, name, OPTIMIZER, self)
+        object.__setattr__(self, name, value)
+        if name in settings and "_groups" in self.__dict__:
+            self._groups.changed(name, value)
 
     if not TYPE_CHECKING:
 
@@ -89,15 +100,10 @@ class Optimizer(Described):
         """Move `w` and `state` in place, by an op."""
         raise NotImplementedError(f"{type(self).__name__} does not define move")
 
-    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
-        """Move parameters of one device and scalar type; where an op takes several, by that."""
-        for w, dw, kept in moving:
-            self.move(w, dw, rate, kept)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "move" in vars(cls) and "move_all" not in vars(cls):
-            cls.move_all = Optimizer.move_all  # type: ignore[method-assign]  # its own move counts
+    @property
+    def by(self) -> Op | None:
+        """The op that `move` is, if it is one and no more."""
+        return None
 
     # -- stepping -----------------------------------------------------------------------
 
@@ -106,7 +112,11 @@ class Optimizer(Described):
         if taken.seen is not None:
             taken.seen.append(self)
         try:
-            slopes = {path: dw for path, w in parameters.items() if (dw := w.grad) is not None}
+            leaves = {
+                path: leaf
+                for path, w in parameters.items()
+                if isinstance(leaf := w.node, Leaf) and leaf.grad is not None
+            }
         except AttributeError:
             if isinstance(parameters, Mapping):
                 raise
@@ -114,54 +124,60 @@ class Optimizer(Described):
                 f"{self.kind}.update: {type(parameters).__name__} is no dict of parameters by path"
                 f"\n  write  model.update(optimizer)"
             ) from None
+        slopes: dict[str, Tensor] = {path: leaf.grad for path, leaf in leaves.items()}
         before, state.recording = state.recording, False
         try:
-            groups = self._groups_of(parameters, slopes)
+            together = self._together(parameters, slopes)
             if self.clip_norm is not None or self.clip_value is not None:
                 found = clipped(list(slopes.values()), self.clip_norm, self.clip_value)
                 slopes = dict(zip(slopes, found, strict=True))
-            for mover, paced, device, some in groups:
-                rate = paced._clock(device).rate(paced)
-                moving = [(parameters[path], slopes[path], kept) for path, kept in some]
-                mover.move_all(moving, rate)
-            for path in slopes:
-                parameters[path].grad = None
-            for path in self._versions.keys() & slopes.keys():
-                self._versions[path] = version_of(parameters[path]).count
+            for some in together:
+                some.move(parameters, slopes)
+            for leaf in leaves.values():
+                leaf.grad = None
+            for path in self._versions:
+                if path in slopes:
+                    self._versions[path] = version_of(parameters[path]).count
         finally:
             state.recording = before
         self.counted(self.count + 1)
 
-    def _groups_of(
+    def _together(
         self, parameters: Mapping[str, Parameter], slopes: Mapping[str, Tensor]
-    ) -> list[Group]:
-        """The parameters by who moves them at which rate, with their state: as in the last update,
+    ) -> list[Together]:
+        """The parameters with a gradient by who moves them at which rate: as in the last update,
         while they and their state are the same."""
         known, remembered, versions = self._known, self.state, self._versions
-        if len(known) == len(parameters) == len(slopes):
+        if len(known) == len(parameters):
             for path, weak, outline, kept in known:
                 w = parameters.get(path)
                 if (
                     w is None
                     or weak() is not w
                     or w.outline is not outline
-                    or remembered.get(path) is not kept
+                    or (path in slopes) is (kept is None)
+                    or (kept is not None and remembered.get(path) is not kept)
                     or (path in versions and versions[path] != version_of(w).count)
                 ):
                     break
             else:
                 return self._last
         self._own(parameters)
-        groups: dict[Any, Group] = {}
+        together: dict[Any, Together] = {}
         self._known = []
-        for path in slopes:
-            w = parameters[path]
-            mover, paced = self._groups.mover(self, path)
-            kept = self._state_of(path, w, mover)
-            key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
-            groups.setdefault(key, (mover, paced, w.device, []))[-1].append((path, kept))
+        for path, w in parameters.items():
+            kept = None
+            if path in slopes:
+                mover, paced = self._groups.mover(self, path)
+                kept = self._state_of(path, w, mover)
+                key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
+                some = together.get(key)
+                if some is None:
+                    some = together[key] = Together(mover, paced, w.device)
+                some.paths.append(path)
+                some.states.append(kept)
             self._known.append((path, ref(w), w.outline, kept))
-        self._last = list(groups.values())
+        self._last = list(together.values())
         return self._last
 
     def counted(self, count: int) -> None:
@@ -192,6 +208,12 @@ class Optimizer(Described):
             if w is not None:
                 self._versions[path] = version_of(w).count
 
+    def over(self, steps: int) -> None:
+        """Give schedules that have no horizon of their own this one, those of groups too."""
+        if isinstance(self.learning_rate, Schedule):
+            self.learning_rate = self.learning_rate.over(steps)
+        self._groups.over(steps)
+
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         rate = self.learning_rate
@@ -216,11 +238,12 @@ class Optimizer(Described):
                     f"  make one for each model: {self.kind}(...)"
                 )
 
-    def _clock(self, device: Device) -> _Clock:
+    def rate_on(self, device: Device) -> Tensor:
+        """The learning rate of the step under way, for parameters of a device."""
         clock = self._clocks.get(device)
         if clock is None:
             clock = self._clocks[device] = _Clock(device)
-        return clock
+        return clock.rate(self)
 
     def _state_of(self, path: str, w: Parameter, mover: Optimizer) -> State:
         """What is remembered of `w`, where and in the scalar type that it is now."""
@@ -231,6 +254,8 @@ class Optimizer(Described):
             step = Tensor(np.zeros((), np.int64), device=w.device)
             state = {"step": step, **mover.remember(like)}
             self.state[path] = state
+            if w.scalar_type.is_half:
+                state["master"], self._versions[path] = like, version_of(w).count
         for name, each in state.items():
             if each.device is not w.device:
                 state[name] = each = each.to(w.device)
@@ -273,7 +298,17 @@ class Optimizer(Described):
             state.setdefault(path, {})[what] = each.to(w.device)
         for path, found in state.items():
             self._refuse_misfit(path, found, parameters[path])
+        for path, found in state.items():  # in place where it fits: recordings go on with it
+            kept = self.state.get(path, {})
+            if {n: each.outline for n, each in kept.items()} == {
+                n: each.outline for n, each in found.items()
+            }:
+                with no_grad():
+                    for name, each in found.items():
+                        kept[name][...] = each
+                state[path] = kept
         self.state = state
+        self._last, self._known = [], []  # they hold on to the state of before
         self.counted(count)
         self._owned = {path: ref(w) for path, w in parameters.items()}
         for mover in (self, *self._groups.twins):
@@ -327,20 +362,22 @@ class _Clock:
         """The rate of the step under way."""
         if self.ticked:
             return self.value
-        self.lay_out(optimizer)
-        if isinstance(self.source, Schedule):
+        if self.lay_out(optimizer):
             ops.tick(self.value, self.position, self.table)
         self.ticked = True
         return self.value
 
-    def lay_out(self, optimizer: Optimizer) -> None:
+    def lay_out(self, optimizer: Optimizer) -> bool:
+        """Have the rate of the step under way in the table; whether it is looked up there."""
         rate, count = optimizer.learning_rate, optimizer.count
-        room = 0 if self.table is None else self.table.size
         if self.source is rate:
-            if not isinstance(rate, Schedule) or room > count:
-                return
+            if not isinstance(rate, Schedule):
+                return False
+            room = 0 if self.table is None else self.table.size
+            if room > count:
+                return True
             if rate.depends_on_horizon and rate.steps is not None and room > rate.steps:
-                return  # past the horizon the last rate stays
+                return True  # past the horizon the last rate stays
         device = self.value.device
         if self.source is not rate:
             self.position = Tensor(np.array(count, np.int64), device=device)
@@ -352,3 +389,5 @@ class _Clock:
         self.table, self.source = Tensor(entries, device=device), rate
         if not isinstance(rate, Schedule):  # it stands until another is set
             ops.tick(self.value, self.position, self.table)
+            return False
+        return True

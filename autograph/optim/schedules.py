@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,6 +13,7 @@ from ..settings import Share, frozen
 from .schedule import Constant, Cosine, Factor, Schedule, Step
 
 Steps = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+LEAST = 1e-8  # that a plateau's rate falls by, as torch's
 Rates = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
 
 
@@ -212,17 +213,22 @@ class Plateau(Schedule):
 
     def after(self, reports: Sequence[float]) -> float:
         """The learning rate after these reports."""
-        rate, best, bad, rest = self.initial, None, 0, 0
-        for each in reports:
-            value = each if self.smallest else -each
-            if best is None or value < best - self.threshold * abs(best):
+        rate, bad, rest = self.initial, 0, 0
+        best = inf if self.smallest else -inf
+        for value in reports:
+            if self.smallest:
+                better = value < best * (1 - self.threshold)
+            else:
+                better = value > best * (1 + self.threshold)
+            if better:
                 best, bad = value, 0
             else:
                 bad += 1
             if rest:
                 rest, bad = rest - 1, 0
             if bad > self.patience:
-                rate, bad, rest = max(rate * self.factor, self.floor), 0, self.cooldown
+                lower, bad, rest = max(rate * self.factor, self.floor), 0, self.cooldown
+                rate = lower if rate - lower > LEAST else rate
         return rate
 
 

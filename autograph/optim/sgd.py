@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
 from .. import ops
 from ..errors import SettingsError
-from ..ops.update.together import in_turn
+from ..op import Op
 from ..settings import described
-from ..tensor import Parameter, Tensor, zeros
-from .optimizer import Moving, Optimizer, State
+from ..tensor import Tensor
+from .by_op import ByOp, like_zeros
+from .optimizer import State
 from .schedule import Schedule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 @described
-class SGD(Optimizer):
+class SGD(ByOp):
     """velocity = momentum * velocity + (1 - dampening) * dw;  w = w - learning_rate * velocity.
 
     `weight_decay` adds weight_decay * w to dw; `nesterov` steps by dw + momentum * velocity.
@@ -36,6 +36,8 @@ class SGD(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     maximize: bool = False
 
+    op: ClassVar[Op] = ops.sgd_update
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
@@ -46,27 +48,3 @@ class SGD(Optimizer):
 
     def remember(self, like: Tensor) -> State:
         return {"velocity": like_zeros(like)} if self.momentum else {}
-
-    def move(self, w: Parameter, dw: Tensor, rate: Tensor, state: State) -> None:
-        SGD.move_all(self, [(w, dw, state)], rate)
-
-    def move_all(self, moving: Sequence[Moving], rate: Tensor) -> None:
-        parts = [
-            (w, dw, state["step"], state.get("velocity"), state.get("master"))
-            for w, dw, state in moving
-        ]
-        for some in in_turn(parts):
-            ops.sgd_updates(
-                rate,
-                *some,
-                momentum=self.momentum,
-                dampening=self.dampening,
-                nesterov=self.nesterov,
-                weight_decay=self.weight_decay,
-                maximize=self.maximize,
-            )
-
-
-def like_zeros(like: Tensor) -> Tensor:
-    """Zeros of the same shape, device and scalar type."""
-    return zeros(like.shape, device=like.device, scalar_type=like.scalar_type)

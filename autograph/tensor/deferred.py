@@ -12,9 +12,10 @@ depends on has it computed first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import is_
+from threading import RLock
 from typing import Any
 from weakref import ref
 
@@ -25,7 +26,7 @@ from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
 from ..graph import Leaf, Node, Version, spent
-from ..op import NO_SETTINGS, PLANS, Op
+from ..op import PLANS, Op
 from ..ops.chain import (
     UPDATES,
     chain,
@@ -37,17 +38,19 @@ from ..ops.chain import (
 from ..ops.update.together import adam_updates, parts_of, sgd_updates
 from ..outline import Outline
 from ..plan import Plan, no_memory
+from .prepared import Prepared
 from .staircase import _tensors, apply, live, version_of
-from .state import state
+from .state import plain, state
 from .tensor import Tensor, _make
 from .walk import _gather, _walk
 
 KINDS = {"cuda"}  # of devices whose chains are deferred
-LIVE = 64  # weak references kept before the dead ones are thrown away
+_changing = RLock()  # `live`, which all threads have
+LIVE = 16  # weak references kept before the dead ones are thrown away
 
 _value: Any = Tensor.__dict__["_array"]  # the slots that Pending answers for
 _node: Any = Tensor.__dict__["node"]
-_set_value, _set_node = _value.__set__, _node.__set__
+_set_value, _new = _value.__set__, object.__new__
 
 
 class Pending(Tensor):
@@ -68,8 +71,9 @@ class Pending(Tensor):
     @property
     def node(self) -> Node | None:
         deferred = _value.__get__(self)
-        if deferred.recorded:
-            deferred.compute()
+        if not deferred.recorded:
+            return None
+        deferred.compute()
         return _node.__get__(self)
 
     @node.setter
@@ -108,25 +112,30 @@ class Deferred:
         """It works on `inputs`, which somebody may write."""
         self.inputs = inputs
         self.then: list[tuple[Any, Node | None, int]] = []
-        self.versions: set[Version] = set()
         for each in inputs:
             version = each.version or version_of(each)
             self.then.append((each._array, each.node, version.count))
-            self.versions.add(version)
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
-        if len(live) > LIVE:
-            live[:] = [weak for weak in live if weak() is not None]
-        live.append(ref(self))
+        with _changing:
+            if len(live) > LIVE:
+                live[:] = [weak for weak in live if weak() is not None]
+            live.append(ref(self))
 
-    def pend(self, outline: Outline) -> Pending:
-        """A tensor that waits for this."""
-        tensor = object.__new__(Pending)
-        _set_value(tensor, self)
-        _set_node(tensor, None)
-        tensor.outline, tensor.version = outline, None
-        self.pending.append(ref(tensor))
-        return tensor
+    def pend(self, *outlines: Outline) -> list[Tensor]:
+        """Tensors that wait for this."""
+        made: list[Tensor] = []
+        for outline in outlines:
+            tensor = _new(Pending)
+            _set_value(tensor, self)
+            tensor.outline, tensor.version = outline, None
+            made.append(tensor)
+        self.pending += map(ref, made)
+        return made
+
+    def depends_on(self, written: Collection[Version | None]) -> bool:
+        """Whether an input has one of these versions."""
+        return any(each.version in written for each in self.inputs)
 
     def is_current(self) -> bool:
         """Whether the inputs are what they were."""
@@ -225,20 +234,21 @@ class Loss(Deferred):
         """Forward and backward as one op, if nobody has looked in between."""
         forward, (target,) = self.forward, self.inputs
         x, *parameters = forward.inputs
+        leaves: list[Any] = [w.node for w in parameters]
         if (
             forward.y is not None
-            or any([type(each.node) is not Leaf for each in parameters])
+            or any([type(leaf) is not Leaf for leaf in leaves])
             or not (forward.is_current() and self.is_current() and forward.limit == lookups.limit)
         ):
             return False
         has_dx = x.node is not None
         settings = {**forward.settings, "has_dx": has_dx}
-        arrays = [each[0] for each in (forward.then[0], *self.then, *forward.then[1:])]
         before, state.recording = state.recording, False
         try:
             y, left, *dx = _run(
-                chain_step, (x, target, *parameters), arrays, settings,
-                (forward.plan, target.outline, has_dx),
+                chain_step, (forward.plan, target.outline, has_dx),
+                [each[0] for each in (forward.then[0], *self.then, *forward.then[1:])],
+                lambda: ([x, target, *parameters], settings),
             )  # fmt: skip
             upstream: dict[Any, Any] = {}
             if has_dx:
@@ -247,9 +257,7 @@ class Loss(Deferred):
             gradients = walk.gradients()
             for leaf, value in upstream.items():
                 _gather(leaf, value, set())
-            for w, gradient in zip(parameters, gradients, strict=True):
-                leaf = w.node
-                assert isinstance(leaf, Leaf)
+            for leaf, gradient in zip(leaves, gradients, strict=True):
                 if leaf.grad is None:
                     leaf.grad = gradient
                 else:
@@ -282,7 +290,7 @@ class Walk(Deferred):
     def gradients(self) -> Sequence[Tensor]:
         """The pending gradients, made by an op, so that those who watch ops know them."""
         if Tensor.__apply__ is apply:  # nobody does
-            return [self.pend(each.outline) for each in self.parameters]
+            return self.pend(*[each.outline for each in self.parameters])
         state.walk = self
         try:
             made: Sequence[Tensor] = chain_gradients(
@@ -301,84 +309,75 @@ class Walk(Deferred):
         for pending, value in zip(self.pending, found, strict=True):
             fill(pending(), value)
 
-    def update(self, op: Op, rate: Tensor, parts: Sequence[Any], settings: Any) -> bool:
+    def update(self, prepared: Prepared, rate: Tensor, ws: Any, slopes: Any) -> bool:
         """Move the parameters by their gradients, which are not written down for it, if these
         are all the gradients."""
         parameters = self.parameters
-        if len(parts) != len(parameters):
+        if len(ws) != len(parameters):
             return False
-        if not all(map(is_, [part[0] for part in parts], parameters)):  # in another order
-            by_parameter = {id(part[0]): part for part in parts}
-            if by_parameter.keys() != set(map(id, parameters)):
+        if not all(map(is_, ws, parameters)):  # in another order
+            places = {id(w): at for at, w in enumerate(ws)}
+            if places.keys() != set(map(id, parameters)):
                 return False
-            parts = [by_parameter[id(w)] for w in parameters]
+            order = [places[id(w)] for w in parameters]
+            ws, slopes = parameters, [slopes[at] for at in order]
+            prepared = prepared.in_order(order, ws)
         pending = [each() for each in self.pending]
-        if not all(map(is_, [part[1] for part in parts], pending[1:])):
+        if not all(map(is_, slopes, pending[1:])):
             return False
-        moving = [each for part in parts for each in part]
-        del moving[1 :: len(parts[0])]
-        (x,), left = self.inputs_then(), self.left
-        outlines = [None if each is None else each.outline for each in moving]
-        has_dx = self.settings["has_dx"]
-        inputs = x, left, rate, *moving
-        live[:] = [  # this need not see the write
-            weak for weak in live if (each := weak()) is not None and each is not self
-        ]
+        left, settings, width = self.left, self.settings, prepared.width
+        arrays = prepared.arrays(rate, ws)
+        del arrays[2::width]  # the gradients
+
+        def called() -> Any:
+            inputs = prepared.inputs(rate, ws, slopes)
+            del inputs[2::width]
+            return [*self.inputs_then(), left, *inputs], {**settings, **prepared.settings}
+
         try:
-            loss = _run(
-                op, inputs, [None if each is None else each._array for each in inputs],
-                {**self.settings, **settings},
-                (self.plan, has_dx, left.outline, rate.outline, *outlines), settings,
+            (loss,) = _run(
+                _JOINT_UPDATES[prepared.op],
+                (self.plan, settings["has_dx"], left.outline, prepared.settings),
+                [self.then[0][0], left._array, *arrays], called, prepared.versions, self,
             )  # fmt: skip
         except NoKernelError:
             return False
-        finally:
-            live.append(ref(self))
         fill(pending[0], loss)
         return True
 
 
 def _run(
-    op: Op, inputs: Sequence[Any], arrays: Sequence[Any], settings: Mapping[str, Any],
-    key: Sequence[Any], varying: Mapping[str, Any] = NO_SETTINGS,
-) -> Any:  # fmt: skip
-    """`op` run on plain tensors under no_grad, the short way where nobody watches ops. All that its
-    plan depends on follows from `key`, and from the settings that are `varying`."""
+    op: Op, key: Sequence[Any], arrays: Sequence[Any], called: Callable[[], Any],
+    writes: Sequence[Version] = (), blind: Deferred | None = None,
+) -> Sequence[Any]:  # fmt: skip
+    """`op` run on the arrays of plain tensors under no_grad, the short way where nobody watches
+    ops. All that its plan depends on follows from `key`; with which inputs and settings it would be
+    called, `called` says. It `writes` these, which `blind` need not see."""
     if Tensor.__apply__ is not apply:
-        return op(*inputs, **settings)
+        inputs, settings = called()
+        found = op(*inputs, **settings)
+        return found if len(op.outputs) > 1 else (found,)
     taped = lookups.tape is not None
     plan = op.plans.get((lookups.key, *key))
-    if plan is None or len(plan.settings) != len(settings) or not _has(plan.settings, varying):
-        plan = op.plan([None if each is None else each.outline for each in inputs], settings)
+    if plan is None:
+        inputs, settings = called()
+        plan = op.plan([None if each is None else each.outline for each in inputs], dict(settings))
         if not taped and type(op.plans) is dict:  # a profiler answers plans of its own
             if len(op.plans) >= PLANS:
                 op.plans.clear()
             op.plans[(lookups.key, *key)] = plan
-    if op.writes and live:
-        before_writing(op, inputs)
+    for weak in [*live] if writes else ():
+        deferred = weak()
+        if deferred is not None and deferred is not blind and deferred.depends_on(writes):
+            deferred.compute()
     try:
         direct = plan.prepare is None and not taped
         results = plan.kernel(*arrays) if direct else op.run(plan, arrays)[1]
     except MemoryError as error:
         raise no_memory(op, plan, error) from None
-    count = len(inputs)
-    for at in op.written:
-        if at >= count:
-            break
-        each = inputs[at]
-        if each is not None:
-            (each.version or version_of(each)).count += 1
-    tensors = _tensors(op, plan, inputs, results)
-    return tensors[0] if len(op.outputs) == 1 else tensors
-
-
-def _has(settings: Mapping[str, Any], varying: Mapping[str, Any]) -> bool:
-    """Whether the settings are these, for certain: 1, 1.0 and True are equal, 0.0 and -0.0 too."""
-    for name, value in varying.items():
-        have = settings.get(name)
-        if have is not value and not (have and have == value and type(have) is type(value)):
-            return False
-    return True
+    for version in writes:
+        version.count += 1
+    return _tensors(op, plan, (), results) if op.outputs else ()
 
 
 # -- which ops defer, and which join what is deferred ----------------------------------------
@@ -388,13 +387,13 @@ def defer(op: Op, plan: Plan, inputs: Sequence[Any], nodes: Sequence[Node | None
     """The pending results of `op`, whose plan has found nothing wrong; None where it runs now."""
     if op is chain_gradients:
         walk = state.walk
-        return None if walk is None else tuple(walk.pend(each) for each in plan.outputs[1:])
+        return None if walk is None else tuple(walk.pend(*plan.outputs[1:]))
     if not (state.recording and any(nodes) and _may_defer(plan.outputs[0])):
         return None
     for node in nodes:
         if node is not None and node.edges is None:
             raise spent(node)
-    return Forward(inputs, plan).pend(plan.outputs[0])
+    return Forward(inputs, plan).pend(plan.outputs[0])[0]
 
 
 def _may_defer(outline: Outline) -> bool:
@@ -403,6 +402,22 @@ def _may_defer(outline: Outline) -> bool:
     return (
         not attended and outline.device.kind in KINDS and (outline.device.is_host or enabled(CUDA))
     )
+
+
+def update(
+    prepared: Prepared, rate: Tensor, ws: Sequence[Tensor], slopes: Sequence[Tensor]
+) -> None:
+    """Move parameters by their gradients, under no_grad."""
+    pending = type(slopes[0]) is Pending and plain and state.deferring
+    if pending and _joined_update(prepared, rate, ws, slopes):
+        return
+    if {*map(type, ws), *map(type, slopes)} <= plain and prepared.fits(slopes):
+        _run(
+            prepared.op, (prepared.settings,), prepared.arrays(rate, ws, slopes),
+            lambda: (prepared.inputs(rate, ws, slopes), prepared.settings), prepared.versions,
+        )  # fmt: skip
+    else:
+        prepared.op(*prepared.inputs(rate, ws, slopes), **prepared.settings)
 
 
 def joined(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
@@ -430,17 +445,20 @@ def _join_loss(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> An
     ):
         return None
     plan = op.plan([y.outline, target.outline], settings)  # which refuses what does not fit
-    return (Loss(y, forward, target).pend(plan.outputs[0]),)
+    return Loss(y, forward, target).pend(plan.outputs[0])
 
 
 def _join_update(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-    joint = _JOINT_UPDATES[op]
     rate, *moving = inputs
-    parts = parts_of(UPDATES[joint], moving)
-    walk = _value.__get__(parts[0][1]) if type(parts[0][1]) is Pending else None
-    if type(walk) is Walk and walk.update(joint, rate, parts, settings):
-        return (None,)
-    return None
+    parts = parts_of(UPDATES[_JOINT_UPDATES[op]], moving)
+    ws, slopes = [part[0] for part in parts], [part[1] for part in parts]
+    prepared = Prepared(op, settings, ws, [part[2:] for part in parts])
+    return (None,) if _joined_update(prepared, rate, ws, slopes) else None
+
+
+def _joined_update(prepared: Prepared, rate: Tensor, ws: Any, slopes: Any) -> bool:
+    walk = _value.__get__(slopes[0]) if type(slopes[0]) is Pending else None
+    return type(walk) is Walk and walk.update(prepared, rate, ws, slopes)
 
 
 _JOINT_UPDATES = {sgd_updates: chain_sgd_updates, adam_updates: chain_adam_updates}
@@ -452,8 +470,9 @@ JOINS: dict[Op, Callable[..., Any]] = {
 
 def before_writing(op: Op, inputs: Sequence[Any]) -> None:
     """Compute what is pending and depends on what `op` is about to write."""
-    waiting = [deferred for weak in live if (deferred := weak()) is not None]
-    live[:] = map(ref, waiting)
+    with _changing:
+        waiting = [deferred for weak in live if (deferred := weak()) is not None]
+        live[:] = map(ref, waiting)
     if not waiting:
         return
     names = op.inputs * len(inputs) if op.variable else op.inputs
@@ -463,17 +482,19 @@ def before_writing(op: Op, inputs: Sequence[Any]) -> None:
         if name in op.writes and isinstance(each, Tensor)
     }
     for deferred in waiting:
-        if not deferred.versions.isdisjoint(written):
+        if deferred.depends_on(written):
             deferred.compute()
 
 
 def settle() -> None:
     """Compute all that is pending: something is written that no op tells of."""
-    for weak in list(live):
+    seen = [*live]
+    for weak in seen:
         deferred = weak()
         if deferred is not None:
             deferred.compute()
-    live.clear()
+    with _changing:
+        live[:] = [weak for weak in live if weak not in seen]
 
 
 chain.deferral = chain_gradients.deferral = defer

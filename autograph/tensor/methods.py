@@ -217,7 +217,8 @@ class Methods(Operators, Arranging, Reducing):
         "mean", "sum" or "none".
         """
         plain = weight is None and ignore_index is None and not label_smoothing
-        indices = getattr(target, "shape", ()) != self.shape and len(self.shape) == 2
+        shape = self.shape
+        indices = len(shape) == 2 and getattr(target, "shape", ()) != shape
         if plain and indices and reduction == "mean":
             return ops.cross_entropy_loss(self, target)
         return ops.cross_entropy(

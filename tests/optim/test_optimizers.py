@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograph import Parameter, Tensor, optim
+import autograph as ag
+from autograph import Parameter, Tensor, layers, optim
 from autograph.errors import CheckpointError, GraphError, SettingsError
 from autograph.optim import optimizer_from_description
 
@@ -320,3 +321,32 @@ def test_gradients_of_several_walks_add_up_until_the_update() -> None:
     optimizer.update({"w": w})
 
     np.testing.assert_allclose(w.numpy(), [0.9, 0.9])
+
+
+def test_settings_that_are_changed_later_are_those_of_groups_too() -> None:
+    optimizer = optim.SGD(
+        learning_rate=0.1,
+        momentum=0.9,
+        groups={"b*": {"momentum": 0.5}, "a": {"weight_decay": 0.0}},
+    )
+    a, b = Parameter([1.0]), Parameter([1.0])
+    for momentum in (0.9, 0.0):
+        optimizer.momentum = momentum
+        a.grad, b.grad = Tensor([1.0]), Tensor([1.0])
+        optimizer.update({"a": a, "b": b})
+
+    np.testing.assert_allclose(a.item(), 1 - 0.1 - 0.1, rtol=1e-6)
+    np.testing.assert_allclose(b.item(), 1 - 0.1 - 0.15, rtol=1e-6)
+    with pytest.raises(AttributeError, match=r"has no lr\n  write  optimizer\.learning_rate"):
+        optimizer.lr = 0.5
+
+
+def test_schedules_of_groups_have_the_horizon_of_fit() -> None:
+    model = layers.Dense.builder(inputs=2, outputs=2, bias=True).build()
+    optimizer = optim.SGD(
+        learning_rate=0.0, groups={"bias": {"learning_rate": optim.Linear(initial=1.0)}}
+    )
+    data = np.zeros((6, 2), np.float32), np.array([0, 1] * 3)
+    list(ag.fit(model, optimizer, data, epochs=2, batch_size=2))
+
+    assert 6 == optimizer.describe()["groups"]["bias"]["learning_rate"]["steps"]

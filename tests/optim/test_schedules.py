@@ -83,6 +83,7 @@ def test_a_plateau_falls_as_torchs_does() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     reports = np.abs(np.random.default_rng(0).normal(size=80)).cumsum()[::-1].round(1).tolist()
     reports += [0.5] * 30
+    reports[:0] = [float("nan"), float("inf"), -1.0, -1.0]  # as a loss may begin, and be
     for settings, words in (
         ({}, {}),
         (

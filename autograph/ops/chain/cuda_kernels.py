@@ -114,11 +114,12 @@ class _First:
 
 
 @cache
-def _tiles_finished(device):
-    """Counters of the blocks that share a tile: zeros between launches."""
+def _counters(device):
+    """Counters of the blocks that have finished, and of those that share a tile: zeros between
+    launches."""
     from cupy import zeros
 
-    return zeros(TILES, np.uint32)
+    return words().finished, zeros(TILES, np.uint32)
 
 
 class _Second:
@@ -138,12 +139,13 @@ class _Second:
     def __call__(self, x, left, loss, rate, pointers):
         losses, x = left.data.ptr, aligned(x)
         _, rows, partials, room = self.first.starts
+        finished, tiles_finished = _counters(stream.current_device())
         self.kernel(
             self.blocks,
             self.packed(
                 x.data.ptr, losses + rows, losses + partials, 0 if loss is None else losses,
-                0 if loss is None else loss.data.ptr, losses + room, words().finished.data.ptr,
-                _tiles_finished(stream.current_device()).data.ptr,
+                0 if loss is None else loss.data.ptr, losses + room,
+                finished.data.ptr, tiles_finished.data.ptr,
                 self.first.samples, self.first.blocks, self.shares, rate, *self.numbers, *pointers,
             ),
         )  # fmt: skip

@@ -16,9 +16,9 @@ BLOCK = 1 << 14  # elements of a task
 
 @kernel
 def sgd(
-    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, velocity: f32, master: f32,
-    has_velocity: int,
-    has_master: int, momentum: float, share: float, nesterov: int, decay: float,
+    task, tasks: int, size: int, has_velocity: int, has_master: int, momentum: float, share: float,
+    nesterov: int, decay: float,
+    w: "T", dw: "T", step: i64, rate: f64, velocity: f32, master: f32,
 ):  # fmt: skip
     """velocity = momentum * velocity + share * dw, at first dw;  w -= rate * velocity."""
     now, first = f32(rate[0]), step[0] == 0
@@ -40,10 +40,9 @@ def sgd(
 
 @partial(Kernel, flags=())  # each operation is rounded where torch rounds it
 def adam(
-    task, tasks: int, size: int, w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32,
-    largest: f32, master: f32,
-    has_largest: int, has_master: int, beta1: f64, beta2: f64, epsilon: float, decay: float,
-    decoupled: float,
+    task, tasks: int, size: int, has_largest: int, has_master: int, beta1: f64, beta2: f64,
+    epsilon: float, decay: float, decoupled: float,
+    w: "T", dw: "T", step: i64, rate: f64, moment1: f32, moment2: f32, largest: f32, master: f32,
 ):  # fmt: skip
     """Both moments follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon), both
     unbiased."""
@@ -104,21 +103,20 @@ def takes(w, dw, step, rate, *state, **settings):
     )
 
 
-def words_of(w, state):
-    """How many tasks move a parameter, the words before its arrays, and which state there is."""
+def launched(code, w, state, *settings):
+    """The launches that move a parameter, as a function of its arrays. Where several tasks read the
+    step, it is counted after them."""
     tasks = -(-w.size // BLOCK)
-    return tasks, (tasks, w.size), [int(each is not None) for each in state]
-
-
-def counting(launch, tasks):
-    """The launch, and the step counted after it where several tasks read it."""
+    present = [int(each is not None) for each in state]
+    launch = launcher()
+    move = partial(launch, code.compile(), tasks, tasks, w.size, *present, *settings)
     if tasks == 1:
-        return launch
-    then, address = launcher(), advance.compile()
+        return move
+    count = partial(launch, advance.compile(), 1)
 
-    def run(*words):
-        launch(*words)
-        then(address, 1, words[2])
+    def run(*arrays):
+        move(*arrays)
+        count(arrays[2])
 
     return run
 
@@ -126,13 +124,9 @@ def counting(launch, tasks):
 @sgd_update.kernel(NATIVE, when=takes, halves=True, made=True)
 def sgd_update_native(inputs, outputs, *, momentum, dampening, nesterov, weight_decay, maximize):
     w, _, _, _, *state = inputs
-    tasks, first, present = words_of(w, state)
-    launch, address = (
-        launcher(),
-        sgd.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0).compile(),
-    )
-    last = *present, float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay)
-    return counting(lambda *arrays: launch(address, tasks, *first, *arrays, *last), tasks)
+    code = sgd.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0)
+    settings = float(momentum), 1.0 - dampening, int(nesterov), float(weight_decay)
+    return launched(code, w, state, *settings)
 
 
 @adam_update.kernel(NATIVE, when=takes, halves=True, made=True)
@@ -140,16 +134,9 @@ def adam_update_native(
     inputs, outputs, *, beta1, beta2, epsilon, weight_decay, decoupled, maximize
 ):
     w, _, _, _, _, _, *state = inputs
-    tasks, first, present = words_of(w, state)
-    launch, address = (
-        launcher(),
-        adam.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0).compile(),
-    )
-    last = (
-        *present, np.array(beta1), np.array(beta2), float(epsilon),
-        0.0 if decoupled else float(weight_decay), float(weight_decay) if decoupled else 0.0,
-    )  # fmt: skip
-    return counting(lambda *arrays: launch(address, tasks, *first, *arrays, *last), tasks)
+    code = adam.of(T=KINDS[w.scalar_type], SIGN=-1.0 if maximize else 1.0)
+    decays = (0.0, float(weight_decay)) if decoupled else (float(weight_decay), 0.0)
+    return launched(code, w, state, np.array(beta1), np.array(beta2), float(epsilon), *decays)
 
 
 @tick.kernel(NATIVE, when=lambda rate, count, table: table.size > 0 and all(

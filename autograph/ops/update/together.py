@@ -6,7 +6,7 @@ order and without the rate: w, dw, step, what is remembered, master. Settings ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from . import (
 TOGETHER = 32  # parameters that one op moves
 
 
-def _together(op: Op) -> Op:
+def _several(op: Op) -> Op:
     """The op that does what `op` does, for up to TOGETHER parameters."""
     inputs, names = ["rate"], _names(op)
     for i in range(TOGETHER):
@@ -46,14 +46,8 @@ def parts_of(op: Op, moving: Sequence[Any], beside: int = 1) -> list[Sequence[An
     return [moving[at : at + width] for at in starts if moving[at] is not None]
 
 
-def in_turn(parts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
-    """The inputs after the rate, for as many ops as the parameters take."""
-    for at in range(0, len(parts), TOGETHER):
-        yield [each for part in parts[at : at + TOGETHER] for each in part]
-
-
-sgd_updates, adam_updates = _together(sgd_update), _together(adam_update)
-
+sgd_updates, adam_updates = _several(sgd_update), _several(adam_update)
+SEVERAL = {sgd_update: sgd_updates, adam_update: adam_updates}  # by the op of one parameter
 
 sgd_updates.outlined_by(sgd_update_outline)
 adam_updates.outlined_by(adam_update_outline)
@@ -95,7 +89,7 @@ def _by_launches(op):
     return when
 
 
-for _op, _whole in ((sgd_update, sgd_updates), (adam_update, adam_updates)):
+for _op, _whole in SEVERAL.items():
     _whole.kernel(NATIVE, when=_by_launches(_op), strided=True, halves=True, made=True)(
         _one_by_one(_op)
     )
