@@ -55,7 +55,9 @@ def unflatten(x: Any, *, axis: int, shape: Sequence[int]) -> Any:
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """Axes moved to other places, the rest in their order."""
-    both = [(each,) if isinstance(each, int) else tuple(each) for each in (source, destination)]
+    both = [
+        tuple(each) if isinstance(each, tuple | list) else (each,) for each in (source, destination)
+    ]
     ndim = len(x.shape)
     before, after = ([axis_of("moveaxis", ndim, each) for each in axes] for axes in both)
     if len(before) != len(after) or len({*before}) < len(before) or len({*after}) < len(after):
@@ -95,7 +97,7 @@ def squeeze(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
 
 def expand_dims(x: Any, *, axis: int | tuple[int, ...] = 0) -> Any:
     """With axes of size 1 at these places of the result."""
-    count = 1 if isinstance(axis, int) else len(axis)
+    count = len(axis) if isinstance(axis, tuple | list) else 1
     axes = axes_of("expand_dims", len(x.shape) + count, axis)
     sizes = iter(x.shape)
     shape = tuple(1 if i in axes else next(sizes) for i in range(len(x.shape) + count))
@@ -134,13 +136,13 @@ def split(x: Any, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Any, ..
     """
     at = _axis_to_cut("split", x, axis)
     size = x.shape[at]
-    if isinstance(parts, int):
+    if isinstance(parts, int | np.integer):
         if parts < 1 or size % parts:
             raise ShapeError(
                 f"split: axis {axis} of size {size} has no {parts} equal parts\n"
                 f"  write  chunk(x, {parts}, axis={axis}), or the indices to cut before"
             )
-        parts = [i * (size // parts) for i in range(1, parts)]
+        parts = [i * (size // int(parts)) for i in range(1, parts)]
     return tuple(_part(x, at, low, high) for low, high in pairwise([None, *parts, None]))
 
 
@@ -173,16 +175,18 @@ def roll(x: Any, shift: int | Sequence[int], *, axis: int | Sequence[int] | None
     """Elements moved along axes, those that leave at one end coming in at the other; without
     an axis along the flat array."""
     if axis is None:
-        if not isinstance(shift, int):
+        if isinstance(shift, tuple | list):
             raise SettingsError("roll: several shifts want as many axes\n  write  axis=(0, 1)")
         return reshape(roll(reshape(x, shape=(-1,)), shift, axis=0), shape=x.shape)
-    shifts, axes = ((each,) if isinstance(each, int) else tuple(each) for each in (shift, axis))
+    shifts, axes = (
+        tuple(each) if isinstance(each, tuple | list) else (each,) for each in (shift, axis)
+    )
     shifts = shifts * len(axes) if len(shifts) == 1 else shifts
     if len(shifts) != len(axes):
         raise SettingsError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     for by, each in zip(shifts, axes, strict=True):
         at = axis_of("roll", len(x.shape), each)
-        cut = -by % x.shape[at] if x.shape and x.shape[at] else 0
+        cut = -by.__index__() % x.shape[at] if x.shape and x.shape[at] else 0
         if cut:
             x = concat(_part(x, at, cut, None), _part(x, at, None, cut), axis=at)
     return x
@@ -190,7 +194,8 @@ def roll(x: Any, shift: int | Sequence[int], *, axis: int | Sequence[int] | None
 
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """The whole array repeated along each axis: `tile(x, (2, 3))`."""
-    times = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    given = repeats if isinstance(repeats, tuple | list) else (repeats,)
+    times = tuple(each.__index__() for each in given)  # NumPy's ints would overflow
     shape = (1,) * (len(times) - len(x.shape)) + tuple(x.shape)
     times = (1,) * (len(shape) - len(times)) + times
     between = [size for pair in zip(times, shape, strict=True) for size in pair]
@@ -209,7 +214,7 @@ def repeat(x: Any, repeats: int | Sequence[int], *, axis: int | None = None) -> 
         x, axis = reshape(x, shape=(-1,)), 0
     at = axis_of("repeat", len(x.shape), axis)
     size = x.shape[at]
-    if not isinstance(repeats, int):
+    if not isinstance(repeats, int | np.integer):
         if len(repeats) != size:
             raise ShapeError(
                 f"repeat: {len(repeats)} numbers for an axis of {size}\n  x  {x.shape}"
@@ -218,6 +223,7 @@ def repeat(x: Any, repeats: int | Sequence[int], *, axis: int | None = None) -> 
         indices = np.array(places, np.int64)
         device = x.device if hasattr(x, "outline") else Device.of(x)
         return take(x, device.put(indices), axis=at)
+    repeats = repeats.__index__()
     wide = (*x.shape[: at + 1], repeats, *x.shape[at + 1 :])
     repeated = broadcast_to(expand_dims(x, axis=at + 1), shape=wide)
     return reshape(repeated, shape=(*x.shape[:at], size * repeats, *x.shape[at + 1 :]))

@@ -17,7 +17,7 @@ from ..errors import ScalarTypeError, SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import BOOL, ScalarType
 from .broadcast import sum_to_arrays
-from .declare import REQUIRED, alike
+from .declare import REQUIRED, alike, undoing
 from .elementwise import add, multiply, where
 from .matmul import matmul
 from .random import check_counter, key_of
@@ -238,6 +238,8 @@ def _widened(y, *arrays):
 
 alike(attention_back, "q k v", causal=REQUIRED, scale=REQUIRED, key=None, rate=0.0)
 alike(attention_dmask, "mask", causal=REQUIRED, scale=REQUIRED, key=None, rate=0.0)
+undoing(attention_back, scaled_dot_product_attention)
+undoing(attention_dmask, scaled_dot_product_attention)
 
 
 @attention_back.kernel(NUMPY, CUPY, halves=True)

@@ -1,6 +1,11 @@
 """Axes and pairs as users write them, in the one form that rules see."""
 
+from operator import index
+from typing import Any
+
 from ..errors import IndexRangeError, SettingsError
+
+LARGE = 1 << 31  # sizes are smaller
 
 
 def axes_of(op: str, ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
@@ -15,8 +20,13 @@ def axes_of(op: str, ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int
 def axis_of(op: str, ndim: int, axis: int) -> int:
     """One axis, not negative; a 0-d array has axis 0 and -1, as in torch."""
     limit = max(ndim, 1)
-    if not isinstance(axis, int) or isinstance(axis, bool):
-        raise SettingsError(f"{op}: axis is {axis!r}\n  write an int, a tuple of ints or None")
+    given: Any = None if isinstance(axis, bool) else axis  # NumPy's ints are ints too
+    try:
+        axis = index(given)
+    except TypeError:
+        raise SettingsError(
+            f"{op}: axis is {axis!r}\n  write an int, a tuple of ints or None"
+        ) from None
     if not -limit <= axis < limit:
         raise IndexRangeError(
             f"{op}: axis {axis} is out of range\n  x has {ndim} axes: write {-limit} to {limit - 1}"
@@ -34,8 +44,11 @@ def each_axis(
     op: str, name: str, value: int | tuple[int, ...], count: int, least: int = 1
 ) -> tuple[int, ...]:
     """A number for each of so many axes, from one or from as many."""
-    found = (value,) * count if isinstance(value, int) else tuple(value)
-    if len(found) != count or any(not isinstance(each, int) or each < least for each in found):
+    try:
+        found = tuple(map(index, value if isinstance(value, tuple | list) else (value,) * count))
+    except TypeError:
+        found = ()
+    if len(found) != count or not all(least <= each < LARGE for each in found):
         more = {2: ", or a pair of them", 3: ", or three of them"}.get(count, "")
         raise SettingsError(f"{op}: {name} is {value!r}\n  write an int of at least {least}{more}")
     return found

@@ -68,6 +68,7 @@ def tally_top_outline(sums, scores, target, *, k):
 @tally_top.kernel(NUMPY, CUPY)
 def tally_top_arrays(sums, scores, target, *, k):
     xp = namespace(scores)
+    check_classes(target, scores.shape[1], "tally_top", "scores have")
     at = target.astype(np.int64)[:, None]
     own = xp.take_along_axis(scores, at, axis=1)
     before = (scores == own) & (xp.arange(scores.shape[1]) < at)

@@ -119,9 +119,11 @@ def bincount_outline(x, weights, *, minlength=0):
 
 @bincount.kernel(NUMPY, CUPY)
 def bincount_arrays(x, weights, *, minlength):
-    if isinstance(x, np.ndarray) and x.size and x.min() < 0:
-        raise IndexRangeError(f"bincount: x holds {x.min()}\n  write 0 or more")
-    return namespace(x).bincount(x.astype("int64"), weights, minlength=minlength)
+    x = x.astype("int64")
+    if isinstance(x, np.ndarray) and x.size and not 0 <= x.min() <= x.max() < 2**63 - 1:
+        # of the largest i64 NumPy makes no counts, and writes anywhere
+        raise IndexRangeError(f"bincount: x holds {x.min()} to {x.max()}\n  write 0 or more")
+    return namespace(x).bincount(x, weights, minlength=minlength)
 
 
 @bincount.gradient("weights")

@@ -4,12 +4,16 @@ another op, on the samples that follow from another's."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any
 
 import numpy as np
 
+from ..errors import AutographError, ShapeError
 from ..op import Op, signature_of
+from ..outline import NUMBER, Outline
+from ..plan import outlined
 
 KEYWORD, REQUIRED = Parameter.KEYWORD_ONLY, Parameter.empty
 Note = tuple[Op, tuple[Any, ...], dict[str, Any]]
@@ -62,8 +66,11 @@ class Noted(np.ndarray[Any, Any]):
         return tuple(cls.of(x, notes) for x in y) if isinstance(y, tuple) else cls.of(y, notes)
 
 
-def asked(backward: Op, *forward: Op) -> None:
-    """Test an op on what the gradient rules of others ask of it, on their samples."""
+def asked(backward: Op, *forward: Op, **more: Any) -> None:
+    """Test an op on what the gradient rules of others ask of it, on their samples, and let it
+    refuse what none of them asks; `more`: settings of theirs that it does not have."""
+    if "dy" in backward.inputs:
+        undoing(backward, *forward, **more)
 
     def samples(rng: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         for op in forward:
@@ -72,6 +79,64 @@ def asked(backward: Op, *forward: Op) -> None:
                     yield inputs, settings
 
     backward.sampled_by(samples)
+
+
+def undoing(backward: Op, *forward: Op, **more: Any) -> None:
+    """Let the outline of a gradient refuse what no run of the ops that it is of leaves: its inputs
+    and outputs are theirs by their names, or by these and a d, the one of no name is theirs that
+    it is not given. Where it is not given all that they need, it refuses nothing."""
+    outline: Any = backward.outline
+    assert outline is not None
+
+    @wraps(outline)
+    def fitting(*inputs, **settings):
+        pairs = zip(backward.inputs, inputs, strict=False)
+        given = {name: each for name, each in pairs if each is not None}
+        try:
+            answer = outline(*inputs, **settings)
+            made = answer if isinstance(answer, tuple) else (answer,)
+            for op in forward:
+                wrong = _misfits(backward, op, given, made, settings | more)
+                if not wrong:
+                    return answer
+        except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+            if isinstance(error, AutographError):
+                raise
+            op, wrong = forward[-1], [f"  {name:<8}{each}" for name, each in given.items()]
+        sides = "\n".join(wrong)
+        raise ShapeError(f"{backward.name}: the inputs are of no {op.name}\n{sides}")
+
+    backward.outlined_by(fitting)
+
+
+def _misfits(
+    backward: Op,
+    op: Op,
+    given: dict[str, Outline],
+    made: Sequence[Outline],
+    settings: dict[str, Any],
+) -> list[str]:
+    """What among the inputs of a gradient is not as a run of the op leaves it, in lines."""
+    others = [name for name in op.inputs if name not in backward.inputs]
+    names = [name[1:] for name in backward.outputs] if len(made) > 1 else others
+    inputs = {n: each for n, each in zip(names, made, strict=False) if n in others} | given
+    known, required = op._settings or ({}, set())
+    if not (set(op.inputs[: op.required]) <= inputs.keys() and required <= settings.keys()):
+        return []
+    kept = {name: settings[name] for name in (*required, *known) if name in settings}
+    left = outlined(op, [inputs.get(name) for name in op.inputs], kept)
+    wanted = dict(zip((*op.outputs, *op.saves), left, strict=True))
+    return [
+        f"  {name:<8}{each}\n  wanted  {y}"
+        for name, each in given.items()
+        if (y := wanted.get(name, wanted.get(name[1:]) if name[0] == "d" else None)) is not None
+        and (each.shape != y.shape or each.layout == NUMBER or not _kindred(each, y))
+    ]
+
+
+def _kindred(a: Outline, b: Outline) -> bool:
+    a_type, b_type = a.scalar_type, b.scalar_type
+    return a_type is b_type or (a_type.is_float and b_type.is_float)
 
 
 def questions(op: Op, rng: Any) -> Iterator[Note]:

@@ -20,7 +20,7 @@ from .linalg import inv, refuse_oblong, solve, well_conditioned
 from .matmul import matmul
 from .reduce import max, sum
 from .shape import concat, reshape
-from .svd import identity, svdvals, swapped
+from .svd import finite, identity, svdvals, swapped
 from .triangle import tril
 
 eigh = Op("eigh", "x", outputs="values vectors", floats=True)
@@ -41,7 +41,8 @@ def eigh_outline(x):
 
 @eigh.kernel(NUMPY, CUPY)
 def eigh_arrays(x):
-    return tuple(namespace(x).linalg.eigh((x + x.swapaxes(-1, -2)) / 2))
+    x = finite("eigh", x) / 2
+    return tuple(namespace(x).linalg.eigh(x + x.swapaxes(-1, -2)))
 
 
 @eigh.gradient("x")
@@ -190,7 +191,7 @@ def pinv_outline(x, *, rtol=None):
 @pinv.kernel(NUMPY, CUPY)
 def pinv_arrays(x, *, rtol):
     xp = namespace(x)
-    u, s, vt = xp.linalg.svd(x, full_matrices=False)
+    u, s, vt = xp.linalg.svd(finite("pinv", x), full_matrices=False)
     used = s > s[..., :1] * _least(x.shape, ScalarType.of(x), rtol)  # the first is the largest
     s = xp.where(used, 1 / xp.where(used, s, 1), 0).astype(x.dtype)
     return (vt.swapaxes(-1, -2) * s[..., None, :]) @ u.swapaxes(-1, -2)

@@ -9,10 +9,10 @@ gets the same throws from a counter that begins at that sample's block.
 import numpy as np
 
 from ..backends import CUPY, NUMPY
-from ..errors import SettingsError
+from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import BOOL
-from .declare import REQUIRED, alike, asked
+from .declare import asked
 from .random import check_counter, random_words
 
 dropout = Op("dropout", "x counter", saves="mask", promotes="x", floats=True)
@@ -53,7 +53,11 @@ def dropout_samples(rng):
     yield (rng.normal(size=(0, 2)), counter), {"key": (1, 4)}
 
 
-alike(dropout_dx, "dy", rate=REQUIRED)
+@dropout_dx.outlined_by
+def dropout_dx_outline(dy, mask, *, rate):
+    if dy.shape != mask.shape:
+        raise ShapeError(f"dropout_dx: not of one dropout\n  dy    {dy}\n  mask  {mask}")
+    return dy.like()
 
 
 @dropout_dx.kernel(NUMPY, CUPY)

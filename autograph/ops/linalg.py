@@ -15,6 +15,7 @@ from .elementwise import abs as absolute
 from .elementwise import add, multiply, negative
 from .matmul import matmul
 from .reduce import max, min, sum
+from .reduce.product import products_of_others
 from .shape import reshape
 from .statistics import norm
 from .svd import svdvals, swapped
@@ -149,14 +150,13 @@ cofactor.outlined_by(partial(_inverse_outline, "cofactor"))
 @cofactor.kernel(NUMPY, CUPY)
 def cofactor_arrays(x):
     """The gradient of the determinant, det(x) * inv(x).T where that exists: from the singular
-    values, so that singular matrices have one too."""
+    values, so that singular matrices have one too; NaN where a matrix is not finite."""
     xp = namespace(x)
-    u, s, vt = xp.linalg.svd(x)
-    before, after = xp.ones_like(s), xp.ones_like(s)
-    before[..., 1:] = xp.cumprod(s[..., :-1], axis=-1)
-    after[..., :-1] = xp.cumprod(s[..., :0:-1], axis=-1)[..., ::-1]
+    sound = xp.isfinite(x).all(axis=(-2, -1), keepdims=True)
+    u, s, vt = xp.linalg.svd(xp.where(sound, x, 0))
     turn = xp.linalg.det(u) * xp.linalg.det(vt)
-    return (u * (before * after * turn[..., None])[..., None, :]) @ vt
+    scale = products_of_others(s) * turn[..., None]
+    return xp.where(sound, (u * scale[..., None, :]) @ vt, xp.nan)
 
 
 @cofactor.composed_by

@@ -6,7 +6,9 @@ from math import prod
 from typing import Any
 
 from ..errors import SettingsError, ShapeError
+from ..scalar_type import ScalarType
 from .axes import axis_of
+from .cast import cast
 from .elementwise import multiply
 from .matmul import matmul
 from .reduce import sum
@@ -21,7 +23,7 @@ def outer(a: Any, b: Any) -> Any:
 
 def vecdot(a: Any, b: Any, *, axis: int = -1) -> Any:
     """The sum of products along an axis; the other axes broadcast."""
-    return sum(multiply(a, b), axis=axis)
+    return _summed(multiply(a, b), axis)
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -43,9 +45,9 @@ def tensordot(
     >>> tensordot(np.ones((2, 3, 4)), np.ones((4, 3, 5)), axes=((1, 2), (1, 0))).shape
     (2, 5)
     """
-    if isinstance(axes, int):
+    if not isinstance(axes, tuple | list):
         axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
-    pairs = [(each,) if isinstance(each, int) else tuple(each) for each in axes]
+    pairs = [tuple(each) if isinstance(each, tuple | list) else (each,) for each in axes]
     of_a, of_b = (
         [axis_of("tensordot", len(x.shape), axis) for axis in given]
         for x, given in zip((a, b), pairs, strict=True)
@@ -62,6 +64,12 @@ def tensordot(
     left = reshape(permute_dims(a, axes=(*rest_a, *of_a)), shape=(prod(rows), length))
     right = reshape(permute_dims(b, axes=(*of_b, *rest_b)), shape=(length, prod(columns)))
     return reshape(matmul(left, right), shape=(*rows, *columns))
+
+
+def _summed(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """The sum in the scalar type of x, which products have; that of integers is wider."""
+    y = sum(x, axis=axis)
+    return y if y.dtype == x.dtype else cast(y, scalar_type=ScalarType.of(x))
 
 
 # -- einsum ----------------------------------------------------------------------------
@@ -89,7 +97,7 @@ def einsum(equation: str, *arrays: Any) -> Any:
     letters, x = terms[0]
     lone = tuple(i for i, letter in enumerate(letters) if letter not in output)
     if lone:
-        x = sum(x, axis=lone)
+        x = _summed(x, lone)
     letters = [letter for letter in letters if letter in output]
     return permute_dims(x, axes=tuple(letters.index(letter) for letter in output))
 
@@ -183,7 +191,7 @@ def _pair(a: Any, b: Any, kept: set[str], sizes: dict[str, int]) -> tuple[list[s
     if not summed:
         z = multiply(reshape(x, shape=(b_size, m, 1)), reshape(y, shape=(b_size, 1, n)))
     elif batch and not (rows or columns):
-        z = sum(multiply(reshape(x, shape=(b_size, k)), reshape(y, shape=(b_size, k))), axis=1)
+        z = vecdot(reshape(x, shape=(b_size, k)), reshape(y, shape=(b_size, k)))
     else:
         z = matmul(reshape(x, shape=(b_size, m, k)), reshape(y, shape=(b_size, k, n)))
     return letters, reshape(z, shape=tuple(sizes[letter] for letter in letters))
@@ -194,5 +202,5 @@ def _reduced(term: Any, other: Any, kept: set[str]) -> tuple[list[str], Any]:
     letters, x = term
     lone = [i for i, c in enumerate(letters) if c not in kept and c not in other[0]]
     if lone:
-        x = sum(x, axis=tuple(lone))
+        x = _summed(x, tuple(lone))
     return [letter for i, letter in enumerate(letters) if i not in lone], x

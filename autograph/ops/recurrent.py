@@ -10,6 +10,7 @@ Senior and Beaufays, 2014).
 from ..backends import CUPY, NUMPY, namespace
 from ..errors import ShapeError
 from ..op import Op
+from .declare import undoing
 from .elementwise import add, multiply, sigmoid, subtract
 from .index import index
 from .linear import linear
@@ -69,10 +70,12 @@ def _dweight(states, deltas):
 
 @lstm_steps.outlined_by
 def lstm_steps_outline(g, h, c, weight, projection):
-    _check("lstm_steps", 4, g, h, weight, c.shape[-1] if c.ndim else 0)
+    size = c.shape[-1] if c.ndim else 0
+    _check("lstm_steps", 4, g, h, weight, size)
     if projection is None and c.shape != h.shape:
         raise ShapeError(f"lstm_steps: two states of one shape\n  h  {h.shape}\n  c  {c.shape}")
-    if projection is not None and projection.shape != (c.shape[1], h.shape[1]):
+    wanted = (h.shape[0], size), (size, h.shape[1])
+    if projection is not None and (c.shape, projection.shape) != wanted:
         raise ShapeError(
             f"lstm_steps: the projection does not lead from c to h\n"
             f"  c           {c.shape}\n  h           {h.shape}\n  projection  {projection.shape}"
@@ -112,6 +115,9 @@ def lstm_steps_gradient(outputs, g, h, c, weight, projection, *, gates, cells):
 def lstm_steps_back_outline(dy, dlast, y, gates, cells, h, c, weight, projection):
     dprojection = weight.like(shape=(0,) if projection is None else projection.shape)
     return y.like(shape=gates.shape), h.like(), c.like(), weight.like(), dprojection
+
+
+undoing(lstm_steps_back, lstm_steps)
 
 
 @lstm_steps_back.kernel(NUMPY, CUPY)
@@ -208,6 +214,9 @@ def gru_steps_gradient(y, g, h, weight, bias, *, gates):
 def gru_steps_back_outline(dy, y, gates, h, weight, bias):
     dg = y.like(shape=(*gates.shape[:2], weight.shape[1]))
     return dg, h.like(), weight.like(), weight.like(shape=weight.shape[1:])
+
+
+undoing(gru_steps_back, gru_steps)
 
 
 @gru_steps_back.kernel(NUMPY, CUPY)

@@ -116,22 +116,24 @@ def resample_arrays(x, *, axis, size, mode, corners, step):
 @resample.gradient("x")
 def resample_gradient(y, x, *, axis, size, mode, corners, step):
     old = x.shape[axis]
-    return lambda dy: resample_dx(dy, axis=axis, size=old, mode=mode, corners=corners, step=step)
+    return lambda dy: resample_dx(dy, axis=axis, old=old, mode=mode, corners=corners, step=step)
 
 
 @resample_dx.outlined_by
-def resample_dx_outline(dy, *, axis, size, mode, corners, step):
+def resample_dx_outline(dy, *, axis, old, mode, corners, step):
     at = axis_of("resample_dx", dy.ndim, axis)
-    return dy.like(shape=(*dy.shape[:at], size, *dy.shape[at + 1 :]))
+    dx = dy.like(shape=(*dy.shape[:at], old, *dy.shape[at + 1 :]))
+    resample_outline(dx, axis=axis, size=dy.shape[at], mode=mode)
+    return dx
 
 
 @resample_dx.kernel(NUMPY, CUPY)
-def resample_dx_arrays(dy, *, axis, size, mode, corners, step):
-    return _summed(dy, axis, True, size, dy.shape[axis], mode, corners, step)
+def resample_dx_arrays(dy, *, axis, old, mode, corners, step):
+    return _summed(dy, axis, True, old, dy.shape[axis], mode, corners, step)
 
 
 @resample_dx.gradient("dy")
-def resample_dx_ddy(dx, dy, *, axis, size, mode, corners, step):
+def resample_dx_ddy(dx, dy, *, axis, old, mode, corners, step):
     new = dy.shape[axis]
     return lambda ddx: resample(ddx, axis=axis, size=new, mode=mode, corners=corners, step=step)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
 from ..device import Device
-from ..errors import SettingsError, ShapeError
+from ..errors import NumericError, SettingsError, ShapeError
 from ..op import Op
 from .arrange import swapaxes
 from .elementwise import add, divide, multiply, subtract, where
@@ -30,7 +30,14 @@ def svd_outline(x, *, full=False):
 
 @svd.kernel(NUMPY, CUPY)
 def svd_arrays(x, *, full):
-    return tuple(namespace(x).linalg.svd(x, full_matrices=full))
+    return tuple(namespace(x).linalg.svd(finite("svd", x), full_matrices=full))
+
+
+def finite(op, x):
+    """x; refused on the host where it holds NaN or infinity, of which LAPACK may never end."""
+    if isinstance(x, np.ndarray) and not np.isfinite(x).all():
+        raise NumericError(f"{op}: x holds NaN or infinity\n  x  {x.shape}")
+    return x
 
 
 @svd.gradient("x")
@@ -84,7 +91,7 @@ def svdvals_outline(x):
 
 @svdvals.kernel(NUMPY, CUPY)
 def svdvals_arrays(x):
-    return namespace(x).linalg.svd(x, compute_uv=False)
+    return namespace(x).linalg.svd(finite("svdvals", x), compute_uv=False)
 
 
 @svdvals.gradient("x")

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 
 from ..backends import CUPY, NUMPY, namespace
-from ..errors import ShapeError
+from ..errors import SettingsError, ShapeError
 from ..op import Op
 from ..scalar_type import I64
 from .axes import axis_of
@@ -31,6 +31,8 @@ def added_rows(size, indices, rows):
         total = np.zeros(shape, rows.dtype)
         np.add.at(total, indices, rows)
         return total
+    if rows.ndim == 1:
+        check_range("take", indices, size)  # or NumPy writes anywhere, at the largest i64
     indices = np.where(indices < 0, indices + size, indices).astype(np.int64, copy=False)
     if rows.ndim == 1:
         return np.bincount(indices, rows, minlength=size).astype(rows.dtype)
@@ -166,6 +168,8 @@ def flat_index_samples(rng):
 def _shape_at(shape, places, axes):
     """The shape of what is at places: they stand where the axes are, in front if these are not
     neighbours."""
+    if not axes or [*axes] != sorted({*axes} & {*range(len(shape))}):
+        raise SettingsError(f"index: axes {axes} are not some of {len(shape)} in rising order")
     rest = [size for i, size in enumerate(shape) if i not in axes]
     at = _first(axes)
     return (*rest[:at], *places, *rest[at:])

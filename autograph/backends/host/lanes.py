@@ -48,14 +48,14 @@ def bytes_from_lanes(to, source, targets, at):
 @Intrinsic
 def turn(to, source, step, out, pitch):
     """out[k * pitch + lane] = source[lane * step + k], for as many k as lanes."""
-    vectors, b, half = Vectors(to.module, to.builder, LANES), to.builder, ir.VectorType(I16, LANES)
+    vectors, half = Vectors(to.module, to.builder, LANES), ir.VectorType(I16, LANES)
     rows = []
     for lane in range(LANES):
         place = to.element(source, to.binary(None, "Mult", step, lane))
         is_half = source.type.scalar.memory == I16
         rows.append(vectors.widened(vectors.load(place, half)) if is_half else vectors.load(place))
     for k, row in enumerate(vectors.transposed(rows)):
-        vectors.store(row, b.gep(out.code, [I64(k * pitch)]))
+        vectors.store(row, to.element(out, to.binary(None, "Mult", pitch, k)))
 
 
 def _lane(to, table, lane, at):

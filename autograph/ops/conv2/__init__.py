@@ -35,7 +35,7 @@ def _settings(op, *first):
         if not isinstance(groups, int) or groups < 1:
             raise SettingsError(f"{op.name}: groups is {groups!r}\n  write an int of at least 1")
         return {
-            **{name: tuple(size) for name, size in sizes.items()},
+            **{name: pair(op.name, name, size, least=0) for name, size in sizes.items()},
             "stride": pair(op.name, "stride", stride),
             "padding": pair(op.name, "padding", padding, least=0),
             "dilation": pair(op.name, "dilation", dilation),

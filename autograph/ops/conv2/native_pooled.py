@@ -106,7 +106,9 @@ def _back(inputs, settings, needs_dx):
     block, parts = sparse.block, max(1, min(n, SHARES))
     room = 2 * (conv.height * conv.width * c + 2 * found.margin) + pixels * (3 * o + 2) + PANEL
     spread_tasks, tasks = shares(o, 4 * prod(back.shape)), shares(o, parts * weight.size)
-    scatter = loops.scatter_pool.of(T=scalar, WS=settings["filter"][1]).launch(parts, parts, n)
+    high, wide = settings["filter"]
+    scatter = loops.scatter_pool.of(T=scalar, WS=wide, LAST=high * wide - 1)
+    scatter = scatter.launch(parts, parts, n)
     add_up = loops.sum_shares.of(T=scalar).launch(tasks, tasks, parts, o, length, block)
     spread = loops.spread_weight.of(T=scalar).launch(spread_tasks, spread_tasks, *shape)
     before = conv.top, conv.left, conv.height, conv.width

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...backends import CUDA, CUPY, NATIVE, NUMPY
 from ...errors import SettingsError
 from ...op import Op
-from ...outline import Outline
+from ..declare import asked
 from ..elementwise import relu
 from ..pool2 import max_pool2, max_pool2_outline, max_pool2_settings
 from . import conv2, conv2_cost, conv2_outline, conv2_settings
@@ -120,11 +120,5 @@ def pooled_samples(rng):
         yield (rng.normal(size=shape), rng.normal(size=filter), bias), settings
 
 
-@conv2_relu_max_pool2_back.sampled_by
-@conv2_relu_max_pool2_dweight.sampled_by
-def pooled_back_samples(rng):
-    for (x, weight, bias), settings in pooled_samples(rng):
-        given = [Outline.of(x), Outline.of(weight), None if bias is None else Outline.of(bias)]
-        plan = conv2_relu_max_pool2.plan(given, settings)
-        y, index = conv2_relu_max_pool2.run(plan, [x, weight, bias])[1]
-        yield (rng.normal(size=y.shape), index, x, weight), settings
+asked(conv2_relu_max_pool2_back, conv2_relu_max_pool2)
+asked(conv2_relu_max_pool2_dweight, conv2_relu_max_pool2)

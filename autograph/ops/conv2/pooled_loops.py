@@ -20,7 +20,6 @@ from ...backends.host.lanes import bytes_from_lanes, from_lanes, to_lanes
 from ...backends.host.packing import pack_panel
 from ...backends.host.scalars import f32, i32, i64, u8
 from ...backends.host.tiles import LANES, PANEL, multiply_rows
-from ...backends.host.window_tiles import DEAD
 from .native_loops import COUNT, DEPTH, copy_image
 from .pooling_loops import pool_image
 
@@ -219,15 +218,16 @@ def scatter_pool(
 
 
 def entry_values(pixels, o, dy, dy_o, dy_pixel, index, values):
-    """dy where relu let something through, else 0: (pixel, output)."""
+    """dy where relu let something through, else 0: (pixel, output). Dead is what lies beyond
+    the LAST place of a window: where relu stopped it, or the index is wrong."""
     if dy_o == 1:
         for i in range(pixels * o):
-            values[i] = from_bits(i32(0) if index[i] == DEAD else bits(dy[i]))
+            values[i] = from_bits(i32(0) if index[i] > LAST else bits(dy[i]))
     else:
         for i in range(pixels):
             for k in range(o):
                 value = dy[i * dy_pixel + k * dy_o]
-                values[i * o + k] = from_bits(i32(0) if index[i * o + k] == DEAD else bits(value))
+                values[i * o + k] = from_bits(i32(0) if index[i * o + k] > LAST else bits(value))
 
 
 def entry_places(entries, index, starts, down, right, offsets):
@@ -235,9 +235,9 @@ def entry_places(entries, index, starts, down, right, offsets):
     value is 0, reads the first place, where a window that begins in padding has no values."""
     rows, columns = i32(down), i32(right)
     for i in range(entries):
-        place = i32(0) if index[i] == DEAD else index[i]
+        place = i32(0) if index[i] > LAST else index[i]
         offset = starts[i] + place // WS * rows + place % WS * columns
-        offsets[i] = i32(0) if index[i] == DEAD else offset
+        offsets[i] = i32(0) if index[i] > LAST else offset
 
 
 @kernel

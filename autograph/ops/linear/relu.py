@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...backends import CUDA, CUPY, NATIVE, NUMPY, namespace
 from ...op import Op
+from ..declare import asked
 from ..elementwise import relu
 from ..matmul import matmul
 from ..shape import permute_dims, reshape
@@ -80,9 +81,5 @@ def _rows(x):
     return reshape(x, shape=(x.size // max(x.shape[-1], 1), x.shape[-1]))
 
 
-@linear_relu_back.sampled_by
-@linear_relu_dweight.sampled_by
-def linear_relu_back_samples(rng):
-    for (x, weight, bias), _ in linear_samples(rng):
-        y = linear_relu(x, weight, bias)
-        yield (rng.normal(size=y.shape), y, x, weight), {}
+asked(linear_relu_back, linear_relu)
+asked(linear_relu_dweight, linear_relu)

@@ -40,7 +40,7 @@ def _settings(op, *first):
                 f"  filter   {filter}\n  padding  {padding}"
             )
         stride = filter if stride is None else pair(op.name, "stride", stride)
-        found = {name: tuple(size) for name, size in sizes.items()}
+        found = {name: pair(op.name, name, size, least=0) for name, size in sizes.items()}
         return {**found, "filter": filter, "stride": stride, "padding": padding}
 
     return settings
@@ -58,7 +58,7 @@ def _pooled(op, x, filter, stride, padding):
     if x.ndim != 4:
         raise ShapeError(f"{op}: x has 4 axes{sides}")
     size = pooled_size(x, filter, stride, padding)
-    if min(size) < 1:
+    if min(*size, *x.shape[2:]) < 1:
         raise ShapeError(f"{op}: the filter is larger than the padded image{sides}")
     return (*x.shape[:2], *size)
 
@@ -84,13 +84,15 @@ def max_pool2_outline(x, *, filter, stride, padding):
 
 
 @max_pool2.gradient("x")
-def max_pool2_gradient(y, x, *, index, **settings):
+@max_pool2_pick.gradient("x")
+def max_pool2_gradient(y, x, index, **settings):
     size = x.shape[2:]
     return lambda dy: max_pool2_dx(dy, index, size=size, **settings)
 
 
 @max_pool2_dx.outlined_by
-def max_pool2_dx_outline(dy, index, *, size, filter, stride, padding):
+@mean_pool2_dx.outlined_by
+def pool2_dx_outline(dy, *index, size, **settings):
     return dy.like(shape=(*dy.shape[:2], *size))
 
 
@@ -101,13 +103,13 @@ def max_pool2_dx_gradient(dx, dy, index, *, size, **settings):
 
 @max_pool2_pick.outlined_by
 def max_pool2_pick_outline(x, index, *, filter, stride, padding):
+    _, wanted = max_pool2_outline(x, filter=filter, stride=stride, padding=padding)
+    if (index.shape, index.scalar_type) != (wanted.shape, wanted.scalar_type):
+        raise ShapeError(
+            f"max_pool2_pick: index is of no max_pool2 of x\n"
+            f"  x      {x.shape}\n  index  {index.scalar_type} {index.shape}"
+        )
     return x.like(shape=index.shape)
-
-
-@max_pool2_pick.gradient("x")
-def max_pool2_pick_gradient(y, x, index, **settings):
-    size = x.shape[2:]
-    return lambda dy: max_pool2_dx(dy, index, size=size, **settings)
 
 
 # -- the mean ------------------------------------------------------------------------
@@ -122,11 +124,6 @@ def mean_pool2_outline(x, *, filter, stride, padding):
 def mean_pool2_gradient(y, x, **settings):
     size = x.shape[2:]
     return lambda dy: mean_pool2_dx(dy, size=size, **settings)
-
-
-@mean_pool2_dx.outlined_by
-def mean_pool2_dx_outline(dy, *, size, filter, stride, padding):
-    return dy.like(shape=(*dy.shape[:2], *size))
 
 
 @mean_pool2_dx.gradient("dy")

@@ -80,8 +80,9 @@ def spread_windows(
         for i in range(p):
             for j in range(q):
                 place = index[n * i_n + k * i_c + i * i_h + j * i_w]
-                if place < R * S:  # above it: none, where relu stopped the window
-                    at = (i * stride_r - pad_r + place // S) * w + j * stride_s - pad_s + place % S
+                at = (i * stride_r - pad_r + place // S) * w + j * stride_s - pad_s + place % S
+                # from R * S on: none, where relu stopped the window; nor any outside of the image
+                if (place < R * S) & ((TIGHT != 0) | ((at >= 0) & (at < h * w))):
                     wide[at] += dy[n * dy_n + k * dy_c + i * dy_h + j * dy_w]
         for i in range(h):
             for j in range(w):
@@ -158,7 +159,9 @@ def max_pool2_dx_native(dy, index, *, size, filter, stride, padding):
     tasks = shares(n * c, dx.size)
     kind = u8 if index.dtype == np.uint8 else i32
     room = empty((tasks * h * w,), np.float32)
-    spread_windows.of(T=scalar_of(dy), I=kind, A=scalar_of(room), R=filter[0], S=filter[1])(
+    tight = int(kind is u8 and padding == (0, 0))  # no place is outside, whatever the index says
+    kinds = {"T": scalar_of(dy), "I": kind, "A": scalar_of(room)}
+    spread_windows.of(**kinds, R=filter[0], S=filter[1], TIGHT=tight)(
         tasks, tasks, n, c, h, w, *_strides(dx), dx, p, q, *stride, *padding, *_strides(dy), dy,
         *_strides(index), index, room,
     )  # fmt: skip

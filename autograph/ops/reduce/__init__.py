@@ -13,7 +13,7 @@ from ...scalar_type import BOOL, F32, I64, ScalarType
 from ..axes import axes_of, axis_of
 from ..broadcast import broadcast_to
 from ..comparison import not_equal
-from ..declare import REQUIRED, alike
+from ..declare import REQUIRED, alike, undoing
 from ..elementwise import add, multiply
 from ..shape import reshape
 from ..summation import summed
@@ -151,6 +151,7 @@ for _op in (max, min):
 
 
 alike(extreme_dx, "x", axis=REQUIRED)
+undoing(extreme_dx, max, keepdims=True)
 
 
 @extreme_dx.kernel(NUMPY, CUPY)

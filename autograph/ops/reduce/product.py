@@ -64,10 +64,16 @@ def prod_dx_arrays(dy, x, *, axis):
     ends = tuple(range(x.ndim - len(axes), x.ndim))
     moved = xp.moveaxis(x, axes, ends)
     flat = moved.reshape(*moved.shape[: ends[0]] if ends else (), -1)
-    before, after = xp.ones_like(flat), xp.ones_like(flat)
-    before[..., 1:] = xp.cumprod(flat[..., :-1], axis=-1)
-    after[..., :-1] = xp.cumprod(flat[..., :0:-1], axis=-1)[..., ::-1]
-    return dy * xp.moveaxis((before * after).reshape(moved.shape), ends, axes)
+    return dy * xp.moveaxis(products_of_others(flat).reshape(moved.shape), ends, axes)
+
+
+def products_of_others(x):
+    """For each along the last axis the product of those before and of those after it."""
+    xp = namespace(x)
+    before, after = xp.ones_like(x), xp.ones_like(x)
+    before[..., 1:] = xp.cumprod(x[..., :-1], axis=-1)
+    after[..., :-1] = xp.cumprod(x[..., :0:-1], axis=-1)[..., ::-1]
+    return before * after
 
 
 @prod.sampled_by
@@ -81,4 +87,4 @@ def prod_samples(rng):
     yield (np.zeros((0, 3)),), {"axis": 0}
 
 
-asked(prod_dx, prod)
+asked(prod_dx, prod, keepdims=True)
