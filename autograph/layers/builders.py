@@ -109,18 +109,11 @@ class Plain(Builder[L_co]):
         return self.made(**{name: getattr(self, name) for name in self.names()})
 
 
-def variants(name: str, variant: type, *kinds: type) -> dict[str, type]:
-    """The classes of a variant of each kind, by their names, for `made`: PaddedConv2 and so on."""
-    told = {"__doc__": variant.__doc__, "__module__": variant.__module__}
-    found = [type(name + kind.__name__, (variant, kind), told) for kind in kinds]
-    return {each.__name__: each for each in found}
-
-
 class FieldsBuilder:
     """`LeNet5.builder(dense3=...)`: the builder of a declared layer, fields changed by name."""
 
     def __get__(self, instance: object, owner: type[L]) -> Callable[..., L]:
-        from .declare import Declared
+        from .declared import Declared
 
         return cast(Callable[..., L], lambda **changes: Declared.of(owner, changes))
 

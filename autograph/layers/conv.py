@@ -13,7 +13,7 @@ from .. import ops
 from ..errors import SettingsError
 from ..tensor import Parameter, Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder, variants
+from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder
 from .dense import known_inputs
 from .initialise import Initialise, Uniform
 from .site import Site
@@ -208,4 +208,10 @@ class Conv3(Convolution):
     builder = BuilderOf(Conv3Builder)
 
 
-globals().update(variants("Padded", Padded, Conv1, Conv2, Conv3))
+class PaddedConv1(Padded, Conv1): ...
+
+
+class PaddedConv2(Padded, Conv2): ...
+
+
+class PaddedConv3(Padded, Conv3): ...

@@ -14,7 +14,8 @@ from ..settings import plain
 from . import KINDS
 from .base import Layer
 from .builders import Builder
-from .declare import Declared, _forward_in_order
+from .declare import _forward_in_order
+from .declared import Declared
 
 # The classes given to the description under way, for the layers inside of combinations.
 _own: ContextVar[Mapping[str, Any]] = ContextVar("own", default=MappingProxyType({}))

@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from .. import ops
 from ..tensor import Tensor
 from .base import Layer
-from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder, variants
+from .builders import Builder, BuilderOf, L_co, Padding2, Padding3, Size2, Size3, builder
 from .site import Site
 
 
@@ -211,4 +211,21 @@ class MeanPool3(Pool):
 
 
 MAXIMA = MaxPool1, MaxPool2, MaxPool3
-globals().update(variants("Other", OtherPool, *MAXIMA, MeanPool1, MeanPool2, MeanPool3))
+
+
+class OtherMaxPool1(OtherPool, MaxPool1): ...
+
+
+class OtherMaxPool2(OtherPool, MaxPool2): ...
+
+
+class OtherMaxPool3(OtherPool, MaxPool3): ...
+
+
+class OtherMeanPool1(OtherPool, MeanPool1): ...
+
+
+class OtherMeanPool2(OtherPool, MeanPool2): ...
+
+
+class OtherMeanPool3(OtherPool, MeanPool3): ...

@@ -23,7 +23,7 @@ from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor, no_grad
 from .base import Layer
 from .builders import Builder
-from .declare import Declared
+from .declared import Declared
 from .describe import differences, from_description
 from .site import Site
 

@@ -10,7 +10,7 @@ from ..scalar_type import F32, ScalarType
 from ..tensor.blank import counting
 from .base import Layer
 from .builders import Builder, shaped
-from .declare import Declared
+from .declared import Declared
 from .site import Site
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import pickle
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import autograph as ag
-from autograph.errors import SettingsError, ShapeError
+from autograph.errors import DeclarationError, SettingsError, ShapeError
 from autograph.layers import (
     BatchNorm2,
     Choice,
@@ -126,3 +128,63 @@ def test_wrong_parts_are_refused() -> None:
         Residual.builder(body=3)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="'tanh' is no option"):
         Choice.builder(options={"none": Identity.builder()}, chosen="tanh").build()
+
+
+def test_a_forward_beside_sequential_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="has a forward besides\n  write  @layer"):
+
+        @sequential(input=(3,))
+        class Own(Layer):
+            dense: Dense = Dense.builder(outputs=4)
+
+            def forward(self, x: ag.Tensor) -> ag.Tensor:
+                return self.dense(x) * 2
+
+
+def test_what_belongs_to_the_class_is_no_field() -> None:
+    @sequential(input=(3,))
+    class Named(Layer):
+        names: ClassVar[tuple[str, ...]] = ("cat", "dog")
+        dense: Dense = Dense.builder(outputs=2)
+
+    assert ["dense.weight"] == list(Named.build().named_parameters())
+    assert ("cat", "dog") == Named.names
+
+
+def test_fields_of_several_bases_stand_as_in_dataclasses() -> None:
+    @sequential
+    class First(Layer):
+        first: Dense = Dense.builder(outputs=4)
+
+    @sequential(input=(3,))
+    class Second(Layer):
+        second: Dense = Dense.builder(outputs=5)
+
+    @sequential
+    class Both(First, Second):
+        relu: Relu
+
+    assert ["second", "first", "relu"] == [each.name for each in fields(Both)]
+    assert (2, 4) == Both.build()(ag.ones((2, 3))).shape
+
+
+def test_what_is_tied_to_something_tied_is_one_parameter() -> None:
+    @sequential(input=(4,), tie={"c.weight": "b.weight", "b.weight": "a.weight"})
+    class Thrice(Layer):
+        a: Dense = Dense.builder(outputs=4)
+        b: Dense = Dense.builder(outputs=4)
+        c: Dense = Dense.builder(outputs=4)
+
+    model = Thrice.build()
+
+    assert model.a.weight is model.b.weight is model.c.weight
+    assert 16 == model.parameter_count
+
+
+def test_a_bound_forward_goes_to_another_process() -> None:
+    model = Net.build(seed=0)
+    x = ag.random_normal((2, 3, 8, 8), seed=1)
+
+    again = pickle.loads(pickle.dumps(model.forward))
+    with ag.no_grad():
+        np.testing.assert_array_equal(model(x).numpy(), again(x).numpy())
