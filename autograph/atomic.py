@@ -52,7 +52,7 @@ def _temporary(target: Path) -> tuple[Path, int]:
     """A new file beside the target, locked for as long as it is open."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     while True:
-        path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+        path = target.with_name(f".{_short(target.name)}.{secrets.token_hex(8)}.partial")
         descriptor = os.open(path, flags, 0o666)
         with suppress(OSError):  # where files cannot be locked, they are not swept either
             lock(descriptor)
@@ -61,9 +61,14 @@ def _temporary(target: Path) -> tuple[Path, int]:
         os.close(descriptor)  # somebody swept it before it was locked
 
 
+def _short(name: str) -> str:
+    """What temporary files of a name are called by: names are of 255 bytes at most."""
+    return name if len(os.fsencode(name)) < 230 else name[:50]
+
+
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove temporary files of a name, or of all, whose writers are gone."""
-    wanted = ".+" if name is None else re.escape(name)
+    wanted = ".+" if name is None else re.escape(_short(name))
     pattern = re.compile(rf"\.{wanted}\.[0-9a-f]{{16}}\.partial")
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     for path in folder.iterdir():

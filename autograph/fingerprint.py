@@ -84,7 +84,7 @@ def versions_of(names: tuple[str, ...]) -> dict[str, str]:
 def _processor() -> str:
     """The model and its vectors, where the system tells them: kernels are chosen by them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     told = {

@@ -143,7 +143,7 @@ class Profile:
             for place, number in places.items()
         ]
         document = {"traceEvents": names + told, "displayTimeUnit": "ms"}
-        Path(path).write_text(json.dumps(document))
+        Path(path).write_text(json.dumps(document), "utf-8")
 
     def _lines(self, key: Callable[[Event], str]) -> dict[str, Line]:
         found: dict[str, Line] = {}

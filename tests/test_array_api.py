@@ -14,7 +14,7 @@ strict = pytest.importorskip(
     "array_api_strict", reason="the referee is not installed:  pip install array-api-strict"
 )
 
-from autograph import Tensor  # noqa: E402
+from autograph import Tensor, ops  # noqa: E402
 from autograph import namespace as ours  # noqa: E402
 from autograph.errors import AutographError  # noqa: E402
 
@@ -158,3 +158,17 @@ def test_products() -> None:
         np.testing.assert_allclose(
             ours.linalg.matrix_power(Tensor(x), n).numpy(), np.linalg.matrix_power(x, n), atol=1e-9
         )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
+def test_products_have_the_scalar_type_of_their_operands(dtype: str) -> None:
+    a, b = RNG.integers(0, 20, size=(2, 3, 4)).astype(dtype)
+
+    for equation, arrays in (("ij,ij->i", (a, b)), ("ij->", (a,)), ("ij,kl->j", (a, b))):
+        expected = np.einsum(equation, *arrays)
+        found = ops.einsum(equation, *[Tensor(each) for each in arrays]).numpy()
+        np.testing.assert_array_equal(found, expected)
+        assert expected.dtype == found.dtype
+    found = ours.vecdot(Tensor(a), Tensor(b)).numpy()
+    np.testing.assert_array_equal(found, np.vecdot(a, b))
+    assert a.dtype == found.dtype

@@ -83,3 +83,6 @@ def test_what_does_not_fit_is_refused() -> None:
         ConfusionMeter(3).add(Tensor(SCORES[:1]), Tensor([0]))
     with pytest.raises(SettingsError, match="k is 5"):
         TopK(5).add(Tensor(SCORES[:1]), Tensor([0]))
+    for wrong in (-1, 4):  # which NumPy's indices would take
+        with pytest.raises(IndexRangeError, match=rf"target\[0\] = {wrong} is not a class"):
+            TopK(2).add(Tensor(SCORES[:1]), Tensor([wrong]))

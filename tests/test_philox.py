@@ -55,6 +55,14 @@ def test_streams_differ_by_seed_and_by_every_name() -> None:
     assert stream(1, "1") != stream(11)
 
 
+@pytest.mark.parametrize("scalar_type", ["bf16", "f16", "f32"])
+def test_rounding_leads_no_uniform_number_out_of_its_interval(scalar_type: str) -> None:
+    for low, high in ((0.0, 1.0), (-1.0, 0.3), (5.0, 7.0)):
+        found = random_uniform(20_000, low, high, seed=2, scalar_type=scalar_type).cast("f64")
+
+        assert low <= found.min().item() <= found.max().item() < high
+
+
 def test_uniforms_fill_their_interval_evenly() -> None:
     found = uniforms(stream(0), 20_000)
 

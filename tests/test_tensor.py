@@ -23,7 +23,7 @@ from autograph import (
     random_uniform,
     zeros,
 )
-from autograph.errors import GraphError, MemoryLimitError, ShapeError
+from autograph.errors import GraphError, MemoryLimitError, SettingsError, ShapeError
 from autograph.scalar_type import ScalarType
 
 # -- making ------------------------------------------------------------------------------
@@ -386,3 +386,25 @@ def test_functions_of_the_standard_and_ops_are_had_from_the_package() -> None:
     assert ag.concat([x, x]).shape == (8,)
     assert ag.softmax(x).sum().item() == pytest.approx(1)
     assert not hasattr(ag, "no_such_function")
+
+
+def test_numbers_of_numpy_are_axes_and_counts() -> None:
+    array = np.arange(12, dtype=np.float32).reshape(2, 6)
+    x, one, two = Tensor(array), np.int64(1), np.uint8(2)
+
+    for found, expected in (
+        (x.sum(axis=one), array.sum(axis=1)),
+        (x.max(axis=(-one, 0)), array.max()),
+        (x.expand_dims(one), array[:, None]),
+        (x.roll(two, axis=-one), np.roll(array, 2, axis=-1)),
+        (x.repeat(two, axis=one), np.repeat(array, 2, axis=1)),
+        (x.tile(two), np.tile(array, 2)),
+        (x.split(two, axis=one)[1], array[:, 3:]),
+        (ops.moveaxis(x, one, np.int8(0)), array.T),
+        (ops.tensordot(x, x.T, axes=one), array @ array.T),
+        (arange(two), np.arange(2)),
+    ):
+        np.testing.assert_array_equal(found.numpy(), expected)
+    assert arange(two).scalar_type is ScalarType.I64
+    with pytest.raises(SettingsError, match="axis is True"):
+        x.sum(axis=True)

@@ -25,6 +25,7 @@ from autograph.layers import (
     Layer,
     LayerNorm,
     MultiheadAttention,
+    Prelu,
     Relu,
     sequential,
 )
@@ -131,6 +132,34 @@ def test_other_layers_have_torchs_names() -> None:
         load_torch(model, module.state_dict())
         for name, value in module.state_dict().items():
             np.testing.assert_array_equal(value.numpy(), torch_state(model)[name])
+
+
+@sequential(input=(4,), tie={"last.weight": "first.weight"})
+class Tied(Layer):
+    """Two layers with one weight."""
+
+    first: Dense = Dense.builder(outputs=4, bias=True)
+    prelu: Prelu
+    last: Dense = Dense.builder(outputs=4, bias=True)
+
+
+def test_tied_weights_have_both_names_there() -> None:
+    module = nn.ModuleDict(
+        {"first": nn.Linear(4, 4), "prelu": nn.PReLU(4), "last": nn.Linear(4, 4)}
+    )
+    module["last"].weight = module["first"].weight
+    model, state = Tied.build(), module.state_dict()
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    load_torch(model, state)
+
+    y = module["last"](module["prelu"](module["first"](torch.tensor(x)))).detach().numpy()
+    np.testing.assert_allclose(model(Tensor(x)).numpy(), y, rtol=1e-5, atol=1e-6)
+    assert model.first.weight is model.last.weight
+    back = {name: torch.from_numpy(each) for name, each in torch_state(model).items()}
+    assert not any(module.load_state_dict(back))
+    load_torch(model, {name: state[name] for name in state if name != "last.weight"})
+    with pytest.raises(CheckpointError, match=r"last\.weight is tied here to first\.weight"):
+        load_torch(model, {**state, "last.weight": torch.ones(4, 4)})
 
 
 def test_halves_are_read() -> None:

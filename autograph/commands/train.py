@@ -227,7 +227,7 @@ class Training:
             self._noted = now
             rate = self._rate()
             told = {"part": name, "done": done, "count": count, "learning_rate": rate}
-            (self.folder / NOW).write_text(json.dumps(told))
+            (self.folder / NOW).write_text(json.dumps(told), "utf-8")
 
     def _rate(self) -> float:
         """The learning rate of the last step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -105,6 +105,10 @@ class Dataset:
         assert resident is not None, f"the set does not fit on {places.device}"
         inputs, targets = resident
         return Batch(self._gathered(inputs, places, scalar_type), ops.gather_rows(targets, places))
+
+    def part(self, places: np.ndarray[Any, Any]) -> Dataset:
+        """The samples at some places, or under a mask (N,), as a data set of this kind."""
+        return replace(self, inputs=self.inputs[places], targets=self.targets[places])
 
     def hash(self) -> str:
         """A digest of all samples: another one is another data set."""

@@ -17,7 +17,8 @@ def train_test_split(
 ) -> TrainTest:
     """A share of the samples to test on, the rest to train on, chosen by a seed.
 
-    Where targets are class indices, `by_class` takes the share of each class.
+    Where targets are class indices, `by_class` takes the share of each class. Both parts are seen
+    through the transforms that the whole has.
 
     >>> parts = train_test_split(Dataset(np.zeros((10, 2)), np.arange(10) % 2), 0.2)
     >>> sorted(parts.test.targets.tolist())
@@ -38,9 +39,7 @@ def train_test_split(
             f"train_test_split: {share} of {len(data)} samples leaves one part empty\n"
             f"  write another share, or give more samples"
         )
-    parts = (Dataset(data.inputs[each], data.targets[each], data.scale) for each in
-             (~is_test, is_test))  # fmt: skip
-    return TrainTest(*parts)
+    return TrainTest(data.part(~is_test), data.part(is_test))
 
 
 def class_weights(data: Dataset, classes: int | None = None) -> np.ndarray[Any, Any]:

@@ -85,6 +85,9 @@ class Prefetched(Dataset):
         self.source._placed[Device(settings.get("device", HOST))] = None  # it is not to live there
         return ahead(self.source.batches(size, **settings), self.count)
 
+    def part(self, places: np.ndarray[Any, Any]) -> Dataset:
+        return prefetched(self.source.part(places), self.count)
+
     def hash(self) -> str:
         return self.source.hash()
 
@@ -108,7 +111,7 @@ def mapped(inputs: str | Path, targets: str | Path, scale: float | None = None) 
     arrays = []
     for path in (inputs, targets):
         try:
-            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            arrays.append(np.lib.format.open_memmap(path, mode="r"))
         except ValueError as error:
             raise DataError(f"mapped: {path} is no .npy file ({error})") from None
     return prefetched(Dataset(arrays[0], arrays[1], scale))

@@ -6,9 +6,11 @@ Nothing in a file is executed: pickled arrays are refused.
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -37,8 +39,11 @@ def read_csv(
     Words in the target's column are classes, numbered in the order of the alphabet; whole numbers
     are classes as they stand, and other numbers f32 targets (N, 1).
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except UnicodeDecodeError as error:
+        raise DataError(f"read_csv: {path} is not UTF-8 ({error})\n  save it as UTF-8") from None
     names = rows.pop(0) if header and rows else [str(i) for i in range(len(rows[0]) if rows else 0)]
     if not rows:
         raise DataError(f"read_csv: {path} has no rows\n  it needs at least one under its header")
@@ -62,11 +67,11 @@ def read_csv(
 def read_numpy(path: str | Path, inputs: str = "inputs", targets: str = "targets") -> Dataset:
     """The two arrays of an .npz file, by their names in it."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = list(file) if hasattr(file, "files") else []
             _refuse_missing(path, (inputs, targets), names)
             return Dataset(file[inputs], file[targets])
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         if isinstance(error, DataError | FileNotFoundError):
             raise
         raise DataError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import CheckpointError, SettingsError
 from ..files import read_foreign, write
-from ..layers import GRU, LSTM, Dense, Dropout, Layer, MultiheadAttention
+from ..layers import GRU, LSTM, Dense, Dropout, Layer, MultiheadAttention, Prelu
 from ..layers.stored import named_tensors
 from ..tensor import Tensor, no_grad
 
@@ -47,11 +47,17 @@ def load_torch(
     values: dict[str, Array] = {}
     missing: list[str] = []
     for ours, theirs, part in _plan(model, names or {}):
+        again = values.keys() >= set(ours)  # tied: a file may have it under its first name alone
         absent = [name for name in theirs if name not in given]
         if absent:
-            missing += absent
+            missing += [] if again else absent
             continue
-        values |= zip(ours, part.read(*[given.pop(name) for name in theirs]), strict=True)
+        read = dict(zip(ours, part.read(*[given.pop(name) for name in theirs]), strict=True))
+        if again and any(values[path].tobytes() != read[path].tobytes() for path in ours):
+            raise CheckpointError(
+                f"load_torch: {theirs[0]} is tied here to {ours[0]}, and has other values there"
+            )
+        values |= read
     extra = [name for name in given if name.rpartition(".")[2] != IGNORED]
     if missing or extra:
         raise CheckpointError(
@@ -94,15 +100,13 @@ def save_torch(path: str | Path, model: Layer, *, names: Names | None = None) ->
 
 
 def _plan(model: Layer, names: Names) -> Iterator[tuple[list[str], list[str], Part]]:
-    """Every tensor of a model once, with its name there."""
+    """Every tensor of a model, with its name there; a tied one again for each of its paths."""
     unused = set(names)
-    left = set(named_tensors(model))
+    paths = {id(each): path for path, each in named_tensors(model).items()}
     for path, layer in model.named_layers().items():
+        inside = named_tensors(layer)
         for part in _parts(layer):
-            ours = [f"{path}.{name}".lstrip(".") for name in part.ours]
-            if not left.issuperset(ours):
-                continue  # tied: it has its values under its first path
-            left.difference_update(ours)
+            ours = [paths[id(inside[name])] for name in part.ours]
             theirs = [f"{path}.{name}".lstrip(".") for name in part.theirs]
             yield ours, [_renamed(each, names, unused) for each in theirs], part
     if unused:
@@ -139,7 +143,7 @@ def _parts(layer: Layer) -> Iterator[Part]:
     else:
         for name, value in vars(layer).items():
             if isinstance(value, Tensor):
-                there = _THERE.get(name, name)
+                there = "weight" if isinstance(layer, Prelu) else _THERE.get(name, name)
                 turned = isinstance(layer, Dense) and name == "weight"
                 yield _one(name, there, _turned if turned else _same)
 

@@ -69,7 +69,7 @@ def arange(
     Tensor(host i64 (3,) [0, 1, 2])
     """
     start, stop = (0, start) if stop is None else (start, stop)
-    whole = all(isinstance(each, int) for each in (start, stop, step))
+    whole = all(isinstance(each, int | np.integer) for each in (start, stop, step))
     dtype = ScalarType(scalar_type or ("i64" if whole else "f32")).dtype
     return _make(Device(device).put(np.arange(start, stop, step).astype(dtype)))
 
@@ -86,7 +86,11 @@ def random_uniform(
 ) -> Tensor:
     """Uniform numbers in [low, high), the same for the same (seed, key) on every device."""
     values = uniforms(stream(seed, key), _count(shape)) * (high - low) + low
-    return _placed(values, shape, device, scalar_type)
+    made = values.astype(ScalarType(scalar_type).dtype)
+    if high > low:  # rounding leads up to it
+        last = np.nextafter(made.dtype.type(high), made.dtype.type(low))
+        made[made.astype(np.float64) >= high] = last
+    return _placed(made, shape, device, scalar_type)
 
 
 def random_normal(

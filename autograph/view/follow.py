@@ -144,7 +144,7 @@ class Follower:
 
     def _json(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            told = json.loads((self.folder / name).read_text())
+            told = json.loads((self.folder / name).read_text("utf-8"))
             return told if isinstance(told, dict) else {}
         return {}
 

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed:  pip install torch")
 
 from autograph import Tensor, ops  # noqa: E402
+from autograph.errors import NumericError  # noqa: E402
 
 from .cases import TORCH_TYPES  # noqa: E402
 
@@ -167,3 +168,18 @@ def test_the_next_value_is_torchs_to_the_bit(scalar_type: str) -> None:
     np.testing.assert_array_equal(found, expected.numpy())
     signs = [np.signbit(each[~np.isnan(found)]) for each in (found, expected.numpy())]
     assert np.array_equal(*signs)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_matrices_that_are_not_finite_are_refused_or_give_nan(value: float) -> None:
+    array = np.random.default_rng(0).normal(size=(2, 3, 3))
+    array[1, 0, 2] = value
+    x, other = Tensor(array, requires_grad=True), torch.tensor(array, requires_grad=True)
+    ops.det(x).sum().backward()
+    torch.linalg.det(other).sum().backward()
+
+    np.testing.assert_allclose(x.grad.numpy()[0], other.grad.numpy()[0], atol=1e-12)
+    assert np.isnan(x.grad.numpy()[1]).all()
+    for op in (ops.svd, ops.svdvals, ops.pinv, ops.eigh, ops.matrix_rank):  # LAPACK may not end
+        with pytest.raises(NumericError, match="x holds NaN or infinity"):
+            op(x)

@@ -12,15 +12,19 @@ from autograph.data import (
     choose,
     class_weights,
     iris,
+    mapped,
     read_csv,
     read_images,
     read_numpy,
     read_safetensors,
     synthetic,
     train_test_split,
+    transformed,
 )
 from autograph.data.catalogue import NAMES
 from autograph.data.points import SYNTHETIC
+from autograph.data.prefetch import Prefetched, prefetched
+from autograph.data.transforms import Normalise
 from autograph.errors import DataError
 from autograph.files import write
 
@@ -75,6 +79,16 @@ def test_a_wrong_csv_is_told_where(tmp_path: Path, text: str, says: str) -> None
         read_csv(path)
 
 
+def test_a_csv_of_excel_is_read_and_one_in_another_encoding_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("sky,a\nclear,1\n", "utf-8-sig")
+
+    assert ("a",) == read_csv(path, target="sky").columns
+    path.write_text("a,sky\n1,h\u00e9las\n", "latin-1")
+    with pytest.raises(DataError, match="is not UTF-8"):
+        read_csv(path)
+
+
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\n1,2\n")
@@ -96,6 +110,20 @@ def test_arrays_of_numpy_and_safetensors_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.targets, t)
     with pytest.raises(DataError, match="has no array labels"):
         read_numpy(tmp_path / "data.npz", targets="labels")
+
+
+def test_what_is_no_file_of_numpy_is_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, inputs=np.ones((3, 2)), targets=np.arange(3))
+    content, path = whole.read_bytes(), tmp_path / "x.npz"
+    for wrong in (b"", b"PK", content[:60], content[:-9], content.replace(b"\xf0?", b"\xf1?")):
+        path.write_bytes(wrong)
+        with pytest.raises(DataError, match="cannot be read"):
+            read_numpy(path)
+    for wrong in (b"", content):
+        path.write_bytes(wrong)
+        with pytest.raises(DataError, match=r"is no \.npy file"):
+            mapped(path, path)
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
@@ -140,6 +168,19 @@ def test_a_split_keeps_the_shares_of_classes_and_every_sample() -> None:
     np.testing.assert_array_equal(np.sort(both), np.arange(100))
     with pytest.raises(DataError, match="leaves one part empty"):
         train_test_split(Dataset(np.zeros((2, 1)), np.zeros((2, 1))), 0.1)
+
+
+def test_both_parts_of_a_split_are_seen_through_the_transforms_of_the_whole() -> None:
+    whole = transformed(
+        Dataset(np.full((10, 3), 5.0, np.float32), np.arange(10) % 2),
+        Normalise(mean=3.0, deviation=2.0),
+    )
+    for data in (whole, prefetched(whole)):
+        for part in train_test_split(data, 0.2):
+            assert isinstance(part, Prefetched) == isinstance(data, Prefetched)
+            batch = next(part.batches(4))
+
+            np.testing.assert_array_equal(batch.inputs.numpy(), 1.0)  # (5 - 3) / 2
 
 
 def test_class_weights_make_classes_count_alike() -> None:

@@ -378,3 +378,20 @@ def test_a_state_cut_off_while_it_is_read_changes_nothing(tmp_path: Path) -> Non
 
     message_of(lambda: checkpoint.restore(model, optimizer))
     assert before == values(model, optimizer)
+
+
+def test_no_encoding_of_the_machine_is_trusted(tmp_path: Path) -> None:
+    told = printed(
+        "import sys, warnings; warnings.simplefilter('error')\n"
+        "import autograph as ag\n"
+        "from autograph.layers import Dense\n"
+        "model = Dense.builder(inputs=2, outputs=1).build()\n"
+        "ag.save(sys.argv[1], model)\n"
+        "with ag.profile() as p: model(ag.ones((1, 2)))\n"
+        "p.save_trace(sys.argv[1] + '.json')\n"
+        "print(ag.load(sys.argv[1]).weight.shape)",
+        tmp_path / "model",
+        PYTHONWARNDEFAULTENCODING="1",
+    )
+
+    assert "(2, 1)\n" == told

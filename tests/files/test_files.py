@@ -148,6 +148,15 @@ def test_a_link_is_followed_and_stays(good: Path) -> None:
     assert ["x"] == list(read(good).tensors)
 
 
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127)  # 254 bytes
+    left = path.with_name(f".{'é' * 50}.0123456789abcdef.partial")
+    left.write_bytes(b"left")
+    write(path, ARRAYS)
+
+    assert [path] == list(tmp_path.iterdir())
+
+
 def test_leftovers_of_killed_writers_are_swept_and_nothing_else(good: Path) -> None:
     ours = good.with_name(f".{good.name}.0123456789abcdef.partial")
     others = [good.with_name(name) for name in (f".{good.name}.partial", ".x.partial", "y")]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import autograph as ag
@@ -35,6 +36,35 @@ from .trainings import (
     steps,
     training,
 )
+
+# -- what fit takes --------------------------------------------------------------------
+
+
+def test_numbers_of_numpy_are_numbers_of_fit() -> None:
+    model, optimizer = state()
+    sizes = {"epochs": np.int64(3), "batch_size": np.uint8(10), "test_batch_size": np.int32(7)}
+
+    reports = list(fit(model, optimizer, DATA, TEST, **sizes))
+    assert 3 == len(reports)
+    assert json.dumps(reports[-1].progress.describe())
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("epochs", 1.5, "epochs is a whole number"),
+    ("batch_size", "7", "batch_size is a whole number"),
+    ("watch", 3, "watch takes Callable"),
+    ("progress", {"epochs": 3}, "progress takes Progress"),
+    ("run", 3, "run takes Run"),
+    ("control", True, "control takes Control"),
+    ("average", 0.9, "average takes Average"),
+])  # fmt: skip
+def test_what_fit_does_not_take_is_refused_before_it_begins(
+    name: str, value: Any, says: str
+) -> None:
+    model, optimizer = state()
+    with pytest.raises(SettingsError, match=says):
+        fit(model, optimizer, DATA, **{name: value})
+
 
 # -- exact resume ----------------------------------------------------------------------
 

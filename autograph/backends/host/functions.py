@@ -90,6 +90,7 @@ def tanh(x):
     y = fma(y, z, 1.33314422036e-1)
     y = fma(y, z, -3.33332819422e-1)
     near = fma(y * z, x, x)
+    near = x if z == 0.0 else near  # -0 stays -0
     far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0)
     return near if size < 0.625 else -far if x < 0.0 else far
 
