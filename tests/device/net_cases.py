@@ -161,13 +161,13 @@ def rows(xp, dtype):
 
 
 def added(xp, dtype):
-    """Rows added up by index: by looking through few, and by sorting many."""
+    """Rows added up by index, few and many of them to a row of the total; 33,000 are sorted."""
     from autograph.ops.batch_rows.cuda_added import added_rows_cuda
 
     rng, near = np.random.default_rng(13), 4 * TOLERANCE[dtype]
     for size, count, width, index in (
         (40, 3000, 96, "i4"), (5, 17, 3, "i8"), (70000, 300, 40, "i4"), (1, 2000, 1, "i8"),
-        (3, 900, 2500, "u1"),
+        (3, 900, 2500, "u1"), (10, 33000, 8, "i8"),
     ):  # fmt: skip
         rows, rows8 = numbers(rng, (count, width), dtype)
         places = rng.integers(0 if index == "u1" else -size, size, count).astype(index)
