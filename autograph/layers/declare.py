@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -112,7 +113,7 @@ def _derive(cls: Any, kind: str, input: Any, tie: Any) -> Any:
     own = {
         name: _declared(cls, name)
         for name, told in inspect.get_annotations(cls).items()
-        if "ClassVar" not in str(told)
+        if not re.match(r"(\w+\.)*ClassVar\b", str(told))
     }
     for name in own:
         if hasattr(Layer, name) or name.startswith("_"):

@@ -11,7 +11,7 @@ from ..device import Device
 from ..op import Op
 from ..ops.update.together import SEVERAL, TOGETHER
 from ..tensor import Parameter, Tensor
-from ..tensor.deferred import update
+from ..tensor.chained import update
 from ..tensor.prepared import Prepared
 
 if TYPE_CHECKING:

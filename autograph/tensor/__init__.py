@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from ..errors import SettingsError
-from . import deferred
+from . import chained
 from .creation import arange, eye, full, ones, random_normal, random_uniform, zeros
 from .exchange import from_dlpack
 from .state import enable_grad, higher_order, is_recording, is_training, no_grad, training

@@ -15,7 +15,7 @@ class State(threading.local):
     training: bool | None = None  # what `training(...)` says; None where it says nothing
     higher_order = False
     deferring = True  # whether what can wait until somebody looks does
-    walk: Any = None  # whose gradients are being made, pending (`deferred`)
+    walk: Any = None  # whose gradients are being made, pending (`chained`)
 
 
 state = State()

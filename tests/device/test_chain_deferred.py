@@ -16,14 +16,14 @@ from autograph.errors import GraphError, ShapeError
 from autograph.layers import Dense
 from autograph.ops.chain import SAMPLES, chain
 from autograph.optim import SGD, Adam
-from autograph.tensor import Parameter, deferred
+from autograph.tensor import Parameter, chained
 from autograph.tensor.deferred import Pending
 from autograph.tensor.state import state
 
 
 @pytest.fixture
 def on_host(monkeypatch):
-    monkeypatch.setattr(deferred, "KINDS", {HOST.kind})
+    monkeypatch.setattr(chained, "KINDS", {HOST.kind})
 
 
 def small() -> tuple[Tensor, Tensor, list[Parameter], Any]:

@@ -19,7 +19,7 @@ from autograph.errors import GraphError
 from autograph.ops.chain import SAMPLES, chain
 from autograph.profiler import profile
 from autograph.settings import described
-from autograph.tensor import deferred
+from autograph.tensor import chained, deferred
 
 MANY = 40  # more than one op moves
 
@@ -246,7 +246,7 @@ def test_a_joint_update_follows_what_changes(
         return [kinds, *[each.numpy() for each in (*parameters, *map(state.get, sorted(state)))]]
 
     apart, *expected = trained()
-    monkeypatch.setattr(deferred, "KINDS", {HOST.kind})
+    monkeypatch.setattr(chained, "KINDS", {HOST.kind})
     joined, *found = trained()
 
     assert {*apart} == {Tensor}
