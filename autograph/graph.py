@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from .errors import GraphError
+from .later import Later, computed
 
 Gradient = Any  # an array; or a tensor, where gradients are differentiated again
 
@@ -196,9 +197,9 @@ def backward(
         if have is None:
             gradients[target] = gradient
         elif target in adders:
-            adders[target](gradient)
+            adders[target](computed(gradient))
         else:
-            gradients[target] = total = add(have, gradient)
+            gradients[target] = total = add(computed(have), computed(gradient))
             if adder is not None:
                 adders[target] = adder(total)
 
@@ -211,7 +212,9 @@ def backward(
             if dy is not None:
                 found[node] = dy
             continue
-        targets, keeps = node.targets, node.keeps
+        if type(dy) is Later:
+            dy = dy.now()
+        targets, keeps, kept = node.targets, node.keeps, node.kept
         if needed is not None and node in needed[0] and dy is not None:
             found[node] = dy
         if not retain_graph and edges:
@@ -235,6 +238,8 @@ def backward(
                 elif needed is None or not needed[1].isdisjoint([targets[at] for at in places]):
                     for at, dx in zip(places, rule(dy, keeps), strict=True):
                         if dx is not None and targets[at] is not None:
+                            if type(dx) is Later:
+                                dx.kept = kept
                             gather(targets[at], dx)
             continue
         if isinstance(node, Outlet):
@@ -252,6 +257,8 @@ def backward(
             if len(targets) > 1:
                 for target, dx in zip(targets, rule(dy), strict=True):
                     if target is not None and dx is not None:
+                        if type(dx) is Later:
+                            dx.kept = kept
                         gather(target, dx)
                 continue
             (target,) = targets

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ScalarTypeError, ShapeError
+from .later import computed
 from .outline import Outline
 
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -57,7 +58,7 @@ class GradientCheck:
 
     def checked(self, closure: Callable[..., Any], *given: Any) -> Any:
         found = closure(*given)
-        several = _several(self.rule, len(self.inputs), found)
+        several = [*map(computed, _several(self.rule, len(self.inputs), found))]
         pairs = zip(self.inputs, several, strict=True)
         made = [self.fitted(outline, dx) for outline, dx in pairs]
         self.right = all(one is other for one, other in zip(made, several, strict=True))

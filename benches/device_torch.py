@@ -157,8 +157,8 @@ def run_of(
 
 
 def gradients(net: str, arrays: list[Any], scalar_type: str, given: list[Any]) -> list[Any]:
-    """For a test: of a model with these parameters, its loss and their gradients, in float64 or as
-    autocast computes them."""
+    """Of a model with these parameters, its loss and their gradients, in float64 or as autocast
+    computes them."""
     model: Any = {"MLP": mlp, "ResNet-18": ResNet18, "GPT": GPT}[net]().cuda()
     with torch.no_grad():
         for parameter, array in zip(model.parameters(), arrays, strict=True):

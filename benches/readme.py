@@ -55,15 +55,15 @@ def _devices(results: dict[str, Any]) -> Iterator[str]:
         for bench in dict.fromkeys(row["bench"] for row in table["rows"]):
             rows = [row for row in table["rows"] if row["bench"] == bench]
             times = {row["contender"]: row["median ms"] for row in rows if "median ms" in row}
-            for name in ("autograph", "autograph high"):
-                if name not in times:
+            for name in times:
+                if not name.startswith("autograph") or name.endswith((", eager", ", called")):
                     continue
                 eager = times.get(f"{name}, eager")
                 ratios = peers_of(rows, name)
                 cells = [f"{times[name] * 1e3:,.0f} us", f"{eager * 1e3:,.0f} us" if eager else ""]
                 cells += [f"{ratios[each]:.2f}" if each in ratios else "" for each in PEERS]
-                about = name.removeprefix("autograph")
-                yield f"| {bench}{about and f',{about}'} | {' | '.join(cells)} |"
+                about = name.removeprefix("autograph").lstrip(", ")
+                yield f"| {bench}{about and f', {about}'} | {' | '.join(cells)} |"
         yield ""
         versions = ", ".join(f"{name} {value}" for name, value in table["versions"].items())
         yield (
@@ -71,6 +71,11 @@ def _devices(results: dict[str, Any]) -> Iterator[str]:
             f"{table['commit']}, {table['when'][:10]}. Steps are captured, as are those of torch's "
             f"best, which is compiled as well; ratios are autograph's time over the other's."
         )
+        if any("no masters" in row["contender"] for row in table["rows"]):
+            yield (
+                'Beside bf16 parameters autograph keeps f32 masters, but for "no masters"; torch '
+                "keeps none here."
+            )
 
 
 def _line(bench: str, rows: list[dict[str, Any]], name: str = "autograph") -> str:

@@ -33,6 +33,7 @@ ROOMS = [
     "platforms",
     "device",
     "outline",
+    "later",
     "promised",
     "graph",
     "expression",

@@ -11,11 +11,13 @@ from typing import Any
 
 from .. import ops
 from ..errors import AutographError
-from ..ops import chain as chains
+from ..graph import Node
+from ..op import Fixed
 from ..ops.chain.stages import DoesNotFit, Layers
 from ..outline import Outline
 from ..scalar_type import ScalarType
 from ..tensor import Parameter, Tensor, is_recording, is_training
+from ..tensor.chained import apply_chain
 from . import (
     BatchNorm2,
     Conv2,
@@ -165,7 +167,7 @@ class Chain:
 
     def __init__(self, layers: Sequence[Layer], kinds: Layers) -> None:
         self.layers, self.kinds = layers, kinds
-        self._run = chains.chain.fixed(layers=kinds)
+        self._settings = Fixed(layers=kinds)
         self.apart = list(fused(layers, chained=False))
         self._reasons: dict[Any, str] = {}
         self._seen = base._structure
@@ -191,36 +193,34 @@ class Chain:
     def __call__(self, x: Any) -> Any:
         if isinstance(x, Tensor) and x.outline.device.kind == "cuda":
             parameters = self.parameters()
-            if parameters is not None and not self.reason(x.outline, parameters, x):
+            inputs = () if parameters is None else (x, *parameters)
+            outlines, nodes = [each.outline for each in inputs], [each.node for each in inputs]
+            if inputs and not self.reason(outlines, nodes):
                 try:
-                    return self._run(x, *parameters)
+                    return apply_chain(inputs, outlines, nodes, self._settings)
                 except AutographError:
                     pass  # the layers one by one say where it fails
         for run in self.apart:
             x = run(x)
         return x
 
-    def reason(self, x: Outline, parameters: Sequence[Parameter], tensor: Tensor) -> str:
+    def reason(self, outlines: Sequence[Outline], nodes: Sequence[Node | None]) -> str:
         """Why the layers do not run as one op on x: nothing where they do."""
         has_dx = trained = False
-        if is_recording():
-            has_dx = tensor.node is not None
-            frozen = [w.node for w in parameters].count(None)
-            trained = has_dx or frozen < len(parameters)
-            if trained and frozen:
+        if is_recording() and any(nodes):
+            x, *parameters = nodes
+            has_dx, trained = x is not None, True
+            if not all(parameters):
                 return "some of its parameters are frozen"
-        key = x, trained, has_dx, *[w.outline for w in parameters]
+        key = trained, has_dx, *outlines
         found = self._reasons.get(key)
         if found is None:
-            found = self._reasons[key] = self.misfit(x, parameters, trained, has_dx)
+            found = self._reasons[key] = self.misfit(*outlines, trained=trained, has_dx=has_dx)
         return found
 
-    def misfit(
-        self, x: Outline, parameters: Sequence[Parameter], trained: bool, has_dx: bool
-    ) -> str:
+    def misfit(self, x: Outline, *outlines: Outline, trained: bool, has_dx: bool) -> str:
         from ..ops.chain.configure import first_for
 
-        outlines = [w.outline for w in parameters]
         if any(each.device is not x.device for each in outlines):
             return f"x is on {x.device}, and the parameters are not"
         if len(x.shape) != (2 if self.kinds[0][0] == "linear" else 4):
@@ -272,4 +272,5 @@ def why_not_fused(
         return "some of its parameters are frozen"
     wanted = model.scalar_type if scalar_type is None else ScalarType(scalar_type)
     x = Outline(tuple(shape), wanted, model.device)
-    return chain.misfit(x, parameters, training, False) or None
+    outlines = [w.outline for w in parameters]
+    return chain.misfit(x, *outlines, trained=training, has_dx=False) or None

@@ -221,6 +221,7 @@ from .update.adam_variants import adamax_update, nadam_update, radam_update
 from .update.follow import follow
 from .update.large_models import adafactor_update, lamb_update, lion_update
 from .update.muon import muon_update
+from .update.product import sgd_product_update
 from .update.root_squares import adadelta_update, adagrad_update, rmsprop_update
 from .update.together import adam_updates, sgd_updates
 from .windows import fold, from_windows, unfold, windows

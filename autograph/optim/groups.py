@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 GroupSettings = dict[str, dict[str, Any]]
-SHARED = {"clip_norm", "clip_value", "groups"}  # settings of the optimizer as a whole
+SHARED = {"clip_norm", "clip_value", "masters", "groups"}  # settings of the optimizer as a whole
 
 
 class Groups:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, compress
+from operator import is_
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -13,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from .. import ops
 from ..device import Device
 from ..errors import CheckpointError, SettingsError
-from ..graph import Leaf
+from ..graph import Leaf, Version
 from ..op import Op
 from ..outline import Outline
 from ..settings import Described, described
@@ -27,9 +29,8 @@ from .schedule import Schedule
 from .together import Together
 
 State = dict[str, Tensor]
-# by path, with the outline it had; its state where it had a gradient
-Kept = tuple[str, ReferenceType[Parameter], Outline, State | None]
-_OF_A_MODEL = frozenset(("_owned", "_versions", "_clocks", "_last", "_known"))
+_OF_A_MODEL = frozenset(("_owned", "_versions", "_clocks", "_known"))
+_LOOKED_UP = frozenset(("learning_rate", "clip_norm", "clip_value", "_known"))  # in each update
 ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
@@ -42,13 +43,29 @@ class _Taken(local):
 taken = _Taken()
 
 
+class _Known(NamedTuple):
+    """The parameters of an update, and all that follows from them and their state."""
+
+    paths: Sequence[str]
+    nodes: Sequence[Any]  # the leaves, by which parameters are known; versions where frozen
+    outlines: Sequence[Outline]
+    moved: Sequence[bool]  # which have had a gradient
+    leaves: Sequence[Leaf]  # of those
+    idle: Sequence[Leaf]
+    tensors: Sequence[Tensor]  # of all state
+    halves: Sequence[tuple[str, Version]]  # those that have masters
+    together: Sequence[Together]
+
+
 @described
 class Optimizer(Described):
     """Subclass it with `@described`: say what one parameter remembers, and how it moves.
 
     What changes from step to step (the learning rate, counts, moments) lives in arrays beside
     the parameter, so that a captured step can be replayed; settings are plain fields. State is
-    kept by path, in f32 for bf16 and f16 parameters, which also get f32 masters.
+    kept by path, in f32 for bf16 and f16 parameters, which also get f32 masters: with
+    `masters=False` they move themselves, rounded once a step, and what is less than half a unit of
+    their last place is lost.
 
     An optimizer belongs to the first model that it updates.
     """
@@ -56,6 +73,7 @@ class Optimizer(Described):
     learning_rate: NonNegativeFloat | Schedule
     clip_norm: PositiveFloat | None = None
     clip_value: PositiveFloat | None = None
+    masters: bool = True
     groups: GroupSettings = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,8 +83,7 @@ class Optimizer(Described):
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
         self._clocks: dict[Device, _Clock] = {}
         self._groups = Groups(self, self.groups)
-        self._last: list[Together] = []  # what `_together` answered last, and all that is in it
-        self._known: list[Kept] = []
+        self._known: _Known | None = None  # of the last update
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A setting that is changed later is changed for groups too; words of other libraries
@@ -77,6 +94,8 @@ class Optimizer(Described):
         object.__setattr__(self, name, value)
         if name in settings and "_groups" in self.__dict__:
             self._groups.changed(name, value)
+        if name not in _LOOKED_UP:
+            self._known = None
 
     if not TYPE_CHECKING:
 
@@ -88,7 +107,7 @@ class Optimizer(Described):
         return {name: each for name, each in self.__dict__.items() if name not in _OF_A_MODEL}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
-        self.__dict__.update(kept, _owned={}, _versions={}, _clocks={}, _last=[], _known=[])
+        self.__dict__.update(kept, _owned={}, _versions={}, _clocks={}, _known=None)
 
     # -- for subclasses -----------------------------------------------------------------
 
@@ -112,11 +131,7 @@ class Optimizer(Described):
         if taken.seen is not None:
             taken.seen.append(self)
         try:
-            leaves = {
-                path: leaf
-                for path, w in parameters.items()
-                if isinstance(leaf := w.node, Leaf) and leaf.grad is not None
-            }
+            nodes = [w.node or w.version for w in parameters.values()]
         except AttributeError:
             if isinstance(parameters, Mapping):
                 raise
@@ -124,65 +139,75 @@ class Optimizer(Described):
                 f"{self.kind}.update: {type(parameters).__name__} is no dict of parameters by path"
                 f"\n  write  model.update(optimizer)"
             ) from None
-        slopes: dict[str, Tensor] = {path: leaf.grad for path, leaf in leaves.items()}
         before, state.recording = state.recording, False
         try:
-            together = self._together(parameters, slopes)
+            known = self._known
+            if known is None or nodes != known.nodes or not self._is_as(known, parameters):
+                known = self._known = self._learnt(parameters)
+            ws = list(compress(parameters.values(), known.moved))
+            slopes: Sequence[Tensor] = [leaf.grad for leaf in known.leaves]
             if self.clip_norm is not None or self.clip_value is not None:
-                found = clipped(list(slopes.values()), self.clip_norm, self.clip_value)
-                slopes = dict(zip(slopes, found, strict=True))
-            for some in together:
-                some.move(parameters, slopes)
-            for leaf in leaves.values():
+                slopes = clipped(slopes, self.clip_norm, self.clip_value)
+            for some in known.together:
+                some.move(ws, slopes)
+            for leaf in known.leaves:
                 leaf.grad = None
-            for path in self._versions:
-                if path in slopes:
-                    self._versions[path] = version_of(parameters[path]).count
+            for path, version in known.halves:
+                self._versions[path] = version.count
         finally:
             state.recording = before
         self.counted(self.count + 1)
 
-    def _together(
-        self, parameters: Mapping[str, Parameter], slopes: Mapping[str, Tensor]
-    ) -> list[Together]:
-        """The parameters with a gradient by who moves them at which rate: as in the last update,
-        while they and their state are the same."""
-        known, remembered, versions = self._known, self.state, self._versions
-        if len(known) == len(parameters):
-            for path, weak, outline, kept in known:
-                w = parameters.get(path)
-                if (
-                    w is None
-                    or weak() is not w
-                    or w.outline is not outline
-                    or (path in slopes) is (kept is None)
-                    or (kept is not None and remembered.get(path) is not kept)
-                    or (path in versions and versions[path] != version_of(w).count)
-                ):
-                    break
-            else:
-                return self._last
+    def _is_as(self, known: _Known, parameters: Mapping[str, Parameter]) -> bool:
+        """Whether the same ones of them have gradients as then, and their state is the same."""
+        return (
+            [w.outline for w in parameters.values()] == known.outlines
+            and [*parameters] == known.paths
+            and all([leaf.grad is not None for leaf in known.leaves])
+            and not any([leaf.grad is not None for leaf in known.idle])
+            and len(tensors := self._tensors()) == len(known.tensors)
+            and all(map(is_, tensors, known.tensors))
+            and not any([self._versions[path] != then.count for path, then in known.halves])
+        )
+
+    def _tensors(self) -> list[Tensor]:
+        """All state."""
+        return [*chain.from_iterable(map(dict.values, self.state.values()))]
+
+    def _learnt(self, parameters: Mapping[str, Parameter]) -> _Known:
+        """The parameters with a gradient by who moves them at which rate."""
         self._own(parameters)
         together: dict[Any, Together] = {}
-        self._known = []
+        leaves: list[Leaf] = []
+        idle: list[Leaf] = []
+        halves: list[tuple[str, Version]] = []
         for path, w in parameters.items():
-            kept = None
-            if path in slopes:
-                mover, paced = self._groups.mover(self, path)
-                kept = self._state_of(path, w, mover)
-                key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
-                some = together.get(key)
-                if some is None:
-                    some = together[key] = Together(mover, paced, w.device)
-                some.paths.append(path)
-                some.states.append(kept)
-            self._known.append((path, ref(w), w.outline, kept))
-        self._last = list(together.values())
-        return self._last
+            if not isinstance(w.node, Leaf):
+                continue
+            if w.node.grad is None:
+                idle.append(w.node)
+                continue
+            mover, paced = self._groups.mover(self, path)
+            kept = self._state_of(path, w, mover)
+            key = id(mover), id(paced), w.device, id(w.outline.scalar_type)
+            some = together.get(key)
+            if some is None:
+                some = together[key] = Together(mover, paced, w.device)
+            some.places.append(len(leaves))
+            some.states.append(kept)
+            leaves.append(w.node)
+            if path in self._versions:
+                halves.append((path, version_of(w)))
+        ws = parameters.values()
+        return _Known(
+            list(parameters), [w.node or version_of(w) for w in ws], [w.outline for w in ws],
+            [isinstance(w.node, Leaf) and w.node.grad is not None for w in ws], leaves, idle,
+            self._tensors(), halves, list(together.values()),
+        )  # fmt: skip
 
     def counted(self, count: int) -> None:
         """Begin the update after `count` others."""
-        self.count = count
+        self.__dict__["count"] = count  # no setting
         for clock in self._clocks.values():
             clock.ticked = False
         for twin in self._groups.twins:
@@ -248,20 +273,20 @@ class Optimizer(Described):
     def _state_of(self, path: str, w: Parameter, mover: Optimizer) -> State:
         """What is remembered of `w`, where and in the scalar type that it is now."""
         state = self.state.get(path)
-        wide = w.scalar_type.accumulator
+        wide, has_master = w.scalar_type.accumulator, w.scalar_type.is_half and self.masters
         if state is None:
             like = w.detach().cast(wide)
             step = Tensor(np.zeros((), np.int64), device=w.device)
             state = {"step": step, **mover.remember(like)}
             self.state[path] = state
-            if w.scalar_type.is_half:
+            if has_master:
                 state["master"], self._versions[path] = like, version_of(w).count
         for name, each in state.items():
             if each.device is not w.device:
                 state[name] = each = each.to(w.device)
             if each.scalar_type.is_float and each.scalar_type is not wide:
                 state[name] = each.cast(wide)
-        if w.scalar_type.is_half:
+        if has_master:
             stale = self._versions.get(path) != version_of(w).count
             if "master" not in state or stale:
                 state["master"] = w.detach().cast(wide)
@@ -308,7 +333,7 @@ class Optimizer(Described):
                         kept[name][...] = each
                 state[path] = kept
         self.state = state
-        self._last, self._known = [], []  # they hold on to the state of before
+        self._known = None  # it holds on to the state of before
         self.counted(count)
         self._owned = {path: ref(w) for path, w in parameters.items()}
         for mover in (self, *self._groups.twins):
@@ -316,8 +341,8 @@ class Optimizer(Described):
                 clock.stand(count)
         self._versions = {
             path: version_of(parameters[path]).count
-            for path in state
-            if parameters[path].scalar_type.is_half
+            for path, found in state.items()
+            if "master" in found and parameters[path].scalar_type.is_half
         }
 
     def _refuse_misfit(self, path: str, found: State, w: Parameter) -> None:

@@ -125,7 +125,7 @@ class Sharded:
         optimizer._versions = {
             path: version_of(part).count
             for path, (_, part) in self._mine.items()
-            if part.scalar_type.is_half and path in state
+            if "master" in state.get(path, ())
         }
 
     # -- a step ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
 from ..graph import Leaf, Node, Version, spent
-from ..op import PLANS, Op
+from ..op import PLANS, Fixed, Op
 from ..ops.chain import (
     UPDATES,
     chain,
@@ -32,98 +32,98 @@ from ..outline import Outline
 from ..plan import Plan, no_memory
 from .deferred import JOINS, Deferred, Pending, _set_value, compute_before, fill, waited_for
 from .prepared import Prepared
-from .staircase import _tensors, apply, live
+from .slopes import move
+from .staircase import _tensors, apply, live, version_of
 from .state import plain, state
 from .tensor import Tensor
-from .walk import _gather, _walk
+from .walk import _gather, _walk, may_defer
 
 KINDS = {"cuda"}  # of devices whose chains are deferred
 
 
 class Forward(Deferred):
-    """y = chain(x, *parameters)."""
+    """y = chain(x, *parameters), and its mean cross entropy once somebody has asked for that."""
 
-    def __init__(self, inputs: Sequence[Tensor], plan: Plan) -> None:
-        super().__init__(inputs)
-        self.plan, self.settings = plan, plan.settings
+    def __init__(
+        self, inputs: Sequence[Tensor], arrays: list[Any], nodes: list[Node | None], plan: Plan
+    ) -> None:
+        super().__init__([*inputs], arrays, nodes)
+        self.plan = plan
         self.y: Tensor | None = None
+        self.has_loss = False
+
+    def join(self, target: Tensor, loss: Outline) -> list[Tensor]:
+        """The pending loss; the target is one more input."""
+        self.has_loss = True
+        self.inputs.append(target)
+        self.arrays.append(target._array)
+        self.nodes.append(None)
+        self.counts.append(version_of(target).count)
+        return self.pend(loss)
 
     def compute(self) -> None:
         if self.y is not None:
             return
+        inputs, (pending, *losses) = self.inputs_then(), self.pending
+        target = inputs.pop() if self.has_loss else None
         with self.as_then():
-            self.y = y = apply(chain, self.inputs_then(), self.settings)
-        if y.node is not None:  # the versions that it keeps are those of then
-            counts = {
-                each.version: count
-                for each, (_, _, count) in zip(self.inputs, self.then, strict=True)
-            }
-            y.node.kept = [
-                (name, version, counts.get(version, count)) for name, version, count in y.node.kept
-            ]
-        for pending in self.pending:
+            y: Tensor = apply(chain, inputs, self.plan.settings)
+            if y.node is not None:  # the versions that it keeps are those of then
+                counts = {
+                    each.version: count
+                    for each, count in zip(self.inputs, self.counts, strict=True)
+                }
+                y.node.kept = [
+                    (name, version, counts.get(version, count))
+                    for name, version, count in y.node.kept
+                ]
             fill(pending(), y)
-
-
-class Loss(Deferred):
-    """loss = cross_entropy_loss(y, target), of a y that is pending."""
-
-    def __init__(self, y: Tensor, forward: Forward, target: Tensor) -> None:
-        super().__init__([target])
-        self.forward, self.y = forward, ref(y)
-        self.done = False
-
-    def compute(self) -> None:
-        if self.done:
-            return
-        self.forward.compute()
-        y, self.done = self.y(), True
-        y = self.forward.y if y is None else y
-        with self.as_then():
-            loss = apply(ops.cross_entropy_loss, [y, *self.inputs_then()], {})
-        for pending in self.pending:
-            fill(pending(), loss)
+            if target is not None:
+                asked = pending()
+                loss = apply(ops.cross_entropy_loss, [y if asked is None else asked, target], {})
+                fill(losses[0](), loss)
+        self.y = y
 
     def backward(self, loss: Pending) -> bool:
         """Forward and backward as one op, if nobody has looked in between."""
-        forward, (target,) = self.forward, self.inputs
-        x, *parameters = forward.inputs
-        leaves: list[Any] = [w.node for w in parameters]
+        leaves: Sequence[Any] = self.nodes[1:-1]
         if (
-            forward.y is not None
-            or any([type(leaf) is not Leaf for leaf in leaves])
-            or not (forward.is_current() and self.is_current() and forward.limit == lookups.limit)
+            not self.has_loss
+            or loss is not self.pending[1]()
+            or self.y is not None
+            or {*map(type, leaves)} != {Leaf}
+            or not self.is_current()
+            or self.limit != lookups.limit
         ):
             return False
-        has_dx = x.node is not None
-        settings = {**forward.settings, "has_dx": has_dx}
-        before, state.recording = state.recording, False
-        try:
-            y, left, *dx = _run(
-                chain_step, (forward.plan, target.outline, has_dx),
-                [each[0] for each in (forward.then[0], *self.then, *forward.then[1:])],
-                lambda: ([x, target, *parameters], settings),
-            )  # fmt: skip
-            upstream: dict[Any, Any] = {}
-            if has_dx:
-                upstream = _walk([(x.node, dx[0]._array)], retain_graph=False)
-            walk = Walk(loss, x, left, parameters, settings, forward.plan)
-            gradients = walk.gradients()
-            for leaf, value in upstream.items():
-                _gather(leaf, value, set())
-            for leaf, gradient in zip(leaves, gradients, strict=True):
-                if leaf.grad is None:
-                    leaf.grad = gradient
-                else:
-                    _gather(leaf, gradient, set())
-        finally:
-            state.recording = before
-        y.node = Node(chain.name, ())
-        y.node.edges = None  # used up
-        forward.y, self.done = y, True
-        fill(self.y(), y)
+        x, *parameters, target = self.inputs
+        plan, has_dx = self.plan, x.node is not None
+        y, left, *dx = _run(
+            chain_step, (plan, target.outline, has_dx),
+            [self.arrays[0], self.arrays[-1], *self.arrays[1:-1]],
+            lambda: ([x, target, *parameters], {**plan.settings, "has_dx": has_dx}),
+        )  # fmt: skip
+        upstream: dict[Any, Any] = {}
+        if has_dx:
+            upstream = _walk([(x.node, dx[0]._array)], retain_graph=False)
+        walk = Walk(loss, x, left, parameters, plan, has_dx)
+        gradients = walk.gradients()
+        for leaf, value in upstream.items():
+            _gather(leaf, value, set())
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            if leaf.grad is None:
+                leaf.grad = gradient
+            else:
+                _gather(leaf, gradient, set())
+        y.node = _WALKED
+        self.y = y
+        fill(self.pending[0](), y)
         loss.consumed = ops.cross_entropy_loss.name
         return True
+
+
+_WALKED = Node(chain.name, ())  # of any y that was walked
+_WALKED.edges = None
 
 
 class Walk(Deferred):
@@ -132,19 +132,23 @@ class Walk(Deferred):
     recorded = False
 
     def __init__(
-        self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor],
-        settings: Mapping[str, Any], plan: Plan,
+        self, loss: Pending, x: Tensor, left: Tensor, parameters: Sequence[Tensor], plan: Plan,
+        has_dx: bool,
     ) -> None:  # fmt: skip
-        super().__init__([x])
+        super().__init__([x], [x._array], [x.node])
         self.left, self.parameters = left, parameters
-        self.settings, self.plan = settings, plan  # the plan of the chain
+        self.plan, self.has_dx = plan, has_dx  # the plan of the chain
         self.pending.append(ref(loss))
         _set_value(loss, self)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {**self.plan.settings, "has_dx": self.has_dx}
 
     def gradients(self) -> Sequence[Tensor]:
         """The pending gradients, made by an op, so that those who watch ops know them."""
         if Tensor.__apply__ is apply:  # nobody does
-            return self.pend(*[each.outline for each in self.parameters])
+            return self.pend(*self.plan.given[1:])
         state.walk = self
         try:
             made: Sequence[Tensor] = chain_gradients(
@@ -179,20 +183,19 @@ class Walk(Deferred):
         pending = [each() for each in self.pending]
         if not all(map(is_, slopes, pending[1:])):
             return False
-        left, settings, width = self.left, self.settings, prepared.width
-        arrays = prepared.arrays(rate, ws)
-        del arrays[2::width]  # the gradients
+        left = self.left
 
         def called() -> Any:
             inputs = prepared.inputs(rate, ws, slopes)
-            del inputs[2::width]
-            return [*self.inputs_then(), left, *inputs], {**settings, **prepared.settings}
+            del inputs[2 :: prepared.width]
+            return [*self.inputs_then(), left, *inputs], {**self.settings, **prepared.settings}
 
         try:
             (loss,) = _run(
                 _JOINT_UPDATES[prepared.op],
-                (self.plan, settings["has_dx"], left.outline, prepared.settings),
-                [self.then[0][0], left._array, *arrays], called, prepared.versions, self,
+                (self.plan, self.has_dx, left.outline, prepared.settings),
+                [*self.arrays, left._array, *prepared.arrays(rate, ws)], called,
+                prepared.versions, self,
             )  # fmt: skip
         except NoKernelError:
             return False
@@ -235,41 +238,63 @@ def _run(
 # -- which ops defer, and which join what is deferred ----------------------------------------
 
 
-def defer(op: Op, plan: Plan, inputs: Sequence[Any], nodes: Sequence[Node | None]) -> Any:
+def apply_chain(
+    inputs: Sequence[Tensor], outlines: Sequence[Outline], nodes: list[Node | None], settings: Fixed
+) -> Tensor:
+    """`chain` of tensors with these outlines and nodes: the short way where it can be deferred."""
+    pending: Tensor | None = None
+    if state.deferring and not state.higher_order and plain.issuperset(map(type, inputs)):
+        plan = chain.plans.get((lookups.key, *outlines, settings)) or chain.plan(outlines, settings)
+        pending = _forward(plan, inputs, [each._array for each in inputs], nodes)
+    return type(inputs[0]).__apply__(chain, inputs, settings) if pending is None else pending
+
+
+def defer(
+    op: Op, plan: Plan, inputs: Sequence[Any], arrays: list[Any], nodes: list[Node | None]
+) -> Any:
     """The pending results of `op`, whose plan has found nothing wrong; None where it runs now."""
     if op is chain_gradients:
         walk = state.walk
         return None if walk is None else tuple(walk.pend(*plan.outputs[1:]))
-    if not (state.recording and any(nodes) and _may_defer(plan.outputs[0])):
+    return _forward(plan, inputs, arrays, nodes) if may_defer() else None
+
+
+def _forward(
+    plan: Plan, inputs: Sequence[Tensor], arrays: list[Any], nodes: list[Node | None]
+) -> Tensor | None:
+    """The pending answer of `chain`."""
+    outline = plan.outputs[0]
+    device = outline.device
+    if not (state.recording and any(nodes) and device.kind in KINDS):
+        return None
+    if not (device.is_host or enabled(CUDA)):
         return None
     for node in nodes:
         if node is not None and node.edges is None:
             raise spent(node)
-    return Forward(inputs, plan).pend(plan.outputs[0])[0]
-
-
-def _may_defer(outline: Outline) -> bool:
-    applier = Tensor.__apply__  # somebody who attends to ops wants each where it is asked for
-    attended = applier is not apply and not getattr(applier, "defers", False)
-    return (
-        not attended and outline.device.kind in KINDS and (outline.device.is_host or enabled(CUDA))
-    )
+    return Forward(inputs, arrays, nodes, plan).pend(outline)[0]
 
 
 def update(
     prepared: Prepared, rate: Tensor, ws: Sequence[Tensor], slopes: Sequence[Tensor]
 ) -> None:
     """Move parameters by their gradients, under no_grad."""
-    pending = type(slopes[0]) is Pending and plain and state.deferring
-    if pending and _joined_update(prepared, rate, ws, slopes):
-        return
+    if type(slopes[0]) is Pending and plain and state.deferring:
+        walk = waited_for(slopes[0])
+        if type(walk) is Walk and walk.update(prepared, rate, ws, slopes):
+            return
     if {*map(type, ws), *map(type, slopes)} <= plain and prepared.fits(slopes):
         _run(
             prepared.op, (prepared.settings,), prepared.arrays(rate, ws, slopes),
             lambda: (prepared.inputs(rate, ws, slopes), prepared.settings), prepared.versions,
         )  # fmt: skip
-    else:
+        return
+    others = move(prepared, rate, ws, slopes)
+    if len(others) == len(ws):
         prepared.op(*prepared.inputs(rate, ws, slopes), **prepared.settings)
+    elif others:
+        some = [ws[at] for at in others]
+        update(prepared.of(others, some), rate, some, [slopes[at] for at in others])
 
 
 def _join_loss(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
@@ -277,14 +302,16 @@ def _join_loss(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> An
     forward = waited_for(y)
     if (
         type(forward) is not Forward
+        or forward.has_loss
         or type(target) is not Tensor
         or target.node is not None
-        or not (state.recording and _may_defer(y.outline))
+        or not (state.recording and may_defer())
         or forward.limit != lookups.limit
     ):
         return None
-    plan = op.plan([y.outline, target.outline], settings)  # which refuses what does not fit
-    return Loss(y, forward, target).pend(plan.outputs[0])
+    given = y.outline, target.outline
+    plan = op.plans.get((lookups.key, *given)) or op.plan(given, settings)  # refuses what misfits
+    return forward.join(target, plan.outputs[0])
 
 
 def _join_update(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
@@ -292,12 +319,9 @@ def _join_update(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> 
     parts = parts_of(UPDATES[_JOINT_UPDATES[op]], moving)
     ws, slopes = [part[0] for part in parts], [part[1] for part in parts]
     prepared = Prepared(op, settings, ws, [part[2:] for part in parts])
-    return (None,) if _joined_update(prepared, rate, ws, slopes) else None
-
-
-def _joined_update(prepared: Prepared, rate: Tensor, ws: Any, slopes: Any) -> bool:
     walk = waited_for(slopes[0])
-    return type(walk) is Walk and walk.update(prepared, rate, ws, slopes)
+    has_moved = type(walk) is Walk and walk.update(prepared, rate, ws, slopes)
+    return (None,) if has_moved else None
 
 
 _JOINT_UPDATES = {sgd_updates: chain_sgd_updates, adam_updates: chain_adam_updates}

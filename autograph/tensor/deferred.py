@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any
 from weakref import ref
 
@@ -18,13 +17,9 @@ import numpy as np
 from ..backends.backend import lookups
 from ..graph import Node, Version
 from ..op import Op
-from ..outline import Outline
 from .staircase import apply, live, version_of
 from .state import state
 from .tensor import Tensor, _make
-
-_changing = RLock()  # `live`, which all threads have
-LIVE = 16  # weak references kept before the dead ones are thrown away
 
 # What an op does with inputs that are pending: its answer as (answer,), or None where they are to
 # be computed.
@@ -90,21 +85,15 @@ class Deferred:
 
     recorded = True  # whether they will have nodes
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        """It works on `inputs`, which somebody may write."""
-        self.inputs = inputs
-        self.then: list[tuple[Any, Node | None, int]] = []
-        for each in inputs:
-            version = each.version or version_of(each)
-            self.then.append((each._array, each.node, version.count))
+    def __init__(self, inputs: list[Tensor], arrays: list[Any], nodes: list[Node | None]) -> None:
+        """It works on `inputs`, which somebody may write; these are their arrays and nodes."""
+        self.inputs, self.arrays, self.nodes = inputs, arrays, nodes
+        self.counts = [(each.version or version_of(each)).count for each in inputs]
         self.limit = lookups.limit
         self.pending: list[ref[Tensor]] = []
-        with _changing:
-            if len(live) > LIVE:
-                live[:] = [weak for weak in live if weak() is not None]
-            live.append(ref(self))
+        live.add(ref(self, live.discard))
 
-    def pend(self, *outlines: Outline) -> list[Tensor]:
+    def pend(self, *outlines: Any) -> list[Tensor]:
         """Tensors that wait for this."""
         made: list[Tensor] = []
         for outline in outlines:
@@ -120,18 +109,14 @@ class Deferred:
         return any(each.version in written for each in self.inputs)
 
     def is_current(self) -> bool:
-        """Whether the inputs are what they were."""
-        for each, (array, node, count) in zip(self.inputs, self.then, strict=True):
-            version = each.version
-            same = each._array is array and each.node is node
-            if not same or version is None or version.count != count:
-                return False
-        return True
+        """Whether the inputs are what they were: another array raises the version too."""
+        counts = [(each.version or version_of(each)).count for each in self.inputs]
+        return counts == self.counts and [each.node for each in self.inputs] == self.nodes
 
     def inputs_then(self) -> list[Tensor]:
         """The inputs as they were when this was asked for."""
         twins = []
-        for each, (array, node, _) in zip(self.inputs, self.then, strict=True):
+        for each, array, node in zip(self.inputs, self.arrays, self.nodes, strict=True):
             if each._array is not array or each.node is not node:
                 version = each.version
                 each = _make(array, node)
@@ -190,12 +175,18 @@ def joined(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     return apply(op, inputs, settings)
 
 
+def _asked(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """How pending tensors have ops applied, unless somebody attends to ops."""
+    applier = Tensor.__apply__
+    return (joined if applier is apply else applier)(op, inputs, settings)
+
+
+_asked.ranks = True  # type: ignore[attr-defined]
+Pending.__apply__ = staticmethod(_asked)
+
+
 def before_writing(op: Op, inputs: Sequence[Any]) -> None:
     """Compute what is pending and depends on what `op` is about to write."""
-    with _changing:
-        live[:] = [weak for weak in live if weak() is not None]
-    if not live:
-        return
     names = op.inputs * len(inputs) if op.variable else op.inputs
     written = {
         each.version
@@ -220,5 +211,4 @@ def settle() -> None:
         deferred = weak()
         if deferred is not None:
             deferred.compute()
-    with _changing:
-        live[:] = [weak for weak in live if weak not in seen]
+    live.difference_update(seen)

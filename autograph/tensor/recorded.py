@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import ops
 from ..graph import Edge, Kept, Node, Outlet, Version, clock, hand_on, spent
+from ..later import computed
 from ..op import Op
 from ..outline import Outline
 from ..plan import Plan
@@ -266,7 +267,7 @@ def _cast_back(closure: Callable[..., Any], before: Sequence[Any]) -> Callable[.
     def one(dx: Any, scalar_type: Any) -> Any:
         if scalar_type is None or dx is None:
             return dx
-        return ops.cast(dx, scalar_type=scalar_type)
+        return ops.cast(computed(dx), scalar_type=scalar_type)
 
     def rule(dy: Any, *so_far: Any) -> Any:
         gradients = closure(dy, *so_far)

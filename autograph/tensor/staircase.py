@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = frozenset((float, int, bool, NoneType))
 TENSORS: set[type] = set()  # Tensor and its subclasses, entered when they are first met
-live: list[Any] = []  # weak references to what is deferred
+live: set[Any] = set()  # weak references to what is deferred
 _new = object.__new__
 
 
@@ -63,7 +63,7 @@ def apply(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     if recorded and state.higher_order:
         return _apply_higher(op, plan, inputs, settings)
     if op.deferral is not None and state.deferring:
-        pending = op.deferral(op, plan, inputs, nodes)
+        pending = op.deferral(op, plan, inputs, arrays, nodes)
         if pending is not None:
             return pending
     if op.writes and live:

@@ -255,8 +255,9 @@ class Tensor(Methods, Exchange):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None and not isinstance(self.node, Leaf):
             raise GraphError("copy: this tensor is part of a graph\n  write  x.detach()")
+        array = ops.copy(self._array)  # of what is pending this makes a Tensor
         twin = memo[id(self)] = object.__new__(type(self))
-        twin._array = ops.copy(self._array)
+        twin._array = array
         twin.outline, twin.version = Outline.of(twin._array), None
         twin.node = None if self.node is None else Leaf()
         return twin

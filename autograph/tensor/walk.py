@@ -14,8 +14,11 @@ from ..backends.choice import Choice, chosen, settle
 from ..device import HOST
 from ..errors import GraphError, ShapeError
 from ..graph import Leaf, Node
+from ..later import Later, here
 from ..op import NO_SETTINGS
 from ..outline import CONTIGUOUS, Outline
+from .slopes import waiting
+from .staircase import apply
 from .state import state
 from .tensor import Tensor, _make, check_gradient
 
@@ -32,7 +35,8 @@ def backward(
     """Add the gradient of `y` to `grad` of every leaf that it depends on."""
     root = _root(y, "backward")
     seed = _seed(y, gradient)
-    found = _walk([(root, seed)], retain_graph=retain_graph, arrivals=arrivals)
+    waits = arrivals is None and not retain_graph
+    found = _walk([(root, seed)], retain_graph=retain_graph, arrivals=arrivals, waits=waits)
     shared = {id(seed._array if isinstance(seed, Tensor) else seed)}
     with _gathering:
         for leaf, value in found.items():
@@ -109,10 +113,12 @@ def _seed(y: Tensor, gradient: Any) -> Any:
 
 
 def _walk(
-    roots: Any, wanted: Any = None, *, retain_graph: bool, arrivals: Any = None
+    roots: Any, wanted: Any = None, *, retain_graph: bool, arrivals: Any = None, waits: bool = False
 ) -> dict[Node, Any]:
+    """What reaches the leaves, or the `wanted` nodes; where it `waits` that may be a Later."""
     higher = state.higher_order
     before, state.recording = state.recording, higher
+    waited, here.waits = here.waits, waits and not higher and state.deferring and may_defer()
     try:
         return graph.backward(
             roots,
@@ -123,7 +129,13 @@ def _walk(
             arrivals=arrivals,
         )
     finally:
-        state.recording = before
+        state.recording, here.waits = before, waited
+
+
+def may_defer() -> bool:
+    """Whether nobody attends to ops who wants each where it is asked for."""
+    applier = Tensor.__apply__
+    return applier is apply or getattr(applier, "defers", False)
 
 
 def _adder(total: Any) -> Callable[[Any], None]:
@@ -145,8 +157,13 @@ def _accumulate(choice: Choice, total: Any, part: Any) -> None:
 
 def _gather(leaf: Leaf, value: Any, shared: set[int]) -> None:
     """Add to a leaf's gradient, which shares memory with nothing else."""
-    gradient = value if isinstance(value, Tensor) else _make(value)
     have = leaf.grad
+    if type(value) is Later:
+        if have is None:
+            leaf.grad = waiting(value)
+            return
+        value = value.now()
+    gradient = value if isinstance(value, Tensor) else _make(value)
     if have is not None:
         total = ops.add(have, gradient)
         leaf.grad = total if state.higher_order else total.detach()

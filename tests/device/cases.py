@@ -274,7 +274,7 @@ def losses(xp, dtype):
 
     rng = np.random.default_rng(5)
     for n, c, index in ((100, 10, "i8"), (1, 1, "i4"), (1000, 33, "u1"), (37, 5000, "i4"),
-        (9, 1024, "i8"), (3, 20001, "i8"),
+        (9, 1024, "i8"), (3, 20001, "i8"), (1100, 7, "i4"),
     ):  # fmt: skip
         x = rng.standard_normal((n, c)).astype(dtype) * dtype.type(30)
         x8 = x.astype("f8")

@@ -249,7 +249,9 @@ def _load(self: Any, device: int) -> Any:
         given = (ctypes.c_void_p * len(words))(*words)
         launched(library, merged(places), sizes, threads[0], shared, given)
 
-    return call
+    if not self.struct:
+        return call
+    return lambda grid, threads, words, shared: lambda: call(grid, threads, (words,), shared)
 
 
 def _word(argument: Any) -> Any:

@@ -178,11 +178,12 @@ def added(xp, dtype):
 
 
 def sums(xp, dtype):
-    """The gradient of a bias, behind a relu and without one."""
-    from autograph.ops.linear.cuda_back import column_sums
+    """The gradient of a bias, behind a relu and without one, and dx turned besides."""
+    from autograph.backends.cuda.columns import has_whole_tiles
+    from autograph.ops.linear.cuda_back import column_sums, turned_sums
 
     rng, near = np.random.default_rng(14), 4 * TOLERANCE[dtype]
-    for n, o in ((5000, 64), (3, 1000), (700, 8), (20, 10)):
+    for n, o in ((5000, 64), (3, 1000), (700, 8), (20, 10), (1088, 128), (64, 192)):
         (dy, dy8), (y, y8) = numbers(rng, (n, o), dtype), numbers(rng, (n, o), dtype)
         d, z = xp.asarray(dy), xp.asarray(y)
         yield f"column sums {n} {o}", column_sums(d)[1], dy8.sum(0), near
@@ -192,6 +193,15 @@ def sums(xp, dtype):
         slope = np.where(y8 <= 0, 0, dy8)
         yield f"column sums {n} {o} relu dx", dx, slope, 0.0
         yield f"column sums {n} {o} relu", dbias, slope.sum(0), near
+        if not has_whole_tiles((n, o), dtype):
+            continue
+        for seen, right in ((z, slope), (None, dy8)):
+            name = f"turned sums {n} {o}{'' if seen is None else ' relu'}"
+            dx, dbias, turned = turned_sums(d, seen)
+            yield f"{name} dx", dx, right, 0.0
+            yield name, turned, right, 0.0
+            yield f"{name} alone", turned_sums(d, seen, has_dx=False)[2], right, 0.0
+            yield f"{name} dbias", dbias, right.sum(0), near
 
 
 def few(xp, dtype):
@@ -254,6 +264,9 @@ def layouts(xp, dtype):
     from autograph.backends.cuda.arrange import arranged, channels_first, channels_last
 
     rng = np.random.default_rng(15)
+    for shape in ((64, 64), (1028, 1032), (100, 136), (70, 47), (33, 784)):
+        x, x8 = numbers(rng, shape, dtype)
+        yield f"turned {shape}", arranged(xp.asarray(x).T), x8.T, 0.0
     for shape in ((3, 5, 33, 31), (2, 64, 3, 3), (4, 3, 20, 20), (1, 40, 40, 40), (2, 1, 4, 4)):
         x, x8 = numbers(rng, shape, dtype)
         a, there = xp.asarray(x), x8.transpose(0, 2, 3, 1)

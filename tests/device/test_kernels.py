@@ -130,14 +130,19 @@ def test_a_relu_of_cublaslt_hides_no_nan(scalar_type, sizes):
         assert distance(to_host(found), expected) < cases.TOLERANCE[dtype]
 
 
-def test_large_tf32_products_of_turned_operands():
+@pytest.mark.parametrize("turned", [(), (0,), (1,), (0, 1)], ids=str)
+def test_large_tf32_products_of_turned_operands(turned):
     from autograph.backends.cuda import lt
     from autograph.backends.precision import precision
 
     rng = np.random.default_rng(0)
     (a, a8), (b, b8) = (cases.numbers(rng, shape, cases.F32) for shape in ((640, 1030), (640, 520)))
+    x, dy = (
+        cupy.asfortranarray(cupy.asarray(each)) if i in turned else cupy.asarray(each)
+        for i, each in enumerate((a, b))
+    )
     with precision("tf32"):
-        found = lt.matmul(cupy.asarray(a).T, cupy.asarray(b))
+        found = lt.matmul(x.T, dy)
 
     assert 1e-5 < distance(to_host(found), a8.T @ b8) < 2e-3
 

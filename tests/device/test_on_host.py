@@ -15,6 +15,7 @@ from autograph.backends import CUDA, NUMPY, using
 from autograph.backends.cuda import arrange
 from autograph.backends.cuda.launch import Kernel
 from autograph.backends.cuda.words import check_faults
+from autograph.backends.precision import precision
 from autograph.errors import IndexRangeError
 from autograph.op import REGISTRY, Op, signature_of
 from autograph.ops import chain
@@ -26,7 +27,8 @@ from . import cases, host_cupy, net_cases, random_cases, update_cases
 
 OWN = [op for op in REGISTRY.values() if CUDA in op.modules and op.samples]
 CASES = {  # what no sample reaches
-    "few": net_cases.few, "added": net_cases.added, "updates": update_cases.updates,
+    "few": net_cases.few, "added": net_cases.added, "sums": net_cases.sums,
+    "updates": update_cases.updates, "product steps": update_cases.product_steps,
 }  # fmt: skip
 ORDERS = 0, 1, 6, 9  # forward, backward, threads anyhow, warps anyhow
 
@@ -134,6 +136,72 @@ def test_more_tiles_than_blocks_are_turned(cupy: Any, monkeypatch: pytest.Monkey
     arrange._transpose(x, y, 1, 70, 20, 20, 70)
 
     np.testing.assert_array_equal(y, x.T)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u2", "f8", "u1"])
+@pytest.mark.parametrize("tile", [(64, 64), (32, 128), (128, 32)], ids=str)
+def test_tiles_are_turned_in_wide_accesses_and_without(
+    tile: Any, dtype: str, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrange, "_LARGE", 1)
+    monkeypatch.setattr(arrange, "_TILE", tile)
+    for shape in ((128, 192), (100, 132), (33, 47)):
+        x = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+
+        np.testing.assert_array_equal(arrange.arranged(cupy.asarray(x).T), x.T)
+
+
+@pytest.mark.parametrize("rows", [32, 544, 1024])  # blocks with a tile, with 3 or 4, and with 4
+@pytest.mark.parametrize("behind", ["relu", "gelu", ""])
+def test_a_gradient_that_is_turned_besides_has_the_same_bits(
+    behind: str, rows: int, cupy: Any
+) -> None:
+    from autograph.ops.linear.cuda_back import column_sums, turned_sums
+
+    rng = np.random.default_rng(0)
+    dy, seen = (cupy.asarray(rng.standard_normal((rows, 128), np.float32)) for _ in range(2))
+    given = (dy, seen, behind) if behind else (dy,)
+    dx, dbias = column_sums(*given)
+    for has_dx in (True, False):
+        again, sums, turned = turned_sums(*given, has_dx=has_dx)
+
+        assert turned.T.flags.c_contiguous
+        assert turned.tobytes() == dx.tobytes()
+        assert sums.tobytes() == dbias.tobytes()
+        assert not has_dx or again.tobytes() == dx.tobytes()
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_gradients_of_a_large_layer_take_what_is_turned(
+    changes: bool, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autograph.backends.cuda import lt
+    from autograph.ops.linear import cuda_back
+
+    rng, given = np.random.default_rng(0), []
+
+    def multiplied(a: Any, b: Any, bias: Any = None) -> Any:
+        given.append([each.strides for each in lt._turned(a, b)])
+        return cupy.asarray(np.asarray(a) @ np.asarray(b))
+
+    monkeypatch.setattr(lt, "_TURNED", 32)
+    monkeypatch.setattr(lt, "_LONG", 32)
+    monkeypatch.setattr(cuda_back, "product_cuda", multiplied)
+    dy, y = (rng.standard_normal((64, 128), np.float32) for _ in range(2))
+    x, w = rng.standard_normal((64, 48), np.float32), rng.standard_normal((48, 128), np.float32)
+    seen = cupy.asarray(y) if changes else None
+    arrays = cupy.asarray(dy), seen, cupy.asarray(x)
+    slope = np.where(y <= 0, 0, dy) if changes else dy
+    with precision("tf32"):
+        dx, dweight, dbias = cuda_back._gradients(*arrays, cupy.asarray(w))
+        alone = cuda_back._gradients(*arrays)
+
+    along = [(256, 4), (4, 256)]  # of (48, 64) times (64, 128): both lie along the sums
+    assert given == [[(512, 4), (4, 512)], along, along]
+    np.testing.assert_allclose(dx, slope @ w.T, rtol=1e-5, atol=1e-5)
+    for found in ((dweight, dbias), alone):
+        np.testing.assert_allclose(found[0], x.T @ slope, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[1], slope.sum(0), rtol=1e-5, atol=1e-5)
 
 
 # -- steps of chains -------------------------------------------------------------------------

@@ -70,6 +70,24 @@ def updates(xp, dtype):
     yield "tick counts", count, 3, 0.0
 
 
+def product_steps(xp, dtype):
+    """What goes into a product that is added to a weight."""
+    from autograph.ops.update.cuda_product import factors, scaling
+
+    rng, rate, near = np.random.default_rng(12), 0.1, TOLERANCE[dtype]
+    for shape in ((24, 40), (3, 5), (700, 8)):
+        for maximize in (False, True):
+            x, x8 = numbers(rng, shape, dtype)
+            _, step, pace = _moving(xp, x8, dtype, rate)
+            scaled, scale = scaling(xp.asarray(x), maximize)
+            scale(pace, step)
+            yield f"scaled {shape} {maximize}", scaled, (rate if maximize else -rate) * x8, near
+            yield f"scaled {shape} counted", step, 1, 0.0
+            found = factors(pace, step, 0.5, maximize)
+            yield f"factors {maximize}", found, [rate if maximize else -rate, 1 - rate * 0.5], 1e-7
+            yield f"factors {maximize} counted", step, 2, 0.0
+
+
 def updates_together(xp, dtype):
     """What updates of one parameter after the other give, to the bit."""
     from autograph.ops.update.cuda_kernels import (
@@ -177,5 +195,6 @@ def philox_reference(first, stream, key, size):
 
 
 CASES: dict[str, Case] = {
-    each.__name__: each for each in (updates, updates_together, batches, random_words)
+    each.__name__: each
+    for each in (updates, product_steps, updates_together, batches, random_words)
 }

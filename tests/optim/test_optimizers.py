@@ -4,13 +4,16 @@ beside their formulas."""
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import autograph as ag
-from autograph import Parameter, Tensor, layers, optim
+from autograph import Parameter, Tensor, layers, no_grad, optim
+from autograph.backends import NUMPY, using
 from autograph.errors import CheckpointError, GraphError, SettingsError
 from autograph.optim import optimizer_from_description
 
@@ -191,6 +194,24 @@ def test_every_optimizer_lowers_a_loss_in_bf16_with_masters(kind: str) -> None:
 
     assert (w * w).sum().item() < first
     assert str(optimizer.state["w"]["master"].scalar_type) == "f32"
+
+
+@pytest.mark.parametrize("backends", [nullcontext, partial(using, NUMPY)], ids=["best", "numpy"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_optimizer_without_masters_rounds_once_a_step(kind: str, backends: Any) -> None:
+    start, slopes, *_ = (Tensor(each).cast("bf16") for each in gradients(np.float32, (6, 5)))
+    w, single = Parameter(start), Parameter(start.cast("f32"))
+    halves, singles = (optim.describe.OPTIMIZERS[kind](masters=False) for _ in range(2))
+    with backends():
+        for step in range(4):
+            for each, optimizer in ((w, halves), (single, singles)):
+                each.grad = (slopes * float(step + 1)).cast(each.scalar_type)
+                optimizer.update({"w": each})
+            with no_grad():
+                single[...] = single.cast("bf16").cast("f32")
+
+            assert set(halves.tensors()) == set(singles.tensors())
+            np.testing.assert_array_equal(w.cast("f32").numpy(), single.numpy())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -86,6 +86,20 @@ def test_state_may_be_replaced_between_steps() -> None:
     model.step(optimizer)
     optimizer.restore(optimizer.tensors(), optimizer.count, model.parameters)
     model.step(optimizer)
+    optimizer.state["layer2.weight"] = dict(optimizer.state["layer2.weight"])
+    optimizer.state["layer2.weight"] |= {"velocity": Tensor(np.ones((2, 5)))}
+    model.velocity[2] = np.ones((2, 5))
+    model.step(optimizer)
+
+    model.check()
+
+
+def test_settings_of_groups_may_change_between_steps() -> None:
+    model = Model()
+    optimizer = optim.SGD(learning_rate=0.1, momentum=0.9, groups={"layer*": {"weight_decay": 0.0}})
+    for momentum in (0.5, 0.25):
+        optimizer.momentum = momentum
+        model.step(optimizer, momentum)
 
     model.check()
 

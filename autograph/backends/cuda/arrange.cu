@@ -1,38 +1,61 @@
 // Matrices laid out anew: y[b, c, r] = x[b, r, c], through shared memory.
 //
-// Spec holds Bits, an unsigned type of the size of what is moved, and the `side` of tiles; where one
-// side is short, `few` (how short) and short_rows (whether R is the short side).
+// Spec holds Bits, an unsigned type of the size of what is moved, how `high` and `wide` tiles are and
+// how many numbers an access has (`pack`); where one side is short, `few` (how short) and short_rows
+// (whether R is the short side).
 // Rows of x are `x_row` numbers apart and rows of y `y_row`, of which those beyond R become zero.
 #include "scalar.cuh"
 
-// Tiles have Spec::side rows. Blocks: (tiles of C, tiles of y_row and B at most)
+// x_row and y_row are whole numbers of packs, which lie in a tile's row in an order of that row's own
+// (by xor), so that columns of numbers are written and rows of packs read in all banks at once.
+// Blocks: (tiles of C, tiles of y_row and B at most)
 template <class Spec>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
 transpose(const typename Spec::Bits* __restrict__ x, typename Spec::Bits* __restrict__ y, int B,
           int R, int C, int x_row, int y_row) {
-    constexpr int side = Spec::side;
-    __shared__ typename Spec::Bits tile[side][side + 1];
-    const int lane = threadIdx.x % 32, depth = threadIdx.x / 32;
-    const int c0 = blockIdx.x * side;
+    using Bits = typename Spec::Bits;
+    constexpr int high = Spec::high, wide = Spec::wide, pack = Spec::pack;
+    constexpr int across = wide / pack, down = high / pack;  // packs in a row of x's tile, and of y's
+    constexpr int turns = (high * across + 255) / 256, most = pack == 1 ? 32 : 8;
+    constexpr int orders = down < most ? down : most, lanes = across < most ? across : most;
+    alignas(16) __shared__ Bits tile[wide][high];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;  // `lanes` of a warp in a row of x
+    const int from_c = (warp % (across / lanes) * lanes + lane % lanes) * pack;
+    const int from_r = warp / (across / lanes) * (32 / lanes) + lane / lanes;
+    const int to_r = threadIdx.x % down * pack, to_c = threadIdx.x / down;
+    const int c0 = blockIdx.x * wide;
     for (int b = blockIdx.z; b < B; b += gridDim.z) {
-        for (int64 first = int64(blockIdx.y) * side; first < y_row; first += int64(gridDim.y) * side) {
+        for (int64 first = int64(blockIdx.y) * high; first < y_row; first += int64(gridDim.y) * high) {
             const int r0 = int(first);
+            Pack<Bits, pack> found[turns];  // all of them fly at once
+#pragma unroll
+            for (int i = 0; i < turns; i++) {
+                const int r = from_r + i * (256 / across);
+                found[i] = {};
+                if (r < high && r0 + r < R && c0 + from_c < C)
+                    found[i] = load_pack<pack>(x + (int64(b) * R + r0 + r) * x_row + c0 + from_c);
+            }
             __syncthreads();  // the tile before has been written
 #pragma unroll
-            for (int i = depth; i < side; i += 8)
+            for (int i = 0; i < turns; i++) {
+                const int r = from_r + i * (256 / across);
+                const int place = (r / pack ^ from_c / pack % orders) * pack + r % pack;
+                if (r < high) {
 #pragma unroll
-                for (int j = lane; j < side; j += 32) {
-                    const bool inside = r0 + i < R && c0 + j < C;
-                    tile[i][j] = inside ? x[(int64(b) * R + r0 + i) * x_row + c0 + j]
-                                        : typename Spec::Bits(0);
+                    for (int k = 0; k < pack; k++)
+                        tile[from_c + k][place] = found[i][k];
                 }
+            }
             __syncthreads();
 #pragma unroll
-            for (int i = depth; i < side; i += 8)
-#pragma unroll
-                for (int j = lane; j < side; j += 32)
-                    if (c0 + i < C && r0 + j < y_row)
-                        y[(int64(b) * C + c0 + i) * y_row + r0 + j] = tile[j][i];
+            for (int i = 0; i < turns; i++) {
+                const int c = to_c + i * (256 / down), r = r0 + to_r;
+                const int place = (to_r / pack ^ c / pack % orders) * pack;
+                // y + (... + r), not y + ... + r, which is compiled to accesses of single numbers
+                if (c < wide && c0 + c < C && r < y_row)
+                    store_pack<pack>(y + ((int64(b) * C + c0 + c) * y_row + r),
+                                     load_pack<pack>(&tile[c][place]));
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ from .pointwise import copy_kernel
 
 _SOURCE = Path(__file__).with_name("arrange.cu")
 _LARGE = 2**20  # numbers of a matrix from which tiles are larger
+_TILE = 64, 64  # rows and columns of those
 _SHORT = 16  # rows of so few numbers go through a kernel of their own
 
 
@@ -85,21 +86,27 @@ def _transpose(x: Any, y: Any, batch: int, rows: int, columns: int, x_row: int, 
         kernel = _transposing(itemsize, short, y_row <= columns, fits)
         kernel((divide_up(long, 256 if fits else 128), min(batch, 65535)), x, y, *sizes)
         return
-    side = 64 if itemsize <= 4 and rows * columns >= _LARGE else 32
-    blocks = divide_up(columns, side), min(divide_up(y_row, side), 65535), min(batch, 65535)
-    _transposing(itemsize, side=side)(blocks, x, y, *sizes)
+    high, wide = _TILE if itemsize <= 4 and rows * columns >= _LARGE else (32, 32)
+    fits = ((x_row | y_row) * itemsize | x.data.ptr | y.data.ptr) % 16 == 0
+    blocks = divide_up(columns, wide), min(divide_up(y_row, high), 65535), min(batch, 65535)
+    _turning(itemsize, high, wide, 16 // itemsize if fits else 1)(blocks, x, y, *sizes)
+
+
+@cache
+def _turning(itemsize: int, high: int, wide: int, pack: int) -> Kernel:
+    """The kernel where no side is short."""
+    bits = f"uint{8 * itemsize}"
+    constants: dict[str, Constant] = {"Bits": bits, "high": high, "wide": wide, "pack": pack}
+    return Kernel(_SOURCE, "transpose", constants)
 
 
 @cache
 def _transposing(
-    itemsize: int, few: int = 0, short_rows: bool = False, whole: bool = False,
-    narrow: bool = False, side: int = 0,
-) -> Kernel:  # fmt: skip
-    """The kernel; `few` says how short the short side is, 0 that none is."""
-    constants: dict[str, Constant] = {"Bits": f"uint{8 * itemsize}"}
-    if not few:
-        return Kernel(_SOURCE, "transpose", {**constants, "side": side})
-    constants |= {"few": few, "short_rows": short_rows}
+    itemsize: int, few: int, short_rows: bool, whole: bool = False, narrow: bool = False
+) -> Kernel:
+    """The kernel; `few` says how short the short side is."""
+    bits = f"uint{8 * itemsize}"
+    constants: dict[str, Constant] = {"Bits": bits, "few": few, "short_rows": short_rows}
     if narrow:
         return Kernel(_SOURCE, "transpose_narrow", constants)
     return Kernel(_SOURCE, "transpose_whole" if whole else "transpose_short", constants)

@@ -18,21 +18,13 @@ template <class Spec> struct Place {
     const int row = blockIdx.x * deep + depth, step = gridDim.x * deep;
 };
 
-// partial (shares, 2, C): the sums of this block's rows of the two numbers that
-// `take(row, first, second)` adds for each column of the thread.
-template <class Spec, class Take>
-__device__ void sum_share(const Place<Spec>& place, int rows, int C, Number<Spec>* partial,
-                          Take take) {
+// partial (shares, 2, C): the two numbers of each column of the block, of what its threads have of them.
+template <class Spec>
+__device__ void write_share(const Place<Spec>& place, int C, Number<Spec>* partial,
+                            Number<Spec>* first, Number<Spec>* second) {
     using N = Number<Spec>;
     constexpr int pack = Spec::pack, warps = threads / 32;
     __shared__ N found[2][warps][group];
-    N first[pack], second[pack];
-#pragma unroll
-    for (int i = 0; i < pack; i++) first[i] = second[i] = 0;
-    if (place.channel < C) {
-#pragma unroll 4
-        for (int row = place.row; row < rows; row += place.step) take(row, first, second);
-    }
 #pragma unroll
     for (int i = 0; i < pack; i++) {
 #pragma unroll
@@ -53,6 +45,19 @@ __device__ void sum_share(const Place<Spec>& place, int rows, int C, Number<Spec
 #pragma unroll
     for (int i = 0; i < warps; i++) sum += found[which][i][c];
     partial[(int64(blockIdx.x) * 2 + which) * C + channel] = sum;
+}
+
+// The same of the numbers that `take(row, first, second)` adds for each row of the block and each column
+// of the thread.
+template <class Spec, class Take>
+__device__ void sum_share(const Place<Spec>& place, int rows, int C, Number<Spec>* partial,
+                          Take take) {
+    Number<Spec> first[Spec::pack] = {}, second[Spec::pack] = {};
+    if (place.channel < C) {
+#pragma unroll 4
+        for (int row = place.row; row < rows; row += place.step) take(row, first, second);
+    }
+    write_share(place, C, partial, first, second);
 }
 
 // finish(column, first, second, early), once for each column, of the sums in double; early is what

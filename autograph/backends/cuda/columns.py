@@ -23,6 +23,12 @@ def column_blocks(
     return (shares, groups), ((shares, 2, columns), wide), pack
 
 
+def has_whole_tiles(shape: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    """Whether no block meets rows or columns that are not there."""
+    (rows, columns), pack = shape, 16 // dtype.itemsize
+    return rows % (COLUMN_THREADS * pack // _GROUP) == columns % _GROUP == 0
+
+
 def adding_threads(shares: int) -> int:
     """The threads of a block that adds up so many shares."""
     return 1024 if shares > 72 else 256

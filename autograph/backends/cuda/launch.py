@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ctypes import addressof, c_void_p
-from functools import cache
+from collections.abc import Callable
+from ctypes import addressof, c_uint64, c_void_p
+from functools import cache, cached_property, partial
 from pathlib import Path
+from struct import Struct
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -45,12 +48,24 @@ class Kernel:
         self._functions: dict[int, Any] = {}  # by device
 
     def __call__(self, blocks: int | tuple[int, ...], *arguments: Any) -> None:
+        if self.struct:
+            self.bound(blocks, *arguments)()
+            return
+        grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        self._function()(grid, self.threads, arguments, self.shared)
+
+    def bound(self, blocks: int | tuple[int, ...], words: Any) -> Callable[[], None]:
+        """What launches it with a struct, as its words are then."""
+        grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        launch: Callable[[], None] = self._function()(grid, self.threads, words, self.shared)
+        return launch
+
+    def _function(self) -> Any:
         device = stream.current_device()
         function = self._functions.get(device)
         if function is None:
             function = self._functions[device] = self._load(device)
-        grid = blocks if isinstance(blocks, tuple) else (blocks,)
-        function(grid, self.threads, arguments, self.shared)
+        return function
 
     def _load(self, device: int) -> Any:
         """The kernel's function on a device: equal kernels share it, and it stays loaded, because
@@ -76,18 +91,37 @@ class Kernel:
 
 
 def _of_struct(function: Any) -> Any:
-    """The launch of a CuPy function that takes one struct by value, which CuPy does not pass."""
+    """What makes launches of a CuPy function that takes one struct by value, which CuPy does not
+    pass."""
     from cupy.cuda import driver
 
-    def launch(grid: tuple[int], threads: tuple[int], arguments: Any, shared: int) -> None:
-        (words,) = arguments
+    def bound(grid: tuple[int], threads: tuple[int], words: Any, shared: int) -> Any:
         place = c_void_p(addressof(words))
-        driver.launchKernel(
-            function.ptr, *grid, 1, 1, *threads, 1, 1, shared, stream.current_stream().ptr,
-            addressof(place), 0,
+        launch: Any = partial(
+            driver.launchKernel, function.ptr, *grid, 1, 1, *threads, 1, 1, shared,
+            stream.current_stream().ptr, addressof(place), 0,
         )  # fmt: skip
+        launch.reads = words, place
+        return launch
 
-    return launch
+    return bound
+
+
+class Launch(local):
+    """The launch of so many blocks of a kernel that takes one struct by value, again and again on
+    one device: `pack` its words, in this format, then `run` it. Each thread has its own struct.
+    """
+
+    def __init__(self, kernel: Kernel, blocks: int, form: str) -> None:
+        form_of = Struct(form)
+        self._made_of = kernel, blocks, (c_uint64 * (form_of.size // 8))()
+        self.pack = partial(form_of.pack_into, self._made_of[2], 0)
+
+    @cached_property
+    def run(self) -> Callable[[], None]:
+        """The launch on the device that is current when it is first asked for."""
+        kernel, blocks, words = self._made_of
+        return kernel.bound(blocks, words)
 
 
 def aligned(array: Any) -> Any:

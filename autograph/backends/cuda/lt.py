@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from collections.abc import Callable
 from ctypes import byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache, partial
 from math import prod
@@ -28,6 +29,7 @@ _SMALL = 2**22  # multiply-adds of an f32 product up to which our own kernel is 
 WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
 _TRIED = 8  # algorithms, where they are tried out
 _TURNED = 512  # sizes of a TF32 product from which copies of its operands pay
+_LONG = 1024  # rows of x^T from which its copy does beside one of dy
 _ALIGNED = 256  # bytes; the library counts on memory that begins between blocks of so many
 
 _SPLIT = """#include "scalar.cuh"
@@ -57,7 +59,9 @@ TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 # cublasComputeType_t
 _COMPUTE_F32, _COMPUTE_F64, _COMPUTE_TF32 = 68, 70, 77
 # cublasLtMatmulDescAttributes_t
-_TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _BIAS_TYPE = 3, 4, 7, 8, 26
+_POINTER_MODE, _TRANSPOSE_A, _TRANSPOSE_B = 2, 3, 4
+_EPILOGUE, _BIAS_POINTER, _BIAS_TYPE = 7, 8, 26
+_ON_DEVICE = 1  # cublasLtPointerMode_t
 _EPILOGUES = {"none": 1, "relu": 2, "bias": 4, "bias relu": 6}  # cublasLtEpilogue_t
 # cublasLtMatrixLayoutAttribute_t
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6
@@ -111,9 +115,10 @@ def _handle(device: int) -> tuple[c_void_p, Any]:
 
 
 class Product:
-    """One product, column by column as cublasLt sees it: d (m, n) = scale * op(a) op(b) + c.
+    """One product, column by column as cublasLt sees it: d (m, n) = scale * op(a) op(b) + keep * c.
 
-    `a` and `b` are (transposed, leading stride, batch stride).
+    `a` and `b` are (transposed, leading stride, batch stride). With `moves` both factors are read
+    on the device, where a launch is told.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Product:
         epilogue: str = "none",
         scale: float = 1.0,
         keep: float = 0.0,
+        moves: bool = False,
     ) -> None:
         from cupy.cuda.device import get_device_id
 
@@ -151,8 +157,13 @@ class Product:
         factor = ctypes.c_double if wide else c_float
         self._factors = factor(scale), factor(keep)
         self.scale, self.keep = (ctypes.addressof(each) for each in self._factors)
-        self.adds = keep != 0
         self.key = f"{m} {n} {k} {a} {b} {scalar_type} {compute} {result_type} {batch} {epilogue}"
+        self.adds = moves or keep != 0
+        if moves:
+            self._describe(_POINTER_MODE, c_int32(_ON_DEVICE))
+        if self.adds:
+            self.key += " moves" if moves else f" keep {keep}"
+        self.nbytes = m * n * batch * _dtype(result_type).itemsize  # of d
         self._choose(f"{m} x {n} x {k}")
         if "relu" in epilogue:
             given, found = (_dtype(each) for each in (scalar_type, result_type))
@@ -167,7 +178,7 @@ class Product:
         )  # fmt: skip
 
     def _choose(self, sizes: str) -> None:
-        wanted = _TRIED if tunes() and not self.adds else 1
+        wanted = _TRIED if tunes() else 1
         preference, found, count = c_void_p(), (_Heuristic * wanted)(), c_int()
         _call("cublasLtMatmulPreferenceCreate", byref(preference))
         _call(
@@ -208,23 +219,34 @@ class Product:
                 break
         self.algorithms = honest
 
-    def __call__(self, a: int, b: int, d: int, bias: int = 0, c: int | None = None) -> None:
-        """Launch on the current stream; arguments are pointers."""
+    def __call__(
+        self, a: int, b: int, d: int, bias: int = 0, c: int | None = None,
+        factors: int | None = None,
+    ) -> None:  # fmt: skip
+        """Launch on the current stream; arguments are pointers, `factors` that of scale and keep
+        where it moves."""
         if self.has_bias:
             self._describe(_BIAS_POINTER, c_uint64(bias))
         if len(self.algorithms) > 1:
-            tried = [partial(self._run, a, b, d, c, each) for each in self.algorithms]
+            import cupy
+
+            place = cupy.empty(self.nbytes, np.uint8) if self.adds else None
+            there = d if place is None else place.data.ptr  # what is tried adds to nothing
+            tried = [partial(self._run, a, b, there, c, each, factors) for each in self.algorithms]
             at = fastest(f"cublasLt {_version()} {self.key}", stream.current_device(), tried)
             self.algorithms = self.algorithms[at : at + 1]
-        self._run(a, b, d, c, self.algorithms[0])
+        self._run(a, b, d, c, self.algorithms[0], factors)
 
-    def _run(self, a: int, b: int, d: int, c: int | None, algorithm: int) -> None:
+    def _run(
+        self, a: int, b: int, d: int, c: int | None, algorithm: int, factors: int | None = None
+    ) -> None:
         size = self.rooms[algorithm]
         place = stream.counter(stream.current_device(), size)
         if place is None:
             place, size = self.workspace.ptr, WORKSPACE
+        scale, keep = (self.scale, self.keep) if factors is None else (factors, factors + 4)
         status = _library().cublasLtMatmul(
-            self.handle, self.descriptor, self.scale, a, self.a, b, self.b, self.keep,
+            self.handle, self.descriptor, scale, a, self.a, b, self.b, keep,
             d if c is None else c, self.d, d, self.d, algorithm, place, size,
             stream.current_stream().ptr,
         )  # fmt: skip
@@ -276,8 +298,8 @@ def matmul(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
     if bias is not None and bias.data.ptr % _ALIGNED:
         bias = arranged(bias)
     name = current_precision() if a.dtype == np.float32 else "strict"
-    if name == "tf32" and _pays_to_turn(a, b):
-        a, b = arranged(a), arranged(b.T).T
+    if name == "tf32":
+        a, b = _turned(a, b)
     device = stream.current_device()
     epilogue = " ".join(["bias"] * (bias is not None) + ["relu"] * relu) or "none"
     lies = device, a.shape, a.strides, b.shape, b.strides, a.dtype, epilogue, name
@@ -299,12 +321,47 @@ def matmul(a: Any, b: Any, bias: Any = None, *, relu: bool = False) -> Any:
     return y
 
 
-def _pays_to_turn(a: Any, b: Any) -> bool:
-    """Whether both operands run along the other axis than that of the sums, which tensor cores
-    take 16-bit floats alone in."""
-    if a.ndim != 2 or b.ndim != 2 or min(*a.shape, b.shape[1]) < _TURNED:
+def adding(y: Any, a: Any, b: Any, *, moves: bool = False) -> Callable[..., None] | None:
+    """What adds a b to y (M, N) in place; with `moves` it is called with two floats on the device,
+    and y becomes factors[0] * a b + factors[1] * y. None where the library has no such product in
+    the `precision` of this thread."""
+    name = current_precision() if a.dtype == np.float32 else "strict"
+    if name == "high" or y.data.ptr % _ALIGNED:
+        return None
+    a, b = (each if each.data.ptr % _ALIGNED == 0 else arranged(each) for each in (a, b))
+    if name == "tf32":
+        a, b = _turned(a, b)
+    lies = a.shape, a.strides, b.shape, b.strides, a.dtype, "none", name
+    products, _ = _fitting(stream.current_device(), *lies, "moves" if moves else "adds")
+    if not products:
+        return None
+
+    def add(factors: Any = None) -> None:  # it keeps copies of operands until it has run
+        there = None if factors is None else factors.data.ptr
+        products[0](b.data.ptr, a.data.ptr, y.data.ptr, factors=there)
+
+    return add
+
+
+def pays_to_turn(a: tuple[int, ...], b: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether copies of operands (M, K) and (K, N) pay that run along K, the axis of the sums."""
+    if current_precision() != "tf32" or dtype != np.float32:
         return False
-    return bool(a.strides[0] == b.strides[1] == 4)
+    return len(a) == len(b) == 2 and min(*a, *b) >= _TURNED
+
+
+def _turned(a: Any, b: Any) -> tuple[Any, Any]:
+    """The operands of a TF32 product, turned where that pays: along another axis than that of the
+    sums, tensor cores take 16-bit floats alone.
+
+    Of an x W that is W, which is too large for a copy to pay; of dy W^T nothing. Of x^T dy both
+    are, or a long x, where dy is a view of what has been turned.
+    """
+    if not pays_to_turn(a.shape, b.shape, a.dtype) or a.strides[0] != 4 or 4 not in b.strides:
+        return a, b
+    if b.strides[0] != 4:
+        return arranged(a), arranged(b.T).T
+    return arranged(a) if a.shape[0] >= _LONG else a, b
 
 
 def _halves(x: Any) -> tuple[Any, Any]:
@@ -335,8 +392,10 @@ def _fitting(
     dtype: np.dtype[Any],
     epilogue: str,
     precision: str,
+    into: str = "",
 ) -> tuple[tuple[Product, ...], tuple[int, ...]]:
-    """The products for operands that lie like this, none where there are none; and the shape."""
+    """The products for operands that lie like this, none where there are none; and the shape. They
+    write, or go `into` what is there: one "adds", or "moves"."""
     lead = np.broadcast_shapes(a_shape[:-2], b_shape[:-2])
     m, k, n = a_shape[-2], a_shape[-1], b_shape[-1]
     shape = (*lead, m, n)
@@ -348,7 +407,9 @@ def _fitting(
     fits = left is not None and right is not None and dtype.name in TYPES and m and n and k
     if not fits or (dtype.name == "float64" and epilogue != "none"):  # none takes doubles
         return (), shape
-    products = _products(device, m, n, k, left, right, prod(lead), dtype.name, epilogue, precision)
+    products = _products(
+        device, m, n, k, left, right, prod(lead), dtype.name, epilogue, precision, into
+    )
     return (products if products[-1].algorithms else ()), shape
 
 
@@ -364,6 +425,7 @@ def _products(
     scalar_type: str,
     epilogue: str,
     precision: str,
+    into: str,
 ) -> tuple[Product, ...]:
     kind, compute = TYPES[scalar_type], _COMPUTE_F32
     if scalar_type == "float64":
@@ -372,7 +434,8 @@ def _products(
         compute = _COMPUTE_TF32
     made = partial(Product, n, m, k, b, a, compute=compute, batch=batch)
     if precision != "high":
-        return (made(scalar_type=kind, epilogue=epilogue),)
+        keep = 1.0 if into == "adds" else 0.0
+        return (made(scalar_type=kind, epilogue=epilogue, keep=keep, moves=into == "moves"),)
     halves = partial(made, scalar_type=TYPES["bfloat16"], result_type=kind)
     return halves(), halves(keep=1.0), halves(keep=1.0, epilogue=epilogue)  # the small ones first
 

@@ -1,16 +1,16 @@
 """Chains on a CUDA device: the two generated kernels, and how they are launched."""
 
-from ctypes import c_uint64
-from functools import cache
+from functools import cache, cached_property, reduce
+from itertools import compress
+from operator import or_
 from pathlib import Path
-from struct import Struct
 
 import numpy as np
 
 from ...backends import CUDA
 from ...backends.cuda import stream
 from ...backends.cuda.compile import c_type, expand
-from ...backends.cuda.launch import Kernel, aligned, divide_up
+from ...backends.cuda.launch import Kernel, Launch, aligned, divide_up
 from ...backends.cuda.words import words
 from ...scalar_type import F32
 from ..update import sgd_update
@@ -59,12 +59,6 @@ def second_text(first, scalar_type):
     return types + expand(_HERE / "total.cuh") + "\n" + _second(first).text()
 
 
-def _packer(count):
-    """From `count` words to the struct that a kernel takes, which is how they are quickest made."""
-    pack, struct = Struct(f"{count}Q").pack, (c_uint64 * count).from_buffer_copy
-    return lambda *words: struct(pack(*words))
-
-
 class _First:
     """The launch of a first kernel, and where things lie in what it leaves: losses, rows of the
     samples, partial sums of the blocks, and room for the second kernel."""
@@ -81,36 +75,35 @@ class _First:
         )  # fmt: skip
         starts = np.cumsum([0, *[up(each, 4) for each in lengths]])
         self.starts, self.left = (4 * starts[:-1]).tolist(), int(starts[-1])  # bytes, and numbers
-        self.kernel = Kernel(
+        kernel = Kernel(
             first_text(first, c_type(x.scalar_type.dtype)), "first",
             {"Target": target, "blocks": blocks_on_a_multiprocessor(first.shared, block.threads)},
             threads=block.threads, shared=first.shared, struct=True,
         )  # fmt: skip
-        self.packed = _packer(9 + len(parameters))
+        self.launch = Launch(kernel, self.blocks, f"{9 + len(parameters)}Q")
+
+    @cached_property
+    def fault(self):
+        return words().fault.data.ptr
 
     def __call__(self, x, target, y, dx, left, parameters):
         read = [x, *parameters]
         places = [each.data.ptr for each in read]
-        bits = 0
-        for place in places:
-            bits |= place
-        if bits % 16:
+        if reduce(or_, places) % 16:
             read = [aligned(each) for each in read]
             places = [each.data.ptr for each in read]
-        losses = rows = partials = 0
+        losses = rows = partials = fault = 0
         if left is not None:
-            losses = left.data.ptr
+            losses, fault = left.data.ptr, self.fault
             _, rows, partials, _ = self.starts
             rows, partials = losses + rows, losses + partials
-        fault = words().fault.data.ptr if losses else 0
-        self.kernel(
-            self.blocks,
-            self.packed(
-                places[0], 0 if target is None else target.data.ptr,
-                0 if y is None else y.data.ptr, 0 if dx is None else dx.data.ptr,
-                rows, partials, losses, fault, self.samples, *places[1:],
-            ),
+        launch = self.launch
+        launch.pack(
+            places[0], 0 if target is None else target.data.ptr,
+            0 if y is None else y.data.ptr, 0 if dx is None else dx.data.ptr,
+            rows, partials, losses, fault, self.samples, *places[1:],
         )  # fmt: skip
+        launch.run()
 
 
 @cache
@@ -123,39 +116,36 @@ def _counters(device):
 
 
 class _Second:
-    """The launch of a second kernel. `constants` say how parameters move, by these numbers."""
+    """The launch of a second kernel. `constants` say how parameters move, by these numbers; of the
+    seven words of each, dw, w, step, what is remembered and master, those `given` are pointers."""
 
-    def __init__(self, first, x, parameters, constants, numbers=(0.0,) * 4):
+    def __init__(self, first, x, parameters, constants, given, numbers=(0.0,) * 4):
         self.first, second = first, _second(first.first)
-        self.blocks = (second.blocks(first.samples),)
         self.shares = second.shares(first.samples)
-        self.kernel = Kernel(
+        kernel = Kernel(
             second_text(first.first, c_type(x.scalar_type.dtype)), "second",
             {"count": len(parameters), **constants}, struct=True,
         )  # fmt: skip
         self.numbers = np.array(numbers, np.float64).view(np.uint64).tolist()
-        self.packed = _packer(16 + 7 * len(parameters))
+        each = "".join("Q" if at in given else "8x" for at in range(7))
+        self.launch = Launch(kernel, second.blocks(first.samples), "16Q" + each * len(parameters))
+
+    @cached_property
+    def counters(self):
+        return [each.data.ptr for each in _counters(stream.current_device())]
 
     def __call__(self, x, left, loss, rate, pointers):
-        losses, x = left.data.ptr, aligned(x)
-        _, rows, partials, room = self.first.starts
-        finished, tiles_finished = _counters(stream.current_device())
-        self.kernel(
-            self.blocks,
-            self.packed(
-                x.data.ptr, losses + rows, losses + partials, 0 if loss is None else losses,
-                0 if loss is None else loss.data.ptr, losses + room,
-                finished.data.ptr, tiles_finished.data.ptr,
-                self.first.samples, self.first.blocks, self.shares, rate, *self.numbers, *pointers,
-            ),
+        losses, x, first, launch = left.data.ptr, aligned(x), self.first, self.launch
+        _, rows, partials, room = first.starts
+        launch.pack(
+            x.data.ptr, losses + rows, losses + partials, 0 if loss is None else losses,
+            0 if loss is None else loss.data.ptr, losses + room, *self.counters,
+            first.samples, first.blocks, self.shares, rate, *self.numbers, *pointers,
         )  # fmt: skip
+        launch.run()
 
 
 _GRADIENTS = {"moves": 0, "counts": False, "states": 0, "has_master": False}
-
-
-def _gradients_alone(gradients):
-    return [word for each in gradients for word in (each.data.ptr, 0, 0, 0, 0, 0, 0)]
 
 
 @chain.kernel(CUDA, when=_takes("scores", 0), made=True)
@@ -180,7 +170,7 @@ def chain_back_cuda(inputs, outputs, *, layers, has_dx):
 
     _, x, *parameters = inputs
     first = _First(x, parameters, layers, "gradient", has_dx)
-    second = _Second(first, x, parameters, _GRADIENTS)
+    second = _Second(first, x, parameters, _GRADIENTS, (0,))
     x_shape, dtype, shapes = x.shape, x.scalar_type.dtype, [each.shape for each in parameters]
 
     def run(dy, x, *parameters):
@@ -188,7 +178,7 @@ def chain_back_cuda(inputs, outputs, *, layers, has_dx):
         left = empty(first.left, np.float32)
         first(x, dy, None, dx, left, parameters)
         gradients = [empty(shape, dtype) for shape in shapes]
-        second(x, left, None, 0, _gradients_alone(gradients))
+        second(x, left, None, 0, [each.data.ptr for each in gradients])
         return (dx, *gradients) if has_dx else tuple(gradients)
 
     return run
@@ -222,12 +212,12 @@ def chain_gradients_cuda(inputs, outputs, *, layers, has_dx):
 
     x, _, *parameters = inputs
     first = _First(x, parameters, layers, "loss", has_dx)
-    second = _Second(first, x, parameters, _GRADIENTS)
+    second = _Second(first, x, parameters, _GRADIENTS, (0,))
     dtype, shapes = x.scalar_type.dtype, [each.shape for each in parameters]
 
     def run(x, left, *parameters):
         loss, gradients = empty((), dtype), [empty(shape, dtype) for shape in shapes]
-        second(x, left, loss, 0, _gradients_alone(gradients))
+        second(x, left, loss, 0, [each.data.ptr for each in gradients])
         return (loss, *gradients)
 
     return run
@@ -252,17 +242,15 @@ def _updates(op):
         parameters = [part[0] for part in parts]
         first = _First(x, parameters, layers, "loss", has_dx)
         constants, numbers = (_sgd if op is sgd_update else _adam)(parts[0], **settings)
-        states = sum(each is not None for each in parts[0][2:-1])
-        constants |= {"states": states, "has_master": parts[0][-1] is not None}
-        second = _Second(first, x, parameters, constants, numbers)
-        dtype, count, width = x.scalar_type.dtype, len(parts), 3 + remembered
-        places = [*range(1, width), 6]  # among the 7 words of a parameter: dw, w, step, ..., master
+        present = [each is not None for each in parts[0]]
+        constants |= {"states": sum(present[2:-1]), "has_master": present[-1]}
+        given = list(compress([*range(1, 3 + remembered), 6], present))
+        second = _Second(first, x, parameters, constants, given, numbers)
+        dtype = x.scalar_type.dtype
 
         def run(x, left, rate, *moving):
-            loss, pointers = empty((), dtype), [0] * (7 * count)
-            given = [0 if each is None else each.data.ptr for each in moving[: count * width]]
-            for at, place in enumerate(places):
-                pointers[place::7] = given[at::width]
+            loss = empty((), dtype)
+            pointers = [each.data.ptr for each in moving if each is not None]
             second(x, left, loss, rate.data.ptr, pointers)
             return loss
 

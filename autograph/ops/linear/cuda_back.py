@@ -8,12 +8,15 @@ from typing import Any
 
 from ...backends import CUDA
 from ...backends.cuda import lt
-from ...backends.cuda.columns import COLUMN_THREADS, adding_threads, column_blocks
+from ...backends.cuda.columns import COLUMN_THREADS, adding_threads, column_blocks, has_whole_tiles
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
 from ...backends.cuda.tile import is_thin, tile_of
+from ...later import Later, may_wait
 from ..elementwise import relu
+from ..matmul import matmul
 from ..reduce.cuda_kernels import reduce_cuda
+from ..shape import permute_dims
 from . import linear_back, linear_dweight
 from .cuda_kernels import product_cuda
 from .cuda_relu import SUMS, sum_constants
@@ -21,6 +24,7 @@ from .gelu import gelu_tanh_dx, linear_gelu_tanh_back
 from .relu import linear_relu_back, linear_relu_dweight
 
 _SOURCE = Path(__file__).with_name("back.cu")
+_AHEAD = 4  # tiles that a block has in shared memory where it turns them
 masked: Any = relu.gradient_of("x")[0]  # of dy and y
 
 
@@ -75,33 +79,48 @@ def _matrix(x):
 
 @linear_dweight.kernel(CUDA, when=lambda dy, x: _is_large(x, dy.shape[-1]))
 def linear_dweight_large(dy, x):
-    return product_cuda(_matrix(x).T, _matrix(dy)), column_sums(_matrix(dy))[1]
+    return _gradients(dy, None, x)
 
 
 @linear_back.kernel(CUDA, when=lambda dy, x, weight: _is_large(x, weight.shape[1]))
 def linear_back_large(dy, x, weight):
-    return _all_back(column_sums(_matrix(dy)), x, weight)
+    return _gradients(dy, None, x, weight)
 
 
 @linear_relu_dweight.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
 def linear_relu_dweight_large(dy, y, x, weight):
-    dy, dbias = column_sums(_matrix(dy), _matrix(y))
-    return product_cuda(_matrix(x).T, dy), dbias
+    return _gradients(dy, y, x)
 
 
 @linear_relu_back.kernel(CUDA, when=lambda dy, y, x, weight: _is_large(x, weight.shape[1]))
 def linear_relu_back_large(dy, y, x, weight):
-    return _all_back(column_sums(_matrix(dy), _matrix(y)), x, weight)
+    return _gradients(dy, y, x, weight)
 
 
 @linear_gelu_tanh_back.kernel(CUDA, when=lambda dy, before, x, w: _is_large(x, w.shape[1]))
 def linear_gelu_tanh_back_large(dy, before, x, weight):
-    return _all_back(column_sums(_matrix(dy), _matrix(before), "gelu"), x, weight)
+    return _gradients(dy, before, x, weight, "gelu")
 
 
-def _all_back(summed, x, weight):
-    dy, dbias = summed
-    return product_cuda(dy, weight.T).reshape(x.shape), product_cuda(_matrix(x).T, dy), dbias
+def _gradients(dy, seen, x, weight=None, behind="relu"):
+    """dx, where the weight is given, dweight and dbias; `seen` and `behind` as of `column_sums`."""
+    rows, dy, has_dx, changes = _matrix(x), _matrix(dy), weight is not None, seen is not None
+    seen = _matrix(seen) if changes else None
+    fits = lt.pays_to_turn(rows.shape[::-1], dy.shape, dy.dtype)
+    if fits and has_whole_tiles(dy.shape, dy.dtype):
+        dy, dbias, turned = turned_sums(dy, seen, behind, has_dx=has_dx)
+    else:
+        dy, dbias = column_sums(dy, seen, behind)
+        turned = dy
+    dx = (product_cuda(dy, weight.T).reshape(x.shape),) if has_dx else ()
+    return *dx, _dweight(rows, turned, new=changes or turned is not dy), dbias
+
+
+def _dweight(x, dy, *, new=True):
+    """The gradient of the weight; it may wait where dy is new, and nobody else's."""
+    if new and may_wait(x, dy):
+        return Later(lambda x, dy: matmul(permute_dims(x), dy), x, dy)
+    return product_cuda(x.T, dy)
 
 
 def column_sums(dy, seen=None, behind="relu"):
@@ -122,12 +141,31 @@ def column_sums(dy, seen=None, behind="relu"):
     return dx, dbias
 
 
+def turned_sums(dy, seen=None, behind="relu", *, has_dx=True):
+    """`column_sums` of whole tiles, and dx once more, of which the copy (O, N) that lies turned is
+    contiguous: an operand of x^T dx as TF32 is multiplied fastest. Without has_dx that is all."""
+    from cupy import empty
+
+    (rows, width), changes = dy.shape, seen is not None
+    extra = {"has_dx": has_dx, "ahead": _AHEAD}
+    launches = _summing(dy.dtype, rows, width, changes and behind, *extra.items())
+    share, total, blocks, place, sizes = launches
+    dy, dbias, partial = aligned(dy), empty(width, dy.dtype), empty(*place)
+    dx = dy if not changes else empty(dy.shape, dy.dtype) if has_dx else NULL
+    turned = empty((width, rows), dy.dtype)
+    share(blocks, dy, aligned(seen) if changes else NULL, dx, turned, partial, *sizes)
+    total(divide_up(width, 32), partial, dbias, number(blocks[0]), sizes[1])
+    return dx, dbias, turned.T
+
+
 @cache
-def _summing(dtype, rows, width, behind):
+def _summing(dtype, rows, width, behind, *turned):
+    """The launches; `turned` are the constants of the kernel that turns, if that is it."""
     blocks, partial, pack = column_blocks(rows, width, dtype)
     adders = adding_threads(blocks[0])
     constants = {**sum_constants(dtype, behind), "adders": adders}
-    share = Kernel(SUMS, "column_shares", constants, threads=COLUMN_THREADS)
+    name = "column_shares_turned" if turned else "column_shares"
+    share = Kernel(SUMS, name, {**constants, **dict(turned)}, threads=COLUMN_THREADS)
     total = Kernel(SUMS, "column_sums", constants, threads=adders)
     return share, total, blocks, partial, (number(rows), number(width))
 

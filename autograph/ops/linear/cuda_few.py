@@ -1,5 +1,5 @@
 """Dense layers with few outputs on a CUDA device: one launch forward, two back, the same bits every
-run."""
+run. Those of bf16 run on tensor cores."""
 
 from math import prod
 from pathlib import Path
@@ -7,12 +7,14 @@ from pathlib import Path
 from ...backends import CUDA
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import NULL, Kernel, aligned, divide_up, number
+from ...scalar_type import BF16
 from . import linear, linear_back, linear_dweight
 
-_SOURCE = Path(__file__).with_name("few.cu")
+_SOURCE, _BF16 = (Path(__file__).with_name(f"{name}.cu") for name in ("few", "few_bf16"))
 _FEW = 16  # outputs; half of them in f64
 _WORTH = 2**16  # numbers of x from which this is faster
-_SHARES = 64  # of the rows on the way back, at most: a constant, it orders the sums
+_BLOCKS = 256  # on the way back, about: with the shapes it orders the sums
+_SHARES = 64  # of the rows on the way back, at most
 
 
 def _takes(x, outputs):
@@ -31,8 +33,10 @@ def linear_few_cuda(inputs, outputs):
 
     x, _, bias = inputs
     shape, dtype, (n, i) = outputs[0].shape, x.scalar_type.dtype, _rows(x)
-    constants = _constants(x, shape[-1], has_bias=bias is not None)
-    kernel, blocks, sizes = Kernel(_SOURCE, "linear_few", constants), divide_up(n, 4), _sizes(n, i)
+    source, constants = _constants(x, shape[-1], has_bias=bias is not None)
+    rows, threads = (16, 512) if source is _BF16 else (4, 256)
+    kernel = Kernel(source, "linear_few", constants, threads=threads)
+    blocks, sizes = divide_up(n, rows), _sizes(n, i)
 
     def run(x, weight, bias):
         y = empty(shape, dtype)
@@ -58,21 +62,24 @@ def _back(x, o, has_dx):
     from cupy import empty
 
     (n, i), shape, dtype = _rows(x), x.shape, x.scalar_type.dtype
-    rows = divide_up(n, min(_SHARES, divide_up(n, 32)))
+    source, constants = _constants(x, o, has_dx=has_dx)
+    pack = 2 if dtype.itemsize == 8 else 4
+    deep, width, threads = (16, 64, 128) if source is _BF16 else (8, 32 * pack, 256)
+    pieces = divide_up(i, width)
+    shares = min(divide_up(_BLOCKS, pieces), divide_up(n, 4 * deep), _SHARES)
+    rows = divide_up(divide_up(n, shares), deep) * deep
     shares, wide = divide_up(n, rows), x.scalar_type.accumulator.dtype
-    constants = _constants(x, o, has_dx=has_dx)
-    back, total = (
-        Kernel(_SOURCE, name, constants) for name in ("linear_few_back", "linear_few_sums")
-    )
-    blocks, adding = (divide_up(i, 512), shares), divide_up(i * o, 256) + 1
-    sizes, rest = (*_sizes(n, i), number(rows)), (*_sizes(n, i * o), number(shares))
+    back = Kernel(source, "linear_few_back", {**constants, "pack": pack}, threads=threads)
+    total = Kernel(_SOURCE, "linear_few_sums", {"Scalar": constants["Scalar"]})
+    blocks, adding = (pieces, shares), divide_up((i + 1) * o, 256)
+    sizes, rest = _sizes(n, i, rows), _sizes(shares, (i + 1) * o, i * o)
 
     def run(dy, x, weight):
         dx = empty(shape, dtype) if has_dx else NULL
-        partial = empty((shares, i, o), wide)
+        partial = empty((shares, i + 1, o), wide)
         dweight, dbias = empty((i, o), dtype), empty(o, dtype)
-        back(blocks, dy, aligned(x), aligned(weight), dx, partial, *sizes)
-        total(adding, partial, dy, dweight, dbias, *rest)
+        back(blocks, aligned(dy), aligned(x), aligned(weight), dx, partial, *sizes)
+        total(adding, partial, dweight, dbias, *rest)
         return dx, dweight, dbias
 
     return run
@@ -87,5 +94,7 @@ def _sizes(*sizes):
 
 
 def _constants(x, o, **flags):
+    """The source of kernels, and what they are made with."""
     given = {"has_bias": False, "has_dx": False, **flags}
-    return {"Scalar": c_type(x.scalar_type.dtype), "O": o, **given}
+    dtype = x.scalar_type.dtype
+    return _BF16 if x.scalar_type is BF16 else _SOURCE, {"Scalar": c_type(dtype), "O": o, **given}

@@ -1,9 +1,9 @@
 // Dense layers with few outputs, as the last one of a classifier has: no tile is filled by those, so
 // that every thread holds all outputs of a few inputs.
 //
-// Letters: x (N, I), weight (I, O), bias (O,), y and dy (N, O). Spec holds Scalar, O, has_bias and
-// has_dx.
-#include "scalar.cuh"
+// Letters: x (N, I), weight (I, O), bias (O,), y and dy (N, O), O <= 16. Spec holds Scalar, O, has_bias,
+// has_dx and, on the way back, `pack`, the inputs of a thread.
+#include "block.cuh"
 
 template <class Spec> using Number = Wide<typename Spec::Scalar>;
 
@@ -78,8 +78,8 @@ linear_few(const typename Spec::Scalar* __restrict__ x,
     y[int64(first + row) * O + o] = narrow<Scalar>(sum);
 }
 
-// dx = dy @ weight', and of each share of the rows dweight, to partial (shares, I, O). Blocks: (pieces
-// of 512 inputs, shares); half of the threads take every other row, a thread 4 inputs.
+// dx = dy @ weight', and of each share of the rows dweight and below it dbias, to partial (shares,
+// I + 1, O). Blocks: (pieces of 32 packs of inputs, shares); a warp has the piece in every eighth row.
 template <class Spec>
 __global__ void __launch_bounds__(256, Spec::O <= 10 ? 2 : 1)
 linear_few_back(const typename Spec::Scalar* __restrict__ dy,
@@ -89,14 +89,15 @@ linear_few_back(const typename Spec::Scalar* __restrict__ dy,
                 int rows) {
     using Scalar = typename Spec::Scalar;
     using T = Number<Spec>;
-    constexpr int O = Spec::O, pack = 4, chunk = 32, own = O * pack;  // numbers of a thread
-    __shared__ T slopes[chunk][O];
-    __shared__ T shares[128][own + 1];
-    const int lane = threadIdx.x % 128, half = threadIdx.x / 128;
-    const int i = (blockIdx.x * 128 + lane) * pack;
-    const bool there = i < I;
+    constexpr int O = Spec::O, pack = Spec::pack, own = O * pack, warps = 8, ahead = 4, chunk = 128;
+    constexpr int few = 16 / sizeof(T), whole = (O + few - 1) / few * few;  // slopes of a row
+    alignas(16) __shared__ T slopes[chunk][whole];
+    __shared__ T shares[warps / 2][32][own + 1];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int piece = blockIdx.x * 32 * pack, i = piece + lane * pack;
+    const bool there = i < I, has_bias = blockIdx.x == 0;
     const Outputs<Spec, pack> outputs(weight + int64(Spec::has_dx && there ? i : 0) * O);
-    T sums[O][pack];
+    T sums[O][pack], bias[2] = {};  // those of the outputs `warp` and `warp + 8`
 #pragma unroll
     for (int o = 0; o < O; o++)
 #pragma unroll
@@ -104,70 +105,98 @@ linear_few_back(const typename Spec::Scalar* __restrict__ dy,
     const int last = min(N, int(blockIdx.y + 1) * rows);
     for (int first = blockIdx.y * rows; first < last; first += chunk) {
         const int count = min(chunk, last - first);
+        Pack<Scalar, pack> seen[ahead];
+        auto load = [&](int start) {
+#pragma unroll
+            for (int a = 0; a < ahead; a++)
+                if (start + a * warps < count && there)
+                    seen[a] = load_pack<pack>(x + int64(first + start + a * warps) * I + i);
+        };
+        load(warp);
         __syncthreads();  // the slopes before have been read
-        for (int j = threadIdx.x; j < count * O; j += 256)
-            slopes[j / O][j % O] = widen(dy[int64(first) * O + j]);
+        for (int j = threadIdx.x; j < count * whole; j += 256) {
+            const int r = j / whole, o = j % whole;
+            slopes[r][o] = o < O ? T(widen(dy[int64(first + r) * O + o])) : T(0);
+        }
         __syncthreads();
+        if (has_bias)
+#pragma unroll
+            for (int k = 0; k < 2; k++)
+                for (int r = lane; warp + 8 * k < O && r < count; r += 32)
+                    bias[k] += slopes[r][warp + 8 * k];
         if (!there) continue;
-#pragma unroll 4
-        for (int r = half; r < count; r += 2) {
-            const int64 at = int64(first + r) * I + i;
-            const auto seen = load_pack<pack>(x + at);
-            Pack<Scalar, pack> result;
+        for (int start = warp; start < count; start += ahead * warps) {
+            if (start > warp) load(start);
 #pragma unroll
-            for (int k = 0; k < pack; k++) {
-                T sum = 0;
+            for (int a = 0; a < ahead; a++) {
+                const int r = start + a * warps;
+                if (r >= count) break;
+                T slope[whole];
 #pragma unroll
-                for (int o = 0; o < O; o++) {
-                    const T slope = slopes[r][o];
-                    sum += slope * outputs.at(k, o);
-                    sums[o][k] += slope * T(widen(seen[k]));
+                for (int o = 0; o < whole; o += few) {
+                    const auto read = load_pack<few>(&slopes[r][o]);
+#pragma unroll
+                    for (int e = 0; e < few; e++) slope[o + e] = read[e];
                 }
-                result[k] = narrow<Scalar>(sum);
+                Pack<Scalar, pack> result;
+#pragma unroll
+                for (int k = 0; k < pack; k++) {
+                    const T value = widen(seen[a][k]);
+                    T sum = 0;
+#pragma unroll
+                    for (int o = 0; o < O; o++) {
+                        sum += slope[o] * outputs.at(k, o);
+                        sums[o][k] += slope[o] * value;
+                    }
+                    result[k] = narrow<Scalar>(sum);
+                }
+                if (Spec::has_dx) store_pack<pack>(dx + (int64(first + r) * I + i), result);
             }
-            if (Spec::has_dx) store_pack<pack>(dx + at, result);
         }
     }
-    for (int turn = 1; turn >= 0; turn--) {  // one half after the other
-        if (half == turn)
+    constexpr int half = warps / 2;
+    for (int turn = 1; turn >= 0; turn--) {  // one half of the warps after the other
+        if (warp / half == turn)
 #pragma unroll
-            for (int j = 0; j < own; j++)
-                shares[lane][j] = sums[j % O][j / O] + (turn == 1 ? T(0) : shares[lane][j]);
+            for (int j = 0; j < own; j++) {
+                T& share = shares[warp % half][lane][j];
+                share = sums[j % O][j / O] + (turn == 1 ? T(0) : share);
+            }
         __syncthreads();
     }
-    const int left = min(128 * pack, I - int(blockIdx.x) * 128 * pack) * O;
-    T* out = partial + (int64(blockIdx.y) * I + blockIdx.x * 128 * pack) * O;
-    for (int j = threadIdx.x; j < left; j += 256) out[j] = shares[j / own][j % own];
+    T* out = partial + int64(blockIdx.y) * (I + 1) * O;
+    const int left = min(32 * pack, I - piece) * O;
+    for (int j = threadIdx.x; j < left; j += 256) {
+        T sum = 0;
+#pragma unroll
+        for (int k = 0; k < half; k++) sum += shares[k][j / own][j % own];
+        out[int64(piece) * O + j] = sum;
+    }
+    if (has_bias)
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            const T sum = all_sum<32>(bias[k]);
+            if (lane == 0 && warp + 8 * k < O) out[int64(I) * O + warp + 8 * k] = sum;
+        }
 }
 
-// dweight from partial, and dbias: the last block adds up the columns of dy.
+// dweight (weights numbers) and dbias from partial (shares, size).
 template <class Spec>
 __global__ void __launch_bounds__(256)
-linear_few_sums(const Number<Spec>* __restrict__ partial,
-                const typename Spec::Scalar* __restrict__ dy, typename Spec::Scalar* dweight,
-                typename Spec::Scalar* dbias, int N, int size, int shares) {
-    using Scalar = typename Spec::Scalar;
+linear_few_sums(const Number<Spec>* __restrict__ partial, typename Spec::Scalar* __restrict__ dweight,
+                typename Spec::Scalar* __restrict__ dbias, int shares, int size, int weights) {
     using T = Number<Spec>;
-    constexpr int O = Spec::O;
+    constexpr int ahead = 8;
+    const int at = blockIdx.x * 256 + threadIdx.x;
+    if (at >= size) return;
     T sum = 0;
-    if (blockIdx.x + 1 < gridDim.x) {
-        const int at = blockIdx.x * 256 + threadIdx.x;
-        if (at >= size) return;
-#pragma unroll 8
-        for (int i = 0; i < shares; i++) sum += partial[int64(i) * size + at];
-        dweight[at] = narrow<Scalar>(sum);
-        return;
+    for (int start = 0; start < shares; start += ahead) {
+        T next[ahead];  // all of them fly at once
+#pragma unroll
+        for (int i = 0; i < ahead; i++)
+            next[i] = start + i < shares ? partial[int64(start + i) * size + at] : T(0);
+#pragma unroll
+        for (int i = 0; i < ahead; i++) sum += next[i];
     }
-    __shared__ T of_thread[256];
-    constexpr int parts = 256 / O;  // of the rows
-    const int o = threadIdx.x % O, part = threadIdx.x / O;
-    if (part < parts) {
-#pragma unroll 8
-        for (int n = part; n < N; n += parts) sum += T(widen(dy[int64(n) * O + o]));
-        of_thread[threadIdx.x] = sum;
-    }
-    __syncthreads();
-    if (part > 0) return;
-    for (int i = 1; i < parts; i++) sum += of_thread[i * O + o];
-    dbias[o] = narrow<Scalar>(sum);
+    (at < weights ? dweight[at] : dbias[at - weights]) = narrow<typename Spec::Scalar>(sum);
 }

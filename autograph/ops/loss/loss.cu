@@ -1,6 +1,6 @@
 // Softmax cross entropy of scores x (N, C) and class indices, its gradient, and what metrics count.
 //
-// Spec holds Scalar, Target, and `lanes`: the threads that share a row, 32 or 256. Each of them has
+// Spec holds Scalar, Target, and `lanes`: the threads that share a row, 1, 32 or 256. Each of them has
 // `packs` times `pack` neighbours at once: rows are read in such parts, `whole` ones or not.
 #include "block.cuh"
 #include "fault.cuh"
@@ -120,6 +120,40 @@ cross_entropy_loss(const typename Spec::Scalar* __restrict__ x,
         *loss = narrow<typename Spec::Scalar>(total / Number<Spec>(N));
         *finished = 0;
     }
+}
+
+// The same of few short rows: one block, which waits for nobody, and a thread has whole rows.
+template <class Spec>
+__global__ void __launch_bounds__(Spec::threads)
+cross_entropy_loss_short(const typename Spec::Scalar* __restrict__ x,
+                         const typename Spec::Target* __restrict__ target,
+                         typename Spec::Scalar* __restrict__ loss, Number<Spec>* __restrict__ rows,
+                         uint64* fault, int N) {
+    using P = Part<Spec>;
+    constexpr int C = P::size;
+    Number<Spec> total = 0;
+    for (int n = threadIdx.x; n < N; n += Spec::threads) {
+        const int64 wanted = target[n];
+        const bool inside = wanted >= 0 && wanted < C;
+        const int at = inside ? int(wanted) : 0;
+        P part;
+        part.load(x + int64(n) * C, 0, C);
+        int c = 0;
+        Number<Spec> largest = Limits<Number<Spec>>::lowest(), chosen = 0, sum = 0;
+        part.each(0, C, [&](Number<Spec> value) {
+            largest = largest_of(largest, value);
+            if (c++ == at) chosen = value;
+        });
+        const Number<Spec> base = largest_of(largest, least_finite(Number<Spec>()));
+        part.each(0, C, [&](Number<Spec> value) { sum += power<Spec>(value - base); });
+        sum *= power<Spec>(base - largest);
+        if (inside) total += log(sum) - (chosen - largest);
+        else report_fault(fault, n, wanted);
+        rows[n] = largest;
+        rows[N + n] = sum;
+    }
+    total = all_sum<Spec::threads>(total);
+    if (threadIdx.x == 0) *loss = narrow<typename Spec::Scalar>(total / Number<Spec>(N));
 }
 
 // dx[n, c] = (exp(x - largest) / sum - (c == target[n])) * dy / N; zero for a class out of range.

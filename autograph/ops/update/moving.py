@@ -12,7 +12,7 @@ import numpy as np
 
 from ...backends import CUPY, NUMPY
 from ...op import Op
-from ...scalar_type import F64, I64
+from ...scalar_type import F32, F64, I64
 from ..declare import taking
 
 
@@ -38,6 +38,7 @@ def moving(
 
         def arrays(w, dw, step, rate, *rest, maximize, **settings):
             *state, master = rest
+            master = wide(w, master)
             target, dw = ready(w, dw, master, maximize=maximize)
             function(target, dw, step, rate, *state, **settings)
             finish(w, master, step)
@@ -48,6 +49,11 @@ def moving(
         return op
 
     return declare
+
+
+def wide(w, master):
+    """What moves in the place of w: its master or, where 16 bits have none, a copy for one step."""
+    return w.astype(F32.dtype) if master is None and w.dtype.itemsize == 2 else master
 
 
 def ready(w, dw, master, weight_decay=0.0, maximize=False):

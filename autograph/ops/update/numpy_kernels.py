@@ -2,7 +2,7 @@
 
 from ...backends import CUPY, NUMPY, namespace
 from . import adam_update, sgd_update, tick
-from .moving import finish, follow, follow_square, ready, shrink
+from .moving import finish, follow, follow_square, ready, shrink, wide
 
 
 @sgd_update.kernel(NUMPY, CUPY, halves=True)
@@ -10,6 +10,7 @@ def sgd_update_arrays(
     w, dw, step, rate, velocity, master, *, momentum, dampening, nesterov, weight_decay, maximize
 ):
     """velocity = momentum * velocity + (1 - dampening) * dw, at first dw;  w -= rate * velocity."""
+    master = wide(w, master)
     target, dw = ready(w, dw, master, weight_decay, maximize)
     if velocity is not None:
         share = namespace(w).where(step == 0, 1.0, 1.0 - dampening).astype(dw.dtype)
@@ -40,7 +41,8 @@ def adam_update_arrays(
 ):
     """moment1 and moment2 follow dw and dw * dw; w -= rate * moment1 / (sqrt(moment2) + epsilon),
     both moments divided by 1 - beta ** step."""
-    xp, dtype = namespace(w), (w if master is None else master).dtype
+    xp, master = namespace(w), wide(w, master)
+    dtype = (w if master is None else master).dtype
     target, dw = ready(w, dw, master, 0.0 if decoupled else weight_decay, maximize)
     shrink(target, rate, weight_decay if decoupled else 0.0)
     follow(moment1, dw, beta1)

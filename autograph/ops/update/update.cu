@@ -130,3 +130,29 @@ __global__ void tick(double* rate, int64* count, const double* table, int64 size
     *rate = table[min(*count, size - 1)];
     *count += 1;
 }
+
+// Of a product that is added to w: its factor, and that of w. The step is counted.
+template <class Spec>
+__global__ void sgd_factors(const double* rate, int64* step, double decay, float* factors) {
+    factors[0] = float(Spec::maximizes ? *rate : -*rate);
+    factors[1] = float(1 - *rate * decay);
+    *step += 1;
+}
+
+// scaled = rate * x, downhill, where the product of that is added as it is. The step is counted.
+template <class Spec>
+__global__ void __launch_bounds__(256)
+sgd_scaled(const typename Spec::Scalar* __restrict__ x, const double* rate, int64* step,
+           typename Spec::Scalar* __restrict__ scaled, int64 size) {
+    constexpr int pack = Spec::pack;
+    const int64 at = (int64(blockIdx.x) * 256 + threadIdx.x) * pack;
+    using T = Wide<typename Spec::Scalar>;
+    const T factor = T(Spec::maximizes ? *rate : -*rate);
+    if (at == 0) *step += 1;
+    if (at >= size) return;
+    auto values = load_pack<pack>(x + at);
+#pragma unroll
+    for (int k = 0; k < pack; k++)
+        values[k] = narrow<typename Spec::Scalar>(factor * T(widen(values[k])));
+    store_pack<pack>(scaled + at, values);
+}
