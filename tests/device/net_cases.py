@@ -210,7 +210,7 @@ def few(xp, dtype):
     from autograph.plan import outlined
 
     rng, near = np.random.default_rng(16), 4 * TOLERANCE[dtype]
-    for n, i, o in ((1000, 256, 10), (70, 2056, 3), (5, 520, 16), (300, 512, 1)):
+    for n, i, o in ((1000, 256, 10), (70, 2056, 3), (5, 520, 16), (300, 512, 1), (9, 4112, 12)):
         if o * dtype.itemsize > 64:
             continue
         (x, x8), (dy, dy8) = numbers(rng, (n, i), dtype), numbers(rng, (n, o), dtype)

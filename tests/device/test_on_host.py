@@ -30,6 +30,7 @@ CASES = {  # what no sample reaches
     "few": net_cases.few, "added": net_cases.added, "sums": net_cases.sums,
     "updates": update_cases.updates, "product steps": update_cases.product_steps,
 }  # fmt: skip
+TENSOR_CORES = "few", cases.BF16  # kernels of its own
 ORDERS = 0, 1, 6, 9  # forward, backward, threads anyhow, warps anyhow
 
 pytestmark = pytest.mark.skipif(bool(host_cupy.missing()), reason=host_cupy.missing())
@@ -59,11 +60,15 @@ def test_a_kernel_agrees_with_numpy(op: Op, monkeypatch: pytest.MonkeyPatch) -> 
     kernels.compare_kernels(op, backends=[CUDA])
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_larger_kernels_agree(case: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("case", "dtype"), [*((each, cases.F32) for each in CASES), TENSOR_CORES], ids=str
+)
+def test_larger_kernels_agree(
+    case: str, dtype: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(host_cupy, "orders", (0, 9))
 
-    for name, got, expected, tolerance in CASES[case](cupy, cases.F32):
+    for name, got, expected, tolerance in CASES[case](cupy, dtype):
         assert cases.distance(np.asarray(got, "f8"), expected) <= tolerance, name
 
 

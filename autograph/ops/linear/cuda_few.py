@@ -34,8 +34,15 @@ def linear_few_cuda(inputs, outputs):
     x, _, bias = inputs
     shape, dtype, (n, i) = outputs[0].shape, x.scalar_type.dtype, _rows(x)
     source, constants = _constants(x, shape[-1], has_bias=bias is not None)
-    rows, threads = (16, 512) if source is _BF16 else (4, 256)
-    kernel = Kernel(source, "linear_few", constants, threads=threads)
+    rows, launch = 4, {}
+    if source is _BF16:
+        rows, ahead = 8, 1
+        most = 8 if shape[-1] <= 10 else 4  # 80 KiB of shared memory, which all devices have
+        while ahead < most and ahead * 512 < i:  # inputs of a block at once
+            ahead *= 2
+        constants["ahead"] = ahead
+        launch = {"threads": 512, "shared": 1024 * ahead * shape[-1]}
+    kernel = Kernel(source, "linear_few", constants, **launch)
     blocks, sizes = divide_up(n, rows), _sizes(n, i)
 
     def run(x, weight, bias):

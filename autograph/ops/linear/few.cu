@@ -91,7 +91,8 @@ linear_few_back(const typename Spec::Scalar* __restrict__ dy,
     using T = Number<Spec>;
     constexpr int O = Spec::O, pack = Spec::pack, own = O * pack, warps = 8, ahead = 4, chunk = 128;
     constexpr int few = 16 / sizeof(T), whole = (O + few - 1) / few * few;  // slopes of a row
-    alignas(16) __shared__ T slopes[chunk][whole];
+    constexpr int fills = chunk * whole / 256;
+    alignas(16) __shared__ T slopes[chunk * whole];
     __shared__ T shares[warps / 2][32][own + 1];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int piece = blockIdx.x * 32 * pack, i = piece + lane * pack;
@@ -113,17 +114,21 @@ linear_few_back(const typename Spec::Scalar* __restrict__ dy,
                     seen[a] = load_pack<pack>(x + int64(first + start + a * warps) * I + i);
         };
         load(warp);
-        __syncthreads();  // the slopes before have been read
-        for (int j = threadIdx.x; j < count * whole; j += 256) {
-            const int r = j / whole, o = j % whole;
-            slopes[r][o] = o < O ? T(widen(dy[int64(first + r) * O + o])) : T(0);
+        T next[fills];
+#pragma unroll
+        for (int k = 0; k < fills; k++) {
+            const int r = (k * 256 + threadIdx.x) / whole, o = (k * 256 + threadIdx.x) % whole;
+            next[k] = r < count && o < O ? T(widen(dy[int64(first + r) * O + o])) : T(0);
         }
+        __syncthreads();  // the slopes before have been read
+#pragma unroll
+        for (int k = 0; k < fills; k++) slopes[k * 256 + threadIdx.x] = next[k];
         __syncthreads();
         if (has_bias)
 #pragma unroll
             for (int k = 0; k < 2; k++)
                 for (int r = lane; warp + 8 * k < O && r < count; r += 32)
-                    bias[k] += slopes[r][warp + 8 * k];
+                    bias[k] += slopes[r * whole + warp + 8 * k];
         if (!there) continue;
         for (int start = warp; start < count; start += ahead * warps) {
             if (start > warp) load(start);
@@ -134,7 +139,7 @@ linear_few_back(const typename Spec::Scalar* __restrict__ dy,
                 T slope[whole];
 #pragma unroll
                 for (int o = 0; o < whole; o += few) {
-                    const auto read = load_pack<few>(&slopes[r][o]);
+                    const auto read = load_pack<few>(slopes + r * whole + o);
 #pragma unroll
                     for (int e = 0; e < few; e++) slope[o + e] = read[e];
                 }
