@@ -9,10 +9,12 @@ import pytest
 
 import autograph as ag
 from autograph import ops
-from autograph.backends import NUMPY
+from autograph.backends import NUMPY, using
+from autograph.backends.precision import current_precision
 from autograph.later import Later, here, may_wait
 from autograph.op import REGISTRY, Op
 from autograph.optim import SGD, Adam
+from autograph.tensor import slopes
 from autograph.tensor.deferred import waited_for
 from autograph.tensor.slopes import Slope
 
@@ -149,6 +151,39 @@ def test_it_is_of_the_moment_it_was_asked_for(nets):
             net.w[...] = 1.0
         SGD(learning_rate=0.1).update(net.parameters())
 
+    same(nets)
+
+
+def test_others_see_none_that_is_half_made(nets, monkeypatch):
+    other = ag.Tensor(numbers(3))
+
+    def asked():  # meanwhile another thread writes something
+        with ag.no_grad():
+            other[...] = 0.0
+        return current_precision()
+
+    monkeypatch.setattr(slopes, "current_precision", asked)
+    for net in nets:
+        net.step(SGD(learning_rate=0.1))
+
+    same(nets)
+    assert any(WAITED)
+
+
+def test_it_is_of_the_backends_of_the_walk(nets, monkeypatch):
+    compute, limits = Slope.compute, []
+
+    def computed(slope):
+        limits.append(slope.limit)
+        compute(slope)
+
+    monkeypatch.setattr(Slope, "compute", computed)
+    for net in nets:
+        with using(NUMPY):
+            net.loss().backward()
+        SGD(learning_rate=0.1).update(net.parameters())
+
+    assert [{NUMPY}] == limits  # no product of other backends
     same(nets)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain, compress
 from operator import is_
 from threading import local
@@ -104,10 +104,20 @@ class Optimizer(Described):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: it belongs to the first model that it updates."""
-        return {name: each for name, each in self.__dict__.items() if name not in _OF_A_MODEL}
+        kept = {name: each for name, each in self.__dict__.items() if name not in _OF_A_MODEL}
+        return kept | {"state": self._current_state()}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__.update(kept, _owned={}, _versions={}, _clocks={}, _known=None)
+
+    def _current_state(self) -> dict[str, State]:
+        """The state without the masters of parameters that somebody else has written."""
+        current = dict(self.state)
+        for path, count in self._versions.items():
+            w = self._owned[path]()
+            if path in current and w is not None and version_of(w).count != count:
+                current[path] = {n: each for n, each in self.state[path].items() if n != "master"}
+        return current
 
     # -- for subclasses -----------------------------------------------------------------
 
@@ -150,6 +160,8 @@ class Optimizer(Described):
                 slopes = clipped(slopes, self.clip_norm, self.clip_value)
             for some in known.together:
                 some.move(ws, slopes)
+            if self._groups.twins:
+                self._tick({some.device for some in known.together})
             for leaf in known.leaves:
                 leaf.grad = None
             for path, version in known.halves:
@@ -204,6 +216,12 @@ class Optimizer(Described):
             [isinstance(w.node, Leaf) and w.node.grad is not None for w in ws], leaves, idle,
             self._tensors(), halves, list(together.values()),
         )  # fmt: skip
+
+    def _tick(self, devices: Set[Device]) -> None:
+        """Have the schedules of groups go on that nothing has followed in this step."""
+        for each in (self, *self._groups.twins):
+            for device in each._clocks.keys() & devices:
+                each.rate_on(device)
 
     def counted(self, count: int) -> None:
         """Begin the update after `count` others."""

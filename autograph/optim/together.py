@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from ..device import Device
 from ..op import Op
@@ -23,7 +24,7 @@ class Together:
     """
 
     def __init__(self, mover: Optimizer, paced: Optimizer, device: Device) -> None:
-        self.mover, self.paced, self.device = mover, paced, device
+        self._mover, self._paced, self.device = ref(mover), ref(paced), device  # who hold this
         self.places: list[int] = []
         self.states: list[State] = []
         self._several = None if mover.by is None else SEVERAL.get(mover.by)
@@ -31,7 +32,10 @@ class Together:
 
     def move(self, ws: Sequence[Parameter], dws: Sequence[Tensor]) -> None:
         """Take a step of those among all that move: by one op for several, or one by one."""
-        mover, rate = self.mover, self.paced.rate_on(self.device)
+        mover, paced = self._mover(), self._paced()
+        assert mover is not None
+        assert paced is not None
+        rate = paced.rate_on(self.device)
         if len(self.places) < len(ws):
             ws, dws = [ws[at] for at in self.places], [dws[at] for at in self.places]
         if self._several is None:
@@ -39,13 +43,14 @@ class Together:
                 mover.move(w, dw, rate, kept)
             return
         if not self._prepared:
-            self._prepared = self._prepare(self._several, ws)
+            self._prepared = self._prepare(mover, self._several, ws)
         for some, prepared in self._prepared:
             update(prepared, rate, ws[some], dws[some])
 
-    def _prepare(self, several: Op, ws: Sequence[Parameter]) -> list[tuple[slice, Prepared]]:
+    def _prepare(
+        self, mover: Optimizer, several: Op, ws: Sequence[Parameter]
+    ) -> list[tuple[slice, Prepared]]:
         """What the op for several takes, as many times as there are enough for."""
-        mover = self.mover
         settings = {name: getattr(mover, name) for name in several.complete({})}
         names = [name for name in mover.by.inputs if name not in ("w", "dw", "rate")]  # type: ignore[union-attr]
         states = [list(map(kept.get, names)) for kept in self.states]

@@ -17,7 +17,7 @@ from .. import ops
 from ..backends import CUDA, enabled
 from ..backends.backend import lookups
 from ..errors import NoKernelError
-from ..graph import Leaf, Node, Version, spent
+from ..graph import Leaf, Node, Version, hand_on, spent
 from ..op import PLANS, Fixed, Op
 from ..ops.chain import (
     UPDATES,
@@ -66,9 +66,14 @@ class Forward(Deferred):
             return
         inputs, (pending, *losses) = self.inputs_then(), self.pending
         target = inputs.pop() if self.has_loss else None
+        used_up = [node for node in self.nodes if node is not None and node.edges is None]
         with self.as_then():
+            state.recording = not used_up
             y: Tensor = apply(chain, inputs, self.plan.settings)
-            if y.node is not None:  # the versions that it keeps are those of then
+            state.recording = True
+            if used_up:  # since then: whoever walks from here is told
+                y.node = Node(chain.name, ((used_up, hand_on, False, ()),))
+            elif y.node is not None:  # the versions that it keeps are those of then
                 counts = {
                     each.version: count
                     for each, count in zip(self.inputs, self.counts, strict=True)

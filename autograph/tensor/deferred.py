@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 from weakref import ref
 
@@ -89,9 +90,8 @@ class Deferred:
         """It works on `inputs`, which somebody may write; these are their arrays and nodes."""
         self.inputs, self.arrays, self.nodes = inputs, arrays, nodes
         self.counts = [(each.version or version_of(each)).count for each in inputs]
-        self.limit = lookups.limit
+        self.limit, self.thread = lookups.limit, get_ident()
         self.pending: list[ref[Tensor]] = []
-        live.add(ref(self, live.discard))
 
     def pend(self, *outlines: Any) -> list[Tensor]:
         """Tensors that wait for this."""
@@ -102,6 +102,7 @@ class Deferred:
             tensor.outline, tensor.version = outline, None
             made.append(tensor)
         self.pending += map(ref, made)
+        live.add(ref(self, live.discard))  # now that it is whole: other threads look here
         return made
 
     def depends_on(self, written: Collection[Version | None]) -> bool:
@@ -205,10 +206,10 @@ def compute_before(written: Collection[Version | None], blind: Deferred | None =
 
 
 def settle() -> None:
-    """Compute all that is pending: something is written that no op tells of."""
-    seen = [*live]
-    for weak in seen:
+    """Compute all that this thread has pending: something is written that no op tells of. Others
+    may be at work on theirs."""
+    thread = get_ident()
+    for weak in [*live]:
         deferred = weak()
-        if deferred is not None:
+        if deferred is not None and deferred.thread == thread:
             deferred.compute()
-    live.difference_update(seen)

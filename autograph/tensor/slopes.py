@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from .. import ops
+from ..backends.backend import lookups
 from ..backends.precision import current_precision, precision
 from ..graph import Version
 from ..later import Later
@@ -50,7 +51,8 @@ def move(
     plain = prepared.op is ops.sgd_updates and not settings["momentum"]
     for at, (w, slope, state) in enumerate(zip(ws, slopes, prepared.states, strict=True)):
         waits, (step, *_, master) = waited_for(slope), state
-        if not (plain and type(waits) is Slope and master is None and w.outline is slope.outline):
+        fits = plain and master is None and w.outline is slope.outline
+        if not (fits and type(waits) is Slope and waits.limit == lookups.limit):
             others.append(at)
             continue
         later = waits.later

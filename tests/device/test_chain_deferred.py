@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from autograph.layers import Dense
 from autograph.ops.chain import SAMPLES, chain
 from autograph.optim import SGD, Adam
 from autograph.tensor import Parameter, chained
-from autograph.tensor.deferred import Pending
+from autograph.tensor.deferred import Pending, settle
 from autograph.tensor.state import state
 
 
@@ -113,6 +114,40 @@ def test_a_graph_that_was_walked_jointly_is_used_up(on_host):
         with pytest.raises(GraphError, match="backward has"):
             again()
     assert not loss.requires_grad
+
+
+def test_what_is_pending_outlives_the_graph_of_x(on_host):
+    x, target, parameters, layers = small()
+    x.requires_grad = True
+    doubled = x * 2
+    with no_grad():
+        expected = chain(doubled, *parameters, layers=layers).cross_entropy_loss(target).item()
+    y = chain(doubled, *parameters, layers=layers)
+    loss = y.cross_entropy_loss(target)
+    chain(doubled, *parameters, layers=layers).cross_entropy_loss(target).backward()
+    assert type(loss) is Pending
+    SGD(learning_rate=0.1).update({str(i): w for i, w in enumerate(parameters)})
+
+    assert expected == loss.item()
+    for each in (loss, y.sum()):
+        with pytest.raises(GraphError, match="multiply: backward has used up the graph"):
+            each.backward()
+
+
+def test_a_replay_leaves_to_other_threads_what_they_have_pending(on_host):
+    x, _, parameters, layers = small()
+    answers = []
+
+    def asked():
+        answers.append(chain(x, *parameters, layers=layers))
+
+    thread = Thread(target=asked)
+    thread.start()
+    thread.join()
+    asked()
+    settle()
+
+    assert [Pending, Tensor] == [*map(type, answers)]
 
 
 def test_gradients_add_up_and_reach_x_and_y(on_host, monkeypatch):

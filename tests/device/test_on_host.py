@@ -209,6 +209,33 @@ def test_gradients_of_a_large_layer_take_what_is_turned(
         np.testing.assert_allclose(found[1], slope.sum(0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("scalar_type", "moves"), [("bf16", [False]), ("f16", [True])])
+def test_a_product_is_scaled_before_where_nothing_gets_lost(
+    scalar_type: str, moves: list[bool], cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autograph.backends.cuda import lt
+    from autograph.ops.update.cuda_product import sgd_product_update_cuda
+    from autograph.outline import Outline
+    from autograph.scalar_type import ScalarType
+
+    asked = []
+
+    def adding(y: Any, a: Any, b: Any, *, moves: bool = False) -> Any:
+        asked.append(moves)
+        return lambda *factors: None
+
+    monkeypatch.setattr(lt, "adding", adding)
+    dtype = ScalarType(scalar_type).dtype
+    arrays = [cupy.asarray(np.ones(each, dtype)) for each in ((16, 8), (4, 16), (4, 8))]
+    step, rate = cupy.asarray(np.zeros((), "i8")), cupy.asarray(np.full((), 0.1))
+    inputs = [Outline.of(np.asarray(each)) for each in (*arrays, step, rate)]
+    run = sgd_product_update_cuda(inputs, (), weight_decay=0.0, maximize=False)
+    run(*arrays, step, rate)
+
+    assert moves == asked
+    assert step == 1
+
+
 # -- steps of chains -------------------------------------------------------------------------
 
 

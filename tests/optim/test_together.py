@@ -4,15 +4,17 @@ one step to the next counts in the next."""
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
 
-from autograph import Parameter, Tensor, optim
+from autograph import Parameter, Tensor, no_grad, optim
 from autograph.attending import attending
 from autograph.device import HOST
 from autograph.errors import GraphError
@@ -104,6 +106,16 @@ def test_settings_of_groups_may_change_between_steps() -> None:
     model.check()
 
 
+def test_the_schedule_of_a_group_goes_on_while_the_group_rests() -> None:
+    model, rates = Model(2), (0.1, 0.2, 0.3, 0.4, 0.5)
+    groups = {"layer1*": {"learning_rate": optim.Pieces(rates=rates)}}
+    optimizer = optim.SGD(learning_rate=0.1, momentum=0.5, groups=groups)
+    for step, moved in enumerate((1, 0, 0, 1, 1)):
+        model.step(optimizer, rate=rates[step] if moved else 0.1, moved=[moved])
+
+    model.check()
+
+
 def test_parameters_may_come_and_go() -> None:
     model, optimizer = Model(), sgd()
     for moved in ([0, 1, 2], [0, 2], [0, 2], [1], [0, 1, 2], [0, 1, 2]):
@@ -157,6 +169,21 @@ def test_masters_keep_what_halves_lose() -> None:
         np.testing.assert_array_equal(w.numpy(), found.astype(w.dtype))
 
 
+def test_a_copy_heeds_what_was_written_before() -> None:
+    model, optimizer = Model(scalar_type="bf16"), sgd()
+    model.step(optimizer)
+    with no_grad():
+        model.parameters["layer1.weight"][...] = 3.0
+    twin, copied = copy.deepcopy((model, optimizer))
+    model.step(optimizer)
+    twin.step(copied)
+
+    for path, w in model.parameters.items():
+        np.testing.assert_array_equal(twin.parameters[path].numpy(), w.numpy())
+        master = copied.state[path]["master"].numpy()
+        np.testing.assert_array_equal(master, optimizer.state[path]["master"].numpy())
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
 def test_a_copy_goes_on_alone(copied: Callable[[Any], Any]) -> None:
     model, optimizer = Model(), sgd()
@@ -166,6 +193,24 @@ def test_a_copy_goes_on_alone(copied: Callable[[Any], Any]) -> None:
     model.step(optimizer)
 
     model.check()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [sgd, optim.Adam, optim.Lion, lambda: optim.SGD(groups={"layer1*": {"learning_rate": 0.3}})],
+)
+def test_an_optimizer_dies_by_reference_count(make: Callable[[], Any]) -> None:
+    model, optimizer = Model(), make()
+    for _ in range(2):
+        model.step(optimizer)
+    tensors = *model.parameters.values(), *optimizer.tensors().values()
+    left = [*map(ref, tensors), ref(optimizer)]
+    gc.disable()
+    try:
+        del model, optimizer, tensors
+        assert not any(each() is not None for each in left)
+    finally:
+        gc.enable()
 
 
 @described

@@ -10,7 +10,7 @@ from ...backends import CUDA
 from ...backends.cuda import lt
 from ...backends.cuda.compile import c_type
 from ...backends.cuda.launch import Kernel, aligned, divide_up
-from ...scalar_type import F64, I64
+from ...scalar_type import BF16, F64, I64
 from .product import sgd_product_update, sgd_product_update_arrays
 
 _SOURCE = Path(__file__).with_name("update.cu")
@@ -32,10 +32,10 @@ def _takes(w, x, dy, step, rate, **settings):
 
 @sgd_product_update.kernel(CUDA, when=_takes, strided=True, halves=True, made=True)
 def sgd_product_update_cuda(inputs, outputs, *, weight_decay, maximize):
-    is_half = inputs[0].scalar_type.is_half
+    scales = inputs[0].scalar_type is BF16 and not weight_decay  # an f16 may be lost in rate * x
 
     def run(w, x, dy, step, rate):
-        if is_half and not weight_decay and x.flags.c_contiguous and dy.flags.c_contiguous:
+        if scales and x.flags.c_contiguous and dy.flags.c_contiguous:
             # the library adds halves faster where it need not look its factors up
             scaled, scale = scaling(x if x.size <= dy.size else dy, maximize)
             add = lt.adding(w, *((scaled.T, dy) if x.size <= dy.size else (x.T, scaled)))
