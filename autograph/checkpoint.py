@@ -26,7 +26,7 @@ from .layers.stored import (
     arrays_of,
     build,
     document_of,
-    exchange,
+    exchanged,
     named_tensors,
     refuse_differences,
     reseed,
@@ -234,13 +234,10 @@ class Checkpoint:
             trial = copy.copy(optimizer)
             trial.__post_init__()  # a state of its own, on which to see whether the file's fits
             _in_file(self.file, lambda: self._restore_into(trial, model))
-        exchange(pairs)
-        if optimizer is not None:
-            try:
-                optimizer.restore(trial.tensors(), self.updates, model.named_parameters())
-            except BaseException:
-                exchange(pairs)
-                raise
+            state = trial.tensors()  # masters are of the values that come
+        with exchanged(pairs):
+            if optimizer is not None:
+                optimizer.restore(state, self.updates, model.named_parameters())
         if average is not None:
             average.values = averages
         if pattern is None:  # restored whole, its random streams go on as well

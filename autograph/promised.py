@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ScalarTypeError, ShapeError
-from .later import computed
+from .later import here
 from .outline import Outline
 
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -47,18 +47,26 @@ def checked_once(plan: Any, op: str) -> Callable[..., Any]:
 
 
 class GradientCheck:
-    """What is done to the closures of a gradient rule, until one has answered what is like the
-    inputs: other scalar types are cast, NumPy's scalars made arrays."""
+    """What is done to the closures of a gradient rule: none of its gradients wait and, until one
+    has answered what is like the inputs, other scalar types are cast, NumPy's scalars made
+    arrays."""
 
     def __init__(self, op: str, inputs: Sequence[Outline | None]) -> None:
         self.rule, self.inputs, self.right = f"{op}: a gradient rule", inputs, False
 
     def __call__(self, closure: Callable[..., Any]) -> Callable[..., Any]:
-        return closure if self.right else partial(self.checked, closure)
+        return partial(self.run, closure)
 
-    def checked(self, closure: Callable[..., Any], *given: Any) -> Any:
-        found = closure(*given)
-        several = [*map(computed, _several(self.rule, len(self.inputs), found))]
+    def run(self, closure: Callable[..., Any], *given: Any) -> Any:
+        before, here.waits = here.waits, False  # what others compute with is there
+        try:
+            found = closure(*given)
+        finally:
+            here.waits = before
+        return found if self.right else self.checked(found)
+
+    def checked(self, found: Any) -> Any:
+        several = _several(self.rule, len(self.inputs), found)
         pairs = zip(self.inputs, several, strict=True)
         made = [self.fitted(outline, dx) for outline, dx in pairs]
         self.right = all(one is other for one, other in zip(made, several, strict=True))

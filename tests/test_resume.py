@@ -222,3 +222,31 @@ def test_a_copied_optimizer_belongs_to_the_first_model_that_it_fits() -> None:
 
     with pytest.raises(CheckpointError, match="weight does not fit"):
         model.update(copy.deepcopy(optimizer))
+
+
+@pytest.mark.parametrize("scalar_type", ["f32", "bf16"])
+def test_what_was_written_into_a_model_is_saved(scalar_type: str, tmp_path: Path) -> None:
+    """Also where a master of it is older."""
+    x = ag.Tensor(np.random.default_rng(0).normal(size=(4, 3)).astype("f4")).cast(scalar_type)
+
+    def begun() -> tuple[Layer, SGD]:
+        return Dense.builder(inputs=3, outputs=2).build(scalar_type=scalar_type), SGD()
+
+    def step(model: Layer, optimizer: SGD) -> None:
+        y = model(x)
+        (y * y).mean().backward()
+        model.update(optimizer)
+
+    model, optimizer = begun()
+    step(model, optimizer)
+    with ag.no_grad():
+        model.weight[...] = 2.5  # type: ignore[attr-defined]
+    save(tmp_path / "a.safetensors", model, optimizer)
+    twin = begun()
+    step(*twin)
+    Checkpoint.open(tmp_path / "a.safetensors").restore(*twin)
+    for each in ((model, optimizer), twin):
+        step(*each)
+
+    for w, other in zip(model.parameters(), twin[0].parameters(), strict=True):
+        assert w.numpy().tobytes() == other.numpy().tobytes()

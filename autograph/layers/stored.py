@@ -5,7 +5,8 @@ What an optimizer or a run adds to such a file is in `autograph.checkpoint`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import prod
@@ -21,6 +22,7 @@ from ..header import Entry, shown
 from ..outline import Outline
 from ..scalar_type import F32, ScalarType
 from ..tensor import Buffer, Parameter, Tensor, no_grad
+from ..tensor.staircase import version_of
 from .base import Layer
 from .builders import Builder
 from .declared import Declared
@@ -236,18 +238,25 @@ def staged(
     return values
 
 
-def exchange(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Write new values into tensors, the old ones into what held the new; all or none."""
+@contextmanager
+def exchanged(pairs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Write new values into tensors, the old ones into what held the new; where that or the block
+    fails, they have the old ones again, as if nobody had written them."""
+    counts = [(version_of(target), version_of(target).count) for target, _ in pairs]
     done = 0
-    with no_grad():
-        try:
+    try:
+        with no_grad():
             for target, value in pairs:
                 _swap(target, value)
                 done += 1
-        except BaseException:
+        yield
+    except BaseException:
+        with no_grad():
             for target, value in pairs[:done]:
                 _swap(target, value)
-            raise
+        for version, count in counts:
+            version.count = count
+        raise
 
 
 def _swap(target: Tensor, value: Tensor) -> None:

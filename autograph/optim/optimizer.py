@@ -317,10 +317,11 @@ class Optimizer(Described):
     # -- saving -------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state by path: `conv1.weight.velocity`."""
+        """All state by path, `conv1.weight.velocity`, but for masters of parameters that somebody
+        else has written since the last update: they begin anew."""
         return {
             f"{path}.{name}": each
-            for path, state in self.state.items()
+            for path, state in self._current_state().items()
             for name, each in state.items()
         }
 

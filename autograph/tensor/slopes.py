@@ -48,7 +48,9 @@ def move(
     """Move the parameters whose gradients wait, where the step is a plain one; the places of the
     others."""
     settings, others = prepared.settings, []
-    plain = prepared.op is ops.sgd_updates and not settings["momentum"]
+    plain = prepared.op is ops.sgd_updates and not (
+        settings["momentum"] or settings["weight_decay"]
+    )
     for at, (w, slope, state) in enumerate(zip(ws, slopes, prepared.states, strict=True)):
         waits, (step, *_, master) = waited_for(slope), state
         fits = plain and master is None and w.outline is slope.outline
@@ -58,7 +60,6 @@ def move(
         later = waits.later
         with precision(waits.precision):
             ops.sgd_product_update(
-                w, _make(later.x), _make(later.dy), step, rate,
-                weight_decay=settings["weight_decay"], maximize=settings["maximize"],
-            )  # fmt: skip
+                w, _make(later.x), _make(later.dy), step, rate, maximize=settings["maximize"]
+            )
     return others

@@ -229,7 +229,7 @@ def test_a_product_is_scaled_before_where_nothing_gets_lost(
     arrays = [cupy.asarray(np.ones(each, dtype)) for each in ((16, 8), (4, 16), (4, 8))]
     step, rate = cupy.asarray(np.zeros((), "i8")), cupy.asarray(np.full((), 0.1))
     inputs = [Outline.of(np.asarray(each)) for each in (*arrays, step, rate)]
-    run = sgd_product_update_cuda(inputs, (), weight_decay=0.0, maximize=False)
+    run = sgd_product_update_cuda(inputs, (), maximize=False)
     run(*arrays, step, rate)
 
     assert moves == asked

@@ -24,10 +24,11 @@ class Wide(Layer):  # too large for a chain
     dense3: Dense = Dense.builder(outputs=5, bias=True)
 
 
-@pytest.fixture(params=["strict", "tf32", "high", "bf16"])
+@pytest.fixture(params=["strict", "tf32", "high", "bf16", "f16"])
 def way(request):
-    scalar_type = "bf16" if request.param == "bf16" else "f32"
-    with ag.precision("strict" if request.param == "bf16" else request.param):
+    half = request.param in ("bf16", "f16")
+    scalar_type = request.param if half else "f32"
+    with ag.precision("strict" if half else request.param):
         yield request.param, scalar_type
 
 
@@ -69,7 +70,7 @@ def test_a_step_is_that_by_gradients_that_were_looked_at(way, settings):
     for path, w in values(model).items():
         decay = 1 - RATE * settings.get("weight_decay", 0.0)
         expected = before[path] * decay + sign * RATE * gradients[path]
-        unit = 2.0**-8 if scalar_type == "bf16" else 1e-6
+        unit = {"bf16": 2.0**-8, "f16": 2.0**-10}.get(scalar_type, 1e-6)
         np.testing.assert_allclose(w, expected, rtol=unit, atol=unit * 0.2, err_msg=path)
     assert optimizer.tensors()["dense1.weight.step"].item() == 1
 

@@ -83,8 +83,8 @@ def product_steps(xp, dtype):
             scale(pace, step)
             yield f"scaled {shape} {maximize}", scaled, (rate if maximize else -rate) * x8, near
             yield f"scaled {shape} counted", step, 1, 0.0
-            found = factors(pace, step, 0.5, maximize)
-            yield f"factors {maximize}", found, [rate if maximize else -rate, 1 - rate * 0.5], 1e-7
+            found = factors(pace, step, maximize)
+            yield f"factors {maximize}", found, [rate if maximize else -rate, 1], 1e-7
             yield f"factors {maximize} counted", step, 2, 0.0
 
 

@@ -31,8 +31,8 @@ def _takes(w, x, dy, step, rate, **settings):
 
 
 @sgd_product_update.kernel(CUDA, when=_takes, strided=True, halves=True, made=True)
-def sgd_product_update_cuda(inputs, outputs, *, weight_decay, maximize):
-    scales = inputs[0].scalar_type is BF16 and not weight_decay  # an f16 may be lost in rate * x
+def sgd_product_update_cuda(inputs, outputs, *, maximize):
+    scales = inputs[0].scalar_type is BF16  # an f16 may be lost in rate * x
 
     def run(w, x, dy, step, rate):
         if scales and x.flags.c_contiguous and dy.flags.c_contiguous:
@@ -45,11 +45,9 @@ def sgd_product_update_cuda(inputs, outputs, *, weight_decay, maximize):
                 return
         add = lt.adding(w, x.T, dy, moves=True)
         if add is not None:
-            add(factors(rate, step, weight_decay, maximize))
+            add(factors(rate, step, maximize))
             return
-        sgd_product_update_arrays(
-            w, x, dy, step, rate, weight_decay=weight_decay, maximize=maximize
-        )
+        sgd_product_update_arrays(w, x, dy, step, rate, maximize=maximize)
 
     return run
 
@@ -63,10 +61,10 @@ def scaling(x, maximize):
     return scaled, lambda rate, step: kernel(blocks, aligned(x), rate, step, scaled, size)
 
 
-def factors(rate, step, decay, maximize):
+def factors(rate, step, maximize):
     """Of a product and of the weight that it is added to; the step is counted."""
     found = empty(2, np.float32)
-    _kernel("sgd_factors", maximizes=maximize)((1,), rate, step, np.float64(decay), found)
+    _kernel("sgd_factors", maximizes=maximize)((1,), rate, step, found)
     return found
 
 

@@ -20,8 +20,8 @@ sgd_product_update.kernels_from(CUDA, ".cuda_product")
 
 
 @sgd_product_update.outlined_by
-def sgd_product_update_outline(w, x, dy, step, rate, *, weight_decay=0.0, maximize=False):
-    """w = w - rate * (x^T dy + weight_decay * w); with `maximize` + rate * (x^T dy) of that."""
+def sgd_product_update_outline(w, x, dy, step, rate, *, maximize=False):
+    """w = w - rate * (x^T dy), or + with `maximize`."""
     shapes = [each.shape for each in (w, x, dy)]
     if not (
         list(map(len, shapes)) == [2, 2, 2]
@@ -36,14 +36,13 @@ def sgd_product_update_outline(w, x, dy, step, rate, *, weight_decay=0.0, maximi
 
 
 @sgd_product_update.kernel(NUMPY, CUPY, halves=True)
-def sgd_product_update_arrays(w, x, dy, step, rate, *, weight_decay, maximize):
-    dw = matmul(permute_dims(x, axes=(1, 0)), dy)
-    sgd_update(w, dw, step, rate, weight_decay=weight_decay, maximize=maximize)
+def sgd_product_update_arrays(w, x, dy, step, rate, *, maximize):
+    sgd_update(w, matmul(permute_dims(x), dy), step, rate, maximize=maximize)
 
 
 @sgd_product_update.sampled_by
 def sgd_product_update_samples(rng):
-    for settings in ({}, {"weight_decay": 0.1, "maximize": True}):
+    for settings in ({}, {"maximize": True}):
         counters = np.asarray(3, I64.dtype), np.asarray(0.1, F64.dtype)
         x, dy = rng.normal(size=(5, 3)), rng.normal(size=(5, 4))
         yield (rng.normal(size=(3, 4)), x, dy, *counters), settings

@@ -133,9 +133,9 @@ __global__ void tick(double* rate, int64* count, const double* table, int64 size
 
 // Of a product that is added to w: its factor, and that of w. The step is counted.
 template <class Spec>
-__global__ void sgd_factors(const double* rate, int64* step, double decay, float* factors) {
+__global__ void sgd_factors(const double* rate, int64* step, float* factors) {
     factors[0] = float(Spec::maximizes ? *rate : -*rate);
-    factors[1] = float(1 - *rate * decay);
+    factors[1] = 1;
     *step += 1;
 }
 
