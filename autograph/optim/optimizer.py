@@ -12,7 +12,6 @@ from weakref import ReferenceType, ref
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from .. import ops
 from ..device import Device
 from ..errors import CheckpointError, SettingsError
 from ..graph import Leaf, Version
@@ -24,6 +23,7 @@ from ..tensor.staircase import version_of
 from ..tensor.state import state
 from ..words import OPTIMIZER, unknown
 from .clip import clipped
+from .clock import Clock
 from .groups import Groups, GroupSettings
 from .schedule import Schedule
 from .together import Together
@@ -31,7 +31,6 @@ from .together import Together
 State = dict[str, Tensor]
 _OF_A_MODEL = frozenset(("_owned", "_versions", "_clocks", "_known"))
 _LOOKED_UP = frozenset(("learning_rate", "clip_norm", "clip_value", "_known"))  # in each update
-ROOM = 4096  # entries that the table of a schedule without a horizon grows by
 
 
 class _Taken(local):
@@ -81,7 +80,7 @@ class Optimizer(Described):
         self.count = 0  # updates so far
         self._owned: dict[str, ReferenceType[Parameter]] = {}
         self._versions: dict[str, int] = {}  # of bf16 and f16 parameters, after our last step
-        self._clocks: dict[Device, _Clock] = {}
+        self._clocks: dict[Device, Clock] = {}
         self._groups = Groups(self, self.groups)
         self._known: _Known | None = None  # of the last update
 
@@ -285,7 +284,7 @@ class Optimizer(Described):
         """The learning rate of the step under way, for parameters of a device."""
         clock = self._clocks.get(device)
         if clock is None:
-            clock = self._clocks[device] = _Clock(device)
+            clock = self._clocks[device] = Clock(device)
         return clock.rate(self)
 
     def _state_of(self, path: str, w: Parameter, mover: Optimizer) -> State:
@@ -385,53 +384,3 @@ def _form(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
     """What state has to be like; floats are cast where it is used."""
     scalar_type = tensor.scalar_type
     return "float" if scalar_type.is_float else str(scalar_type), tensor.shape
-
-
-class _Clock:
-    """The learning rate on a device, taken from a table by the step count."""
-
-    def __init__(self, device: Device) -> None:
-        self.value = Tensor(np.zeros((), np.float64), device=device)
-        self.position = Tensor(np.zeros((), np.int64), device=device)
-        self.table: Tensor | None = None
-        self.source: Any = None
-        self.ticked = False
-
-    def stand(self, count: int) -> None:
-        """Go on after `count` steps."""
-        with no_grad():
-            ops.assign(self.position, count)
-
-    def rate(self, optimizer: Optimizer) -> Tensor:
-        """The rate of the step under way."""
-        if self.ticked:
-            return self.value
-        if self.lay_out(optimizer):
-            ops.tick(self.value, self.position, self.table)
-        self.ticked = True
-        return self.value
-
-    def lay_out(self, optimizer: Optimizer) -> bool:
-        """Have the rate of the step under way in the table; whether it is looked up there."""
-        rate, count = optimizer.learning_rate, optimizer.count
-        if self.source is rate:
-            if not isinstance(rate, Schedule):
-                return False
-            room = 0 if self.table is None else self.table.size
-            if room > count:
-                return True
-            if rate.depends_on_horizon and rate.steps is not None and room > rate.steps:
-                return True  # past the horizon the last rate stays
-        device = self.value.device
-        if self.source is not rate:
-            self.position = Tensor(np.array(count, np.int64), device=device)
-        if isinstance(rate, Schedule):
-            wanted = max(rate.steps + 1 if rate.depends_on_horizon and rate.steps else 0, count + 1)
-            entries = rate.table(wanted if rate.depends_on_horizon else wanted + ROOM)
-        else:
-            entries = np.array([rate], np.float64)
-        self.table, self.source = Tensor(entries, device=device), rate
-        if not isinstance(rate, Schedule):  # it stands until another is set
-            ops.tick(self.value, self.position, self.table)
-            return False
-        return True
