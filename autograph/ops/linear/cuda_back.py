@@ -116,7 +116,7 @@ def _gradients(dy, seen, x, weight=None, behind="relu"):
     return *dx, _dweight(rows, turned, new=changes or turned is not dy), dbias
 
 
-def _dweight(x, dy, *, new=True):
+def _dweight(x, dy, *, new):
     """The gradient of the weight; it may wait where dy is new, and nobody else's."""
     if new and may_wait(x, dy):
         return Later(lambda x, dy: matmul(permute_dims(x), dy), x, dy)
