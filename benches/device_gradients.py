@@ -2,7 +2,7 @@
 
 Of the MLP, ResNet-18 and GPT of `device_models`: the norm of what the gradients of all parameters
 are off, as a share of the norm of those in float64, and the worst share of one parameter. Torch
-computes bf16 by autocast. Of ResNet-18 most is the sign of numbers near zero, before its relus.
+computes bf16 by autocast.
 """
 
 from __future__ import annotations
