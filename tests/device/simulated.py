@@ -11,7 +11,7 @@ from autograph.backends.cuda.launch import Kernel, divide_up
 from autograph.ops.chain.configure import scalar_kernel
 from autograph.ops.chain.cuda_kernels import first_text, second_text
 from autograph.ops.chain.matrix import Matrix
-from autograph.ops.chain.second import Second
+from autograph.ops.chain.second import THREADS, Second
 from autograph.ops.chain.stages import parse
 from autograph.ops.chain.tiles import Block
 from autograph.scalar_type import BF16
@@ -58,7 +58,10 @@ def simulate(
         if head == "scores":
             return *found, []
         second = Second(first)
-        spec = {"count": len(shapes), "moves": 0, "states": 0, "counts": False, "has_master": False}
+        spec = {
+            "count": len(shapes), "shares": 1, "moves": 0, "states": 0, "counts": False,
+            "has_master": False,
+        }  # fmt: skip
         rate, numbers = cupy.zeros(()), np.zeros(4)
         loss, result = cupy.empty((), x.dtype), [cupy.empty(shape, x.dtype) for shape in shapes]
         table: list[Any] = [word for each in result for word in (each, *[0] * 6)]
@@ -72,10 +75,10 @@ def simulate(
                 result += [each for each in moved if each is not None]
         finished = cupy.zeros(2 + second.tiles, np.uint32)
         given_losses = losses if head == "loss" else 0
-        run = Kernel(second_text(first, scalar), "second", spec, struct=True)
+        run = Kernel(second_text(first, scalar), "second", spec, threads=THREADS, struct=True)
         places = [arrays[0], rows, partials, given_losses, loss, 0, finished, finished[1:]]
         moves = numbers.view(np.uint64).tolist()
-        run(second.blocks(samples), words(*places, samples, blocks, 1, rate, *moves, *table))
+        run(second.blocks(samples), words(*places, samples, blocks, rate, *moves, *table))
     return *found, [np.asarray(each) for each in (loss, *result)]
 
 

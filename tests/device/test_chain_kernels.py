@@ -35,8 +35,9 @@ def kernels_of(model: Any, x: Outline, heads: Any) -> Any:
             )
             for moves, states in ((0, 0), (1, 1), (2, 3)):
                 constants = {
-                    "count": len(outlines), "moves": moves, "states": states, "counts": moves == 2,
-                    "has_master": x.scalar_type is BF16 and moves > 0, "has_momentum": True,
+                    "count": len(outlines), "shares": 1 + 2 * moves, "moves": moves,
+                    "states": states, "counts": moves == 2, "has_momentum": True,
+                    "has_master": x.scalar_type is BF16 and moves > 0,
                 }  # fmt: skip
                 yield second_text(first, scalar), "second", constants | flags
 

@@ -19,7 +19,7 @@ from . import UPDATES, chain, chain_back, chain_gradients, chain_step
 from .configure import first_for
 from .first import blocks_on_a_multiprocessor
 from .memory import BYTES
-from .second import TILES, Second
+from .second import THREADS, TILES, Second
 from .stages import DoesNotFit, up
 
 _HERE = Path(__file__).parent
@@ -56,7 +56,8 @@ def _second(first):
 def second_text(first, scalar_type):
     """The source of the second kernel behind it."""
     types = f"struct bf16;\nusing Scalar = {scalar_type};\n"
-    return types + expand(_HERE / "total.cuh") + "\n" + _second(first).text()
+    sizes = f"constexpr int NT = {THREADS};\n"
+    return types + sizes + expand(_HERE / "total.cuh") + "\n" + _second(first).text()
 
 
 class _First:
@@ -121,14 +122,14 @@ class _Second:
 
     def __init__(self, first, x, parameters, constants, given, numbers=(0.0,) * 4):
         self.first, second = first, _second(first.first)
-        self.shares = second.shares(first.samples)
-        kernel = Kernel(
-            second_text(first.first, c_type(x.scalar_type.dtype)), "second",
-            {"count": len(parameters), **constants}, struct=True,
-        )  # fmt: skip
+        constants = {
+            "count": len(parameters), "shares": second.shares(first.samples), **constants,
+        }  # fmt: skip
+        text = second_text(first.first, c_type(x.scalar_type.dtype))
+        kernel = Kernel(text, "second", constants, threads=THREADS, struct=True)
         self.numbers = np.array(numbers, np.float64).view(np.uint64).tolist()
         each = "".join("Q" if at in given else "8x" for at in range(7))
-        self.launch = Launch(kernel, second.blocks(first.samples), "16Q" + each * len(parameters))
+        self.launch = Launch(kernel, second.blocks(first.samples), "15Q" + each * len(parameters))
 
     @cached_property
     def counters(self):
@@ -140,7 +141,7 @@ class _Second:
         launch.pack(
             x.data.ptr, losses + rows, losses + partials, 0 if loss is None else losses,
             0 if loss is None else loss.data.ptr, losses + room, *self.counters,
-            first.samples, first.blocks, self.shares, rate, *self.numbers, *pointers,
+            first.samples, first.blocks, rate, *self.numbers, *pointers,
         )  # fmt: skip
         launch.run()
 

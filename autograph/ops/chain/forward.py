@@ -37,8 +37,8 @@ class Forward:
         """Bring the filter of stage i to shared memory."""
         raise NotImplementedError
 
-    def _stage_back(self) -> None:
-        """Bring to shared memory what the backward alone wants."""
+    def _stage_next(self, i: int) -> None:
+        """Bring the filter of stage i, which comes next, into the order that it is read in."""
 
     def _dense_pieces(self, stage: Stage) -> tuple[int, int]:
         """How many numbers of a resident weight lie together, and where the next begin."""
@@ -152,9 +152,9 @@ class Forward:
         if i + 1 < len(self.stages):
             late = stage.plan.get("SP", 1) > 1 and stage.kind == "conv2"
             self._make(f"a{i + 1}", image, now=late)
+            self._stage_next(i + 1)
         elif self.trains:
             phases.make(f"a{i + 1}", self._samples(image))
-            self._stage_back()
         getattr(self, f"_forward_{stage.kind}")(i, stage, source)
         if stage.bias >= 0:
             phases.use(f"b{i}")

@@ -9,6 +9,10 @@ __device__ inline float larger(float a, float b) {
     return y;
 }
 
+// Of two words their lower halves, and their upper ones.
+__device__ inline uint32 lower_halves(uint32 a, uint32 b) { return __byte_perm(a, b, 0x5410); }
+__device__ inline uint32 upper_halves(uint32 a, uint32 b) { return __byte_perm(a, b, 0x7632); }
+
 // sum += a b, (16, 16) times (16, 8), by a warp on a tensor core. Lane 4 g + t has of a the rows g
 // and g + 8 of the inner places 2 t and 2 t + 1, then of those 8 further; of b those places of
 // column g; of sum the columns 2 t and 2 t + 1 of row g, then of row g + 8.

@@ -8,8 +8,6 @@
 #include "pooling.cuh"
 
 TEMPLATE uint32 word(const bf16* p) { return *(const uint32*)p; }
-TEMPLATE uint32 lower_halves(uint32 a, uint32 b) { return __byte_perm(a, b, 0x5410); }
-TEMPLATE uint32 upper_halves(uint32 a, uint32 b) { return __byte_perm(a, b, 0x7632); }
 
 // -- convolution -----------------------------------------------------------------------------
 
@@ -29,16 +27,15 @@ template <class L> TEMPLATE void stage_filter(const Scalar* from, uint32* to) {
     in_turns<chunks * columns, WARPS>(WARPS - 1 - threadIdx.x / 32, [&](int j) {
         const int made = j % columns * 8 + o, chunk = j / columns, y = chunk / L::Q;
         const int e = chunk % L::Q * 8 + lane % 4 * 2;
-        auto number = [&](int e) -> uint32 {
-            const int x = e / L::P, c = e % L::P;
+        auto number = [&](int x, int c) -> uint32 {
             const bool inside = made < L::O && y < L::KH && x < KW && c < L::C;
             const int straight = ((made * L::C + c) * L::KH + y) * KW + x;
             const int flipped = ((c * L::O + made + 1) * L::KH - y) * KW - 1 - x;
-            const int at = L::flipped ? flipped : straight;
-            return inside ? from[at].bits : 0;
+            return inside ? from[L::flipped ? flipped : straight].bits : 0;
         };
+        const int x = e / L::P, c = e % L::P, next = L::P % 2 ? (e + 1) / L::P : x;
         to[(chunk / 2 * columns + j % columns) * 64 + lane * 2 + chunk % 2] =
-            number(e) | number(e + 1) << 16;
+            number(x, c) | number(next, L::P % 2 ? (e + 1) % L::P : c + 1) << 16;
     });
 }
 

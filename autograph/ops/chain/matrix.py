@@ -23,12 +23,21 @@ class Matrix(First):
     # -- weights ------------------------------------------------------------------------------
 
     def _stage_filter(self, i: int, stage: Stage) -> None:
+        """As it is, from where it is put in order later; but what the first stage wants at once."""
         weight = f"g.p{stage.weight}"
-        if self.trains and self._wants(i):
+        if i > 0 or (self.trains and self._wants(i)):
             self.phases.make(f"f{i}", stage.weights, "bf16")
             self.phases.add(f"copy_filter<{stage.weights}>({weight}, f{i});")
+        if i == 0:
+            self._stage_forward(i, stage, weight)
+
+    def _stage_next(self, i: int) -> None:
+        if self.stages[i].kind == "conv2":
+            self._stage_forward(i, self.stages[i], self.phases.use(f"f{i}"))
+
+    def _stage_forward(self, i: int, stage: Stage, source: str) -> None:
         self._stage_operand(
-            f"k{i}", weight, stage, C=stage.shape[0], O=stage.out[0], P=stage.input.cell,
+            f"k{i}", source, stage, C=stage.shape[0], O=stage.out[0], P=stage.input.cell,
             Q=stage.plan["Q"], flipped=0,
         )  # fmt: skip
 
@@ -54,6 +63,11 @@ class Matrix(First):
         )  # fmt: skip
         weight = self.phases.use(f"k{i}")
         self.phases.add(f"conv_product<{name}>({source}, {weight}, {part}, {put});")
+        if self.trains and self._wants(i):  # by warps that have nothing to do
+            self._stage_operand(
+                f"r{i}", self.phases.use(f"f{i}"), stage, C=stage.out[0], O=stage.shape[0],
+                P=stage.delta.cell // stage.stride[1], Q=stage.plan["DQ"], flipped=1,
+            )  # fmt: skip
 
     def _product_linear(self, i: int, stage: Stage, source: str, part: str, put: str) -> None:
         name = self._dense(i, stage, V=stage.plan["V"], SP=stage.plan["SP"], back=0)
@@ -68,15 +82,6 @@ class Matrix(First):
         )  # fmt: skip
 
     # -- backward -----------------------------------------------------------------------------
-
-    def _stage_back(self) -> None:
-        """Flipped filters."""
-        for i, stage in enumerate(self.stages):
-            if stage.kind == "conv2" and self._wants(i):
-                self._stage_operand(
-                    f"r{i}", self.phases.use(f"f{i}"), stage, C=stage.out[0], O=stage.shape[0],
-                    P=stage.delta.cell // stage.stride[1], Q=stage.plan["DQ"], flipped=1,
-                )  # fmt: skip
 
     def _input_grad_linear(self, i: int, stage: Stage, sink: str) -> None:
         name, d = self._dense(i, stage, V=2, SP=1, back=1), self.phases.use(f"d{i}")

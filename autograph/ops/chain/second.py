@@ -7,6 +7,7 @@ from math import ceil, prod
 from .first import First
 from .stages import up
 
+THREADS = 512  # of a block
 TILES = 1024  # counters that there are for tiles that several blocks share
 
 
@@ -18,7 +19,7 @@ class Second:
         for i, stage in enumerate(first.stages):
             if stage.kind == "linear":
                 inputs, outputs = prod(stage.shape), stage.out[0]
-                tiles = ceil(inputs / 32) * ceil(outputs / 32)
+                tiles = ceil(inputs / 32) * ceil(outputs / 16)
                 saved = first.rows.get(f"a{i}")
                 rows = f"(const {first.value}*)table.rows"
                 a = "table.x" if saved is None else f"{rows} + size_t({saved}) * N"
@@ -32,8 +33,8 @@ class Second:
                     f"if (b < {tiles} * shares) {{\n"
                     f"        const int tile = b / shares, at = {self.tiles} + tile;\n"
                     f"        dense_total<Total{i}>(table, tile, b % shares, {a}, {rows} + "
-                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * 1056, "
-                    f"table.groups + at, shared, movers);\n"
+                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * 528, "
+                    f"table.groups + at, memory, movers);\n"
                     f"        return count_steps(table);\n    }}\n    b -= {tiles} * shares;"
                 )
                 self.tiles += tiles
@@ -42,11 +43,11 @@ class Second:
                 if stage.bias >= 0:
                     parts.append((stage.bias, stage.out[0], first.partials[f"b{i}"]))
                 for which, count, at in parts:
-                    blocks = ceil(count / 32)
+                    blocks = ceil(count / 128)
                     jobs.append(
                         f"if (b < {blocks}) {{\n"
                         f"        partial_total<{which}, {count}, {first.partial}>"
-                        f"(table, b * 32, table.partials + {at}, shared, movers[0]);\n"
+                        f"(table, b * 128, table.partials + {at}, (float*)memory, movers[0]);\n"
                         f"        return count_steps(table);\n    }}\n    b -= {blocks};"
                     )
                     self.sums += blocks
@@ -54,13 +55,11 @@ class Second:
         lines = "\n    ".join(jobs)
         last = "    if (table.losses) mean_loss(table);\n" if self.has_loss else ""
         self._text = (
-            f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(256, "
-            "Spec::moves > 0 ? 1 : 2)\n"
+            f"{structs}\ntemplate <class Spec> __global__ void __launch_bounds__(NT, 1)\n"
             "second(const __grid_constant__ Table<Spec> table) {\n"
             "    __shared__ float4 memory[2048];\n    __shared__ double powers[2][2];\n"
-            "    float* const shared = (float*)memory;\n"
             "    Mover<Spec> movers[2] = {{table, powers[0]}, {table, powers[1]}};\n"
-            "    const size_t N = table.N;\n    const int shares = int(table.shares);\n"
+            "    const size_t N = table.N;\n    constexpr int shares = Spec::shares;\n"
             f"    int b = blockIdx.x;\n    count_steps_early(table);\n    {lines}\n{last}"
             "    count_steps(table);\n}\n"
         )
@@ -76,7 +75,7 @@ class Second:
 
     def room(self, samples: int) -> int:
         """How many numbers the shares of dense tiles take."""
-        return self.tiles * self.shares(samples) * 1056 if self.shares(samples) > 1 else 0
+        return self.tiles * self.shares(samples) * 528 if self.shares(samples) > 1 else 0
 
     def text(self) -> str:
         return self._text
