@@ -6,9 +6,10 @@ in every run, and plans whose sums depend on timing are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -53,18 +54,19 @@ class Graph:
     """`build(graph)` adds operations and answers their tensors; the graph is then called with a
     pointer for each.
 
-    `exact`: float32 is multiplied as it is, not in the tensor cores' shorter mantissas. With a
-    `key`, which tells graphs apart, several plans may be tried out.
+    `exact`: float32 is multiplied as it is, not in the tensor cores' shorter mantissas; and where
+    the library has a plan of this `engine`, it is taken. With a `key`, which tells graphs apart,
+    several plans may be tried out.
     """
 
     def __init__(
         self, device: int, build: Callable[[Any], Sequence[Any]], *, exact: bool = False,
-        key: str = "",
+        engine: str = "", key: str = "",
     ) -> None:  # fmt: skip
         cudnn = import_module("cudnn")
         modes, wide = cudnn.heur_mode, cudnn.data_type.FLOAT
         stream.enter(device)
-        self.device, self.handle, self.exact = device, _handle(device), exact
+        self.device, self.handle = device, _handle(device)
         self.graph = graph = cudnn.pygraph(
             handle=self.handle, intermediate_data_type=wide, compute_data_type=wide
         )
@@ -78,7 +80,9 @@ class Graph:
         self.names = [each.get_uid() for each in tensors]
         self.key = f"{key} {exact} {cudnn.backend_version()}" if tries else ""
         self.index = -1  # the plan of the heuristics
-        if not tries:
+        if exact and engine and self._take(engine):
+            self.key = ""
+        elif not tries:
             graph.build_plans()
             self.workspace = max(1, int(graph.get_workspace_size()))
 
@@ -101,23 +105,32 @@ class Graph:
     def _run(self, index: int, given: dict[int, int], room: int) -> None:
         self.graph._execute_plan_at_index(given, room, index, self.handle, None, None, None)
 
+    def _plans(self) -> Iterator[int]:
+        """Those that were not refused, built, the best of the heuristics first."""
+        for index in range(int(self.graph.get_execution_plan_count())):
+            try:
+                self.graph.build_plan_at_index(index)
+            except (RuntimeError, refused()):
+                continue
+            yield index
+
+    def _room(self, index: int) -> int:
+        return max(1, int(self.graph.get_workspace_size_plan_at_index(index)))
+
+    def _take(self, engine: str) -> bool:
+        """Take the first plan of this engine; whether there is one."""
+        for index in self._plans():
+            if self.graph.get_plan_name_at_index(index).split("_")[0] == engine:
+                self.index, self.workspace = index, self._room(index)
+                return True
+        return False
+
     def _choose(self, given: dict[int, int]) -> None:
         """Take the fastest plan; the outputs are written once more for each that is tried."""
         from cupy import empty
 
-        plans = []
-        for index in range(int(self.graph.get_execution_plan_count())):
-            try:
-                self.graph.build_plan_at_index(index)
-            except (RuntimeError, refused()):  # one of those that were refused
-                continue
-            plans.append(index)
-            if len(plans) == _PLANS:
-                break
-        rooms = [
-            empty(max(1, int(self.graph.get_workspace_size_plan_at_index(index))), np.uint8)
-            for index in plans
-        ]
+        plans = list(islice(self._plans(), _PLANS))
+        rooms = [empty(self._room(index), np.uint8) for index in plans]
         found = fastest(
             self.key, self.device,
             [partial(self._run, index, given, room.data.ptr)

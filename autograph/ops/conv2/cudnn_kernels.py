@@ -4,7 +4,7 @@ Letters as in the op; weights are (O, R, S, C) in memory while cuDNN reads them.
 are filled up with zeros to whole accesses of 16 bytes, which tensor cores want.
 """
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from ...backends import CUDNN
@@ -13,13 +13,12 @@ from ...backends.cuda.cudnn import Graph, refused, type_of, usable
 from ...backends.precision import current_precision
 from ...outline import CHANNELS_LAST
 from ...scalar_type import F32, F64
-from ..reduce.cuda_kernels import sum_shares
 from . import conv2, conv2_dweight, conv2_dx
 from .cuda_kernels import conv2_cuda, conv2_dweight_cuda, conv2_dx_cuda
 from .read import was_read
 
 _WORTH = 2**25  # multiply-adds from which the library is faster than our own kernels
-_SUMMED = 2**15  # products that float32 is added up of at a time, where it is to be exact
+_IN_PARTS = "eng1"  # which adds long sums up in parts: float32 is off by 1e-6, not by 1e-5
 
 
 def _takes(images, work, groups):
@@ -61,14 +60,14 @@ def _geometry(settings):
     return {name: list(settings[name]) for name in ("stride", "padding", "dilation")}
 
 
-def _graph_of(op, inputs, outputs, settings, build):
-    """The graph for the precision that holds when it is asked for."""
+def _graph_of(op, inputs, outputs, settings, build, engine=""):
+    """The graph for the precision that holds when it is asked for, of this engine if exact."""
     device, dtype = outputs[0].device, outputs[0].scalar_type.dtype
     key = f"{op.name} {inputs} {outputs} {settings}"
 
     @cache
     def made(exact):
-        return Graph(device.index, partial(build, exact=exact), exact=exact, key=key)
+        return Graph(device.index, build, exact=exact, engine=engine, key=key)
 
     single = dtype.itemsize == 4
     return lambda: made(single and current_precision() != "tf32")
@@ -102,7 +101,7 @@ def conv2_cudnn(inputs, outputs, **settings):
     (n, o, p, q), (_, _, r, s), dtype = outputs[0].shape, weight.shape, x.scalar_type.dtype
     c, geometry = _fill(x.shape[1], dtype), _geometry(settings)
 
-    def build(graph, exact):
+    def build(graph):
         image = _tensor(graph, (n, c, *x.shape[2:]), dtype)
         filters = _tensor(graph, (o, c, r, s), dtype)
         y, given = graph.conv_fprop(image=image, weight=filters, **geometry), [image, filters]
@@ -135,7 +134,7 @@ def conv2_dx_cudnn(inputs, outputs, *, size, **settings):
     c = _fill(real, dtype)
     geometry = _geometry(settings)
 
-    def build(graph, exact):
+    def build(graph):
         slope, filters = _tensor(graph, dy.shape, dtype), _tensor(graph, (o, c, r, s), dtype)
         dx = graph.conv_dgrad(loss=slope, filter=filters, **geometry)
         return [slope, filters, _answer(dx, (n, c, h, w), dtype)]
@@ -158,36 +157,19 @@ def conv2_dweight_cudnn(inputs, outputs, *, filter, **settings):
     dy, x = inputs
     (o, real, r, s), dtype = outputs[0].shape, dy.scalar_type.dtype
     n, c, geometry = x.shape[0], _fill(real, dtype), _geometry(settings)
-    places, bytes_of_one = dy.shape[2] * dy.shape[3], (dy.size // n * 4, x.size // n * 4)
-    parts = _parts(n, places, bytes_of_one)
 
-    def build(graph, exact):
-        images = n // parts if exact else n
-        slope = _tensor(graph, (images, *dy.shape[1:]), dtype)
-        image = _tensor(graph, (images, c, *x.shape[2:]), dtype)
+    def build(graph):
+        slope = _tensor(graph, dy.shape, dtype)
+        image = _tensor(graph, (n, c, *x.shape[2:]), dtype)
         dweight = graph.conv_wgrad(image=image, loss=slope, **geometry)
         return [slope, image, _answer(dweight, (o, c, r, s), dtype)]
 
     def run(graph, dy, x):
-        count = parts if graph.exact else 1
-        dweight = empty((count, o, r, s, c), dtype)
+        dweight = empty((o, r, s, c), dtype)
         slope, image = channels_last(dy), channels_last(x, c)
-        given = [(each.data.ptr, each.nbytes // count) for each in (slope, image, dweight)]
-        for i in range(count):
-            graph(*[first + i * size for first, size in given])
-        whole = dweight[0] if count == 1 else sum_shares(dweight, dtype).reshape(o, r, s, c)
-        return channels_first(whole, real)
+        graph(slope.data.ptr, image.data.ptr, dweight.data.ptr)
+        return channels_first(dweight, real)
 
     settings = {"filter": filter, **settings}
-    graph_of = _graph_of(conv2_dweight, inputs, outputs, settings, build)
+    graph_of = _graph_of(conv2_dweight, inputs, outputs, settings, build, _IN_PARTS)
     return _or_else(graph_of, conv2_dweight_cuda, inputs, outputs, settings, run)
-
-
-def _parts(images, places, sizes):
-    """How many parts the images are divided into, each of which is summed by itself; all begin
-    between accesses of 16 bytes."""
-    parts = 1
-    while images % (2 * parts) == 0 and images // parts * places > _SUMMED:
-        parts *= 2
-    aligned = all(images // parts * size % 16 == 0 for size in sizes)
-    return parts if aligned else 1
