@@ -168,10 +168,10 @@ class GPT(Layer):
 
 
 def step_of(
-    net: str, batch: int, scalar_type: str, masters: bool = True
+    net: str, batch: int, scalar_type: str, masters: bool = True, seed: int = 0
 ) -> tuple[Callable[..., Any], list[Any], Any]:
-    """A training step, its inputs, and the optimizer."""
-    rng, device = np.random.default_rng(0), "cuda:0"
+    """A training step, its inputs, which are drawn from a seed, and the optimizer."""
+    rng, device = np.random.default_rng(seed), "cuda:0"
     optimizer: Any = SGD(learning_rate=1e-3, masters=masters)
     build: dict[str, Any] = {"device": device, "scalar_type": scalar_type, "seed": 0}
     if net == "GPT":
