@@ -33,12 +33,14 @@ class Forward:
 
     # -- what there is of products ---------------------------------------------------------
 
-    def _stage_filter(self, i: int, stage: Stage) -> None:
+    def _copy_filter(self, i: int, stage: Stage) -> None:
         """Bring the filter of stage i to shared memory."""
         raise NotImplementedError
 
-    def _stage_next(self, i: int) -> None:
-        """Bring the filter of stage i, which comes next, into the order that it is read in."""
+    def _stage_filter(self, i: int) -> bool:
+        """Bring the filter of stage i, which comes next, from there into the order that it is read
+        in; whether there was anything to do."""
+        return False
 
     def _dense_pieces(self, stage: Stage) -> tuple[int, int]:
         """How many numbers of a resident weight lie together, and where the next begin."""
@@ -53,6 +55,11 @@ class Forward:
         raise NotImplementedError
 
     # -- parts of the text ----------------------------------------------------------------
+
+    @property
+    def _scalar(self) -> str:
+        """The type of parameters."""
+        return "bf16" if self.itemsize == 2 else "float"
 
     def _struct(self, name: str, **constants: int) -> str:
         members = ", ".join(f"{key} = {int(value)}" for key, value in constants.items())
@@ -106,17 +113,18 @@ class Forward:
             phases.make("target", self.block.samples, "uint64")
             target = "(const typename Spec::Target*)g.target"
             phases.add(f"load_target({target}, (typename Spec::Target*)target, n0, N);")
-        copies = self._copies_of_dense()
         for i, stage in enumerate(self.stages):
             if stage.kind == "conv2":
-                self._stage_filter(i, stage)
+                self._copy_filter(i, stage)
             if stage.bias >= 0:
-                phases.make(f"b{i}", stage.out[0])
-                phases.add(f"stage_bias<{stage.out[0]}>(g.p{stage.bias}, b{i});")
-        for line in copies:  # behind the small copies, which would queue behind these
+                phases.make(f"b{i}", stage.out[0], self._scalar)
+                phases.add(f"copy_bias<{stage.out[0]}>(g.p{stage.bias}, b{i});")
+        for line in self._copies_of_dense():  # large ones, for which small ones would wait
             phases.add(line)
         phases.add("copies_wait();")
         phases.end()
+        if self._stage_filter(0):
+            phases.end()
 
     def _copies_of_dense(self) -> list[str]:
         """The lines that ask for the weights of dense layers, after a phase that makes what they
@@ -126,7 +134,10 @@ class Forward:
             if stage.kind == "linear" and self.resident:
                 piece, stride = self._dense_pieces(stage)
                 count, size = stage.weights, ceil(stage.weights / piece)
-                phases.make(f"w{i}", size * stride, "bf16" if self.itemsize == 2 else "float")
+                phases.make(f"w{i}", size * stride, self._scalar)
+                if count * self.itemsize <= 16 * self.block.threads:
+                    phases.add(f"copy_small<{count}, {piece}, {stride}>(w{i}, g.p{stage.weight});")
+                    continue
                 total.append(f"bulk_bytes<{count}, {piece}>()")
                 sizes = f"{count}, {piece}, {stride}, {pieces}"
                 lines.append(f"copy_weight<{sizes}>(w{i}, g.p{stage.weight}, arrived);")
@@ -141,7 +152,7 @@ class Forward:
     def _dense_weight(self, i: int) -> str:
         if not self.resident:
             return f"g.p{self.stages[i].weight}"
-        if all(each.kind != "linear" for each in self.stages[:i]) and not self.has_waited:
+        if "arrived" in self.phases.buffers and not self.has_waited:
             self.phases.add(f"barrier_wait({self.phases.use('arrived')});")
             self.has_waited = True
         return self.phases.use(f"w{i}")
@@ -152,7 +163,7 @@ class Forward:
         if i + 1 < len(self.stages):
             late = stage.plan.get("SP", 1) > 1 and stage.kind == "conv2"
             self._make(f"a{i + 1}", image, now=late)
-            self._stage_next(i + 1)
+            self._stage_filter(i + 1)
         elif self.trains:
             phases.make(f"a{i + 1}", self._samples(image))
         getattr(self, f"_forward_{stage.kind}")(i, stage, source)
@@ -184,7 +195,7 @@ class Forward:
 
     def _forward_conv2(self, i: int, stage: Stage, source: str) -> None:
         p = stage.plan
-        cells, bias = p["TY"] * p["TX"], f" + b{i}[c]" if stage.bias >= 0 else ""
+        cells, bias = p["TY"] * p["TX"], f" + widen(b{i}[c])" if stage.bias >= 0 else ""
         if stage.pool:
             take = "v = larger(v, other);"
             if self.trains:
@@ -207,7 +218,7 @@ class Forward:
             self.phases.add(f"sum_tiles<{tiles}>({part}, {put});")
 
     def _forward_linear(self, i: int, stage: Stage, source: str) -> None:
-        bias = f"v += b{i}[c];" if stage.bias >= 0 else ""
+        bias = f"v += widen(b{i}[c]);" if stage.bias >= 0 else ""
         put = f"[&](int s, int c, float v) {{ const int y = 0, x = 0; {bias} {self._store(i)} }}"
         part = self._in_shares(i, stage.out[0])
         if self.trains and f"a{i}" in self.rows:

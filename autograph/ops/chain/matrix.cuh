@@ -14,8 +14,9 @@ TEMPLATE uint32 word(const bf16* p) { return *(const uint32*)p; }
 // A filter as it is, for later.
 template <int count> TEMPLATE void copy_filter(const Scalar* from, Scalar* to) {
     in_turns<count / 8>(threadIdx.x, [&](int i) { copy_async<16>(to + i * 8, from + i * 8); });
-    const int last = count / 8 * 8 + threadIdx.x;
-    if (last < count) to[last] = from[last];
+    const int last = count / 8 * 8 + threadIdx.x * 2;
+    if (last + 1 < count) copy_async<4>(to + last, from + last);
+    else if (last < count) to[last] = from[last];
 }
 
 // A filter as operands b of steps of 16: a step is two chunks, a chunk is 8 neighbouring numbers of

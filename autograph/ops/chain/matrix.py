@@ -22,27 +22,22 @@ class Matrix(First):
 
     # -- weights ------------------------------------------------------------------------------
 
-    def _stage_filter(self, i: int, stage: Stage) -> None:
-        """As it is, from where it is put in order later; but what the first stage wants at once."""
-        weight = f"g.p{stage.weight}"
-        if i > 0 or (self.trains and self._wants(i)):
-            self.phases.make(f"f{i}", stage.weights, "bf16")
-            self.phases.add(f"copy_filter<{stage.weights}>({weight}, f{i});")
-        if i == 0:
-            self._stage_forward(i, stage, weight)
+    def _copy_filter(self, i: int, stage: Stage) -> None:
+        self.phases.make(f"f{i}", stage.weights, "bf16")
+        self.phases.add(f"copy_filter<{stage.weights}>(g.p{stage.weight}, f{i});")
 
-    def _stage_next(self, i: int) -> None:
-        if self.stages[i].kind == "conv2":
-            self._stage_forward(i, self.stages[i], self.phases.use(f"f{i}"))
-
-    def _stage_forward(self, i: int, stage: Stage, source: str) -> None:
+    def _stage_filter(self, i: int) -> bool:
+        stage = self.stages[i]
+        if stage.kind != "conv2":
+            return False
         self._stage_operand(
-            f"k{i}", source, stage, C=stage.shape[0], O=stage.out[0], P=stage.input.cell,
+            f"k{i}", i, C=stage.shape[0], O=stage.out[0], P=stage.input.cell,
             Q=stage.plan["Q"], flipped=0,
         )  # fmt: skip
+        return True
 
-    def _stage_operand(self, name: str, source: str, stage: Stage, **constants: int) -> None:
-        kh, kw = stage.filter
+    def _stage_operand(self, name: str, i: int, **constants: int) -> None:
+        (kh, kw), source = self.stages[i].filter, self.phases.use(f"f{i}")
         struct = self._struct(f"Filter_{name}", KH=kh, KW=kw, **constants)
         steps, columns = ceil(kh * constants["Q"] / 2), ceil(constants["O"] / 8)
         self.phases.make(name, steps * columns * 32, "uint2")
@@ -65,7 +60,7 @@ class Matrix(First):
         self.phases.add(f"conv_product<{name}>({source}, {weight}, {part}, {put});")
         if self.trains and self._wants(i):  # by warps that have nothing to do
             self._stage_operand(
-                f"r{i}", self.phases.use(f"f{i}"), stage, C=stage.out[0], O=stage.shape[0],
+                f"r{i}", i, C=stage.out[0], O=stage.shape[0],
                 P=stage.delta.cell // stage.stride[1], Q=stage.plan["DQ"], flipped=1,
             )  # fmt: skip
 

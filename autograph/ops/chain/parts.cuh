@@ -87,11 +87,10 @@ template <class L, class T> TEMPLATE void zero_border(T* image) {
             set(image[t / L::extent * L::sample + e], 0);
     }
 }
-template <int N> TEMPLATE void stage_bias(const Scalar* from, float* to) {
-    for (int t = NT - 1 - threadIdx.x; t < N; t += NT) {
-        if constexpr (sizeof(Scalar) == 4) copy_async<4>(to + t, from + t);
-        else to[t] = widen(from[t]);
-    }
+template <int N> TEMPLATE void copy_bias(const Scalar* from, Scalar* to) {
+    constexpr int n = 4 / int(sizeof(Scalar));
+    for (int t = NT - 1 - threadIdx.x; t < N / n; t += NT) copy_async<4>(to + t * n, from + t * n);
+    if (N % n && threadIdx.x == 0) to[N - 1] = from[N - 1];
 }
 // The classes of the samples.
 template <class T> TEMPLATE void load_target(const T* target, T* to, int n0, int N) {
@@ -118,8 +117,18 @@ template <int I, class F> TEMPLATE void load_gradient(const Scalar* dy, int n0, 
         put(t / I, t % I, n0 + t / I < N ? widen(dy[size_t(n0) * I + t]) : 0.f);
 }
 
-// A weight of `count` numbers, in pieces of whole accesses that are brought `stride` apart, each by
-// a warp from `first` on; no bulk copy takes the last few numbers.
+// A small weight of `count` numbers, in pieces of whole accesses that are brought `stride` apart.
+template <int count, int piece, int stride>
+TEMPLATE void copy_small(Scalar* to, const Scalar* from) {
+    constexpr int n = 16 / int(sizeof(Scalar));
+    in_turns<count / n>(threadIdx.x, [&](int i) {
+        copy_async<16>(to + i * n / piece * stride + i * n % piece, from + i * n);
+    });
+    const int last = count / n * n + threadIdx.x;
+    if (last < count) to[last / piece * stride + last % piece] = from[last];
+}
+// A larger one, each piece by a warp from `first` on; no bulk copy takes the last few numbers. More
+// pieces than there are warps would wait for one another.
 template <int count, int piece, int stride, int first>
 TEMPLATE void copy_weight(Scalar* to, const Scalar* from, uint64* barrier) {
     constexpr int last = (count - 1) / piece * piece;

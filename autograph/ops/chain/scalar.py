@@ -28,7 +28,7 @@ class Scalar(First):
         row = up(up(stage.out[0], stage.plan["OB"]), v)
         return row if row // v % 2 else row + v
 
-    def _stage_filter(self, i: int, stage: Stage) -> None:
+    def _copy_filter(self, i: int, stage: Stage) -> None:
         taps, row = stage.weights // stage.out[0], self._row(stage)
         self.phases.make(f"k{i}", taps * row)
         self.phases.add(f"stage_weight<{stage.out[0]}, {taps}, {row}>(g.p{stage.weight}, k{i});")
