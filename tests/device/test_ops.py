@@ -106,6 +106,30 @@ def test_a_pooled_convolution_in_one_launch(shapes, name, monkeypatch):
     assert compare_kernels(op, backends=[CUDA])["cuda"] >= 5
 
 
+@pytest.mark.parametrize("channels", [(3, 64), (64, 64)])
+def test_the_gradient_of_a_filter_is_right_where_its_sums_are_long(channels):
+    from autograph.backends.cuda.cudnn import usable
+
+    if not usable():
+        pytest.skip("the extra cudnn is not installed")
+    inputs, outputs = channels
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((128, inputs, 32, 32), np.float32)
+    dy = rng.standard_normal((128, outputs, 32, 32), np.float32)
+    weight = np.ones((outputs, inputs, 3, 3), np.float32)
+    w = Tensor(weight, device="cuda:0", requires_grad=True)
+    y = ops.conv2(Tensor(x, device="cuda:0"), w, None, stride=1, padding=1)
+    y.backward(Tensor(dy, device="cuda:0"))
+
+    padded = np.pad(x.astype("f8"), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    right = np.empty(weight.shape)
+    for i, j in np.ndindex(3, 3):
+        window = padded[:, :, i : i + 32, j : j + 32]
+        right[:, :, i, j] = np.tensordot(dy.astype("f8"), window, ((0, 2, 3), (0, 2, 3)))
+    # one float32 sum of these 131,072 products is off by 1e-5
+    assert np.linalg.norm(w.grad.numpy() - right) < 2e-6 * np.linalg.norm(right)
+
+
 @pytest.mark.parametrize("sizes", [(100, 256, 128), (100, 128, 84), (128, 33, 10), (3, 300, 70)])
 @pytest.mark.parametrize("name", ["", "_back", "_dweight"])
 def test_a_dense_layer_with_relu_in_one_launch(sizes, name, monkeypatch):
