@@ -8,6 +8,8 @@ from .first import First
 from .stages import up
 
 THREADS = 512  # of a block
+ROOM = 32 * 16 + 16  # numbers of a share of a tile: its weights, and biases
+PARTS = 128  # numbers of a block that adds up partial sums
 TILES = 1024  # counters that there are for tiles that several blocks share
 
 
@@ -33,8 +35,8 @@ class Second:
                     f"if (b < {tiles} * shares) {{\n"
                     f"        const int tile = b / shares, at = {self.tiles} + tile;\n"
                     f"        dense_total<Total{i}>(table, tile, b % shares, {a}, {rows} + "
-                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * 528, "
-                    f"table.groups + at, memory, movers);\n"
+                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * "
+                    f"{ROOM}, table.groups + at, memory, movers);\n"
                     f"        return count_steps(table);\n    }}\n    b -= {tiles} * shares;"
                 )
                 self.tiles += tiles
@@ -43,11 +45,11 @@ class Second:
                 if stage.bias >= 0:
                     parts.append((stage.bias, stage.out[0], first.partials[f"b{i}"]))
                 for which, count, at in parts:
-                    blocks = ceil(count / 128)
+                    blocks = ceil(count / PARTS)
                     jobs.append(
                         f"if (b < {blocks}) {{\n"
                         f"        partial_total<{which}, {count}, {first.partial}>"
-                        f"(table, b * 128, table.partials + {at}, (float*)memory, movers[0]);\n"
+                        f"(table, b * {PARTS}, table.partials + {at}, (float*)memory, movers[0]);\n"
                         f"        return count_steps(table);\n    }}\n    b -= {blocks};"
                     )
                     self.sums += blocks
@@ -75,7 +77,7 @@ class Second:
 
     def room(self, samples: int) -> int:
         """How many numbers the shares of dense tiles take."""
-        return self.tiles * self.shares(samples) * 528 if self.shares(samples) > 1 else 0
+        return self.tiles * self.shares(samples) * ROOM if self.shares(samples) > 1 else 0
 
     def text(self) -> str:
         return self._text
