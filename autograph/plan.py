@@ -18,6 +18,7 @@ from .errors import (
     SettingsError,
     ShapeError,
 )
+from .later import at_once
 from .outline import CHANNELS_LAST, NUMBER, STRIDED, Outline
 from .promised import checked_once, is_ours
 from .scalar_type import F32, ScalarType, promote_operands
@@ -98,8 +99,10 @@ class Plan:
             self.kernel = _empty(self.outputs)
         elif self.settings and not found.made:
             self.kernel = partial(self.kernel, **self.settings)
-        if self.outputs and not op.dynamic and not is_ours(found.function):
-            self.kernel = checked_once(self, op.name)
+        if not is_ours(found.function):
+            self.kernel = partial(at_once, self.kernel)
+            if self.outputs and not op.dynamic:
+                self.kernel = checked_once(self, op.name)
 
     def __copy__(self) -> Plan:
         """For somebody who puts a kernel of their own into it: it knows no results, and so its op

@@ -20,8 +20,22 @@ from autograph.tensor.slopes import Slope
 
 WAITED = []  # whether the gradient of a weight was left to wait, walk by walk
 
-waiting = Op("test_waiting", "x weight")
-del REGISTRY[waiting.name]  # of these tests alone
+SEEN = []  # the same, as the kernel of an op of somebody else meets it
+
+waiting, seen = Op("test_waiting", "x weight"), Op("test_seen", "x")
+for _op in (waiting, seen):
+    del REGISTRY[_op.name]  # of these tests alone
+
+
+@seen.outlined_by
+def seen_outline(x):
+    return x.like()
+
+
+@seen.kernel(NUMPY)
+def seen_numpy(x):
+    SEEN.append(here.waits)
+    return x.copy()
 
 
 @waiting.outlined_by
@@ -40,7 +54,7 @@ def waiting_gradient(y, x, weight):
         return ops.matmul(ops.permute_dims(x), dy)
 
     def rule(dy):
-        dy = ops.copy(dy)
+        dy = seen(dy)
         WAITED.append(may_wait(x, dy))
         dx = ops.matmul(dy, ops.permute_dims(weight))
         return dx, Later(product, x, dy) if WAITED[-1] else product(x, dy)
@@ -54,6 +68,7 @@ waiting.gradients[0].function.__module__ = "autograph.tests"  # one of ours, whi
 @pytest.fixture(autouse=True)
 def fresh():
     WAITED.clear()
+    SEEN.clear()
     yield
     assert not here.waits
 
@@ -254,6 +269,18 @@ def test_gradients_in_rules_of_others_do_not_wait(nets):
 
     same(nets)
     assert not any(WAITED)
+
+
+def test_nothing_waits_in_kernels_of_others(nets):
+    for net in nets:
+        optimizer = SGD(learning_rate=0.1)
+        for _ in range(2):
+            net.step(optimizer)
+
+    same(nets)
+    assert any(WAITED)
+    assert SEEN
+    assert not any(SEEN)
 
 
 def test_a_recorded_step_does_the_same(nets):
