@@ -3,8 +3,8 @@
 Of the MLP, ResNet-18 and GPT of `device_models`: the norm of what the gradients of all parameters
 are off, as a share of the norm of those in float64, and the worst share of one parameter; medians
 over some draws of the inputs. Torch computes bf16 by autocast. Relu answers a sum near zero with a
-gradient of one or zero, whichever way the sum was rounded, and every layer hands that on: what is
-then left of an error of 1e-6 ResNet-18 shows with softplus in the place of relu.
+gradient of one or zero, whichever way the sum was rounded, and every layer hands that on; with
+softplus in the place of relu ResNet-18 shows what rounding alone does.
 """
 
 from __future__ import annotations

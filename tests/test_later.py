@@ -19,7 +19,6 @@ from autograph.tensor.deferred import waited_for
 from autograph.tensor.slopes import Slope
 
 WAITED = []  # whether the gradient of a weight was left to wait, walk by walk
-
 SEEN = []  # the same, as the kernel of an op of somebody else meets it
 
 waiting, seen = Op("test_waiting", "x weight"), Op("test_seen", "x")
@@ -110,6 +109,14 @@ def same(nets):
         np.testing.assert_array_equal(each.numpy(), plain.parameters()[path].numpy())
 
 
+def train(nets, make, steps):
+    for net in nets:
+        optimizer = make(learning_rate=0.01)
+        for _ in range(steps):
+            net.step(optimizer)
+    same(nets)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -135,12 +142,7 @@ def test_steps_are_those_of_gradients_written_down(nets, settings):
 
 
 def test_other_optimizers_compute_it(nets):
-    for net in nets:
-        optimizer = Adam(learning_rate=0.01)
-        for _ in range(3):
-            net.step(optimizer)
-
-    same(nets)
+    train(nets, Adam, 3)
 
 
 def test_who_looks_gets_it_computed(nets):
@@ -272,12 +274,8 @@ def test_gradients_in_rules_of_others_do_not_wait(nets):
 
 
 def test_nothing_waits_in_kernels_of_others(nets):
-    for net in nets:
-        optimizer = SGD(learning_rate=0.1)
-        for _ in range(2):
-            net.step(optimizer)
+    train(nets, SGD, 2)
 
-    same(nets)
     assert any(WAITED)
     assert SEEN
     assert not any(SEEN)

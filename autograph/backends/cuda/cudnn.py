@@ -1,7 +1,8 @@
 """cuDNN through its frontend: graphs of an operation on raw pointers, built once for each shape.
 
-The plan is the first that the library's heuristics name (but see `tuning`), so that it is the same
-in every run, and plans whose sums depend on timing are refused.
+The plan is the first that the library's heuristics name, of all or of an engine that is asked for
+(but see `tuning`), so that it is the same in every run, and plans whose sums depend on timing are
+refused.
 """
 
 from __future__ import annotations

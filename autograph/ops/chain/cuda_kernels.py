@@ -19,7 +19,7 @@ from . import UPDATES, chain, chain_back, chain_gradients, chain_step
 from .configure import first_for
 from .first import blocks_on_a_multiprocessor
 from .memory import BYTES
-from .second import THREADS, TILES, Second
+from .second import PARTS, ROOM, THREADS, TILES, Second
 from .stages import DoesNotFit, up
 
 _HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def _second(first):
 def second_text(first, scalar_type):
     """The source of the second kernel behind it."""
     types = f"struct bf16;\nusing Scalar = {scalar_type};\n"
-    sizes = f"constexpr int NT = {THREADS};\n"
+    sizes = f"constexpr int NT = {THREADS}, PARTS = {PARTS}, ROOM = {ROOM};\n"
     return types + sizes + expand(_HERE / "total.cuh") + "\n" + _second(first).text()
 
 

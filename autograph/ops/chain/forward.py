@@ -127,8 +127,8 @@ class Forward:
             phases.end()
 
     def _copies_of_dense(self) -> list[str]:
-        """The lines that ask for the weights of dense layers, after a phase that makes what they
-        are waited for by."""
+        """The lines that ask for the large weights of dense layers, after a phase that makes what
+        they are waited for by; small ones are asked for in it."""
         phases, pieces, total, lines = self.phases, 0, [], []
         for i, stage in enumerate(self.stages):
             if stage.kind == "linear" and self.resident:

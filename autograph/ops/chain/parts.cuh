@@ -127,8 +127,7 @@ TEMPLATE void copy_small(Scalar* to, const Scalar* from) {
     const int last = count / n * n + threadIdx.x;
     if (last < count) to[last / piece * stride + last % piece] = from[last];
 }
-// A larger one, each piece by a warp from `first` on; no bulk copy takes the last few numbers. More
-// pieces than there are warps would wait for one another.
+// A larger one, each piece by a warp from `first` on; no bulk copy takes the last few numbers.
 template <int count, int piece, int stride, int first>
 TEMPLATE void copy_weight(Scalar* to, const Scalar* from, uint64* barrier) {
     constexpr int last = (count - 1) / piece * piece;

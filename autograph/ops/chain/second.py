@@ -35,8 +35,8 @@ class Second:
                     f"if (b < {tiles} * shares) {{\n"
                     f"        const int tile = b / shares, at = {self.tiles} + tile;\n"
                     f"        dense_total<Total{i}>(table, tile, b % shares, {a}, {rows} + "
-                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * "
-                    f"{ROOM}, table.groups + at, memory, movers);\n"
+                    f"size_t({first.rows[f'd{i}']}) * N, table.room + size_t(at) * shares * ROOM, "
+                    f"table.groups + at, memory, movers);\n"
                     f"        return count_steps(table);\n    }}\n    b -= {tiles} * shares;"
                 )
                 self.tiles += tiles
@@ -49,7 +49,7 @@ class Second:
                     jobs.append(
                         f"if (b < {blocks}) {{\n"
                         f"        partial_total<{which}, {count}, {first.partial}>"
-                        f"(table, b * {PARTS}, table.partials + {at}, (float*)memory, movers[0]);\n"
+                        f"(table, b * PARTS, table.partials + {at}, (float*)memory, movers[0]);\n"
                         f"        return count_steps(table);\n    }}\n    b -= {blocks};"
                     )
                     self.sums += blocks

@@ -133,7 +133,7 @@ template <class L>
 TEMPLATE void sum_tile(float (*sum)[4], float* bias, const bf16* a, const bf16* d, int i0, int o0,
                        int first, int end) {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    float tiles[2][2][4] = {}, of_d[2] = {};
+    float tiles[2][2][4] = {}, column[2] = {};
     for (int n0 = first + threadIdx.x / 32 * 16; n0 < end; n0 += WARPS * 16) {
         uint32 u[2][4], v[4];
         UNROLL for (int j = 0; j < 4; j++) {
@@ -155,16 +155,16 @@ TEMPLATE void sum_tile(float (*sum)[4], float* bias, const bf16* a, const bf16* 
         UNROLL for (int m = 0; m < 2; m++) UNROLL for (int k = 0; k < 2; k++)
             multiply_add(tiles[m][k], x[m][0], x[m][1], x[m][2], x[m][3], y[k][0], y[k][1]);
         if (L::has_bias) UNROLL for (int j = 0; j < 4; j++) {
-            of_d[0] += __uint_as_float(v[j] << 16);
-            of_d[1] += __uint_as_float(v[j] & 0xffff0000u);
+            column[0] += __uint_as_float(v[j] << 16);
+            column[1] += __uint_as_float(v[j] & 0xffff0000u);
         }
     }
     UNROLL for (int k = 0; k < 4; k++) UNROLL for (int j = 0; j < 4; j++)
         sum[k][j] = tiles[k / 2][j % 2][k % 2 * 2 + j / 2];
     if (L::has_bias) UNROLL for (int j = 0; j < 2; j++) {
-        of_d[j] += __shfl_xor_sync(~0u, of_d[j], 1);
-        of_d[j] += __shfl_xor_sync(~0u, of_d[j], 2);
-        if (t == 0) bias[2 * g + j] = of_d[j];
+        column[j] += __shfl_xor_sync(~0u, column[j], 1);
+        column[j] += __shfl_xor_sync(~0u, column[j], 2);
+        if (t == 0) bias[2 * g + j] = column[j];
     }
 }
 
@@ -175,7 +175,8 @@ TEMPLATE void sum_tile(float (*sum)[4], float* bias, const bf16* a, const bf16* 
 template <class L, class Spec, class A, class D>
 TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A* a, const D* d,
                           float* room, uint32* finished, float4* sums, Mover<Spec>* movers) {
-    constexpr int across = ceil_div(L::O, 16), size = 528, shares = Spec::shares;
+    constexpr int across = ceil_div(L::O, 16), shares = Spec::shares;
+    static_assert(NT == 32 * 16 && ROOM == NT + 16, "a thread has one of the weights");
     __shared__ float biases[WARPS * 16];
     __shared__ bool last;
     const int tid = threadIdx.x, i0 = tile / across * 32, o0 = tile % across * 16;
@@ -196,12 +197,12 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
             make_float4(sum[k][0], sum[k][1], sum[k][2], sum[k][3]);
     __syncthreads();
     float total = 0, bias = 0;
-    UNROLL for (int q = 0; q < WARPS; q++) total += ((const float*)sums)[q * 512 + tid];
+    UNROLL for (int q = 0; q < WARPS; q++) total += ((const float*)sums)[q * NT + tid];
     if (biased) UNROLL for (int q = 0; q < WARPS; q++) bias += biases[q * 16 + tid];
     if constexpr (shares > 1) {
-        float* mine = room + share * size;
+        float* mine = room + share * ROOM;
         mine[tid] = total;
-        if (biased) mine[512 + tid] = bias;
+        if (biased) mine[NT + tid] = bias;
         __threadfence();
         __syncthreads();
         if (tid == 0) {
@@ -212,23 +213,23 @@ TEMPLATE void dense_total(const Table<Spec>& table, int tile, int share, const A
         if (!last) return;
         __threadfence();
         total = bias = 0;
-        UNROLL for (int q = 0; q < shares; q++) total += __ldcg(room + q * size + tid);
+        UNROLL for (int q = 0; q < shares; q++) total += __ldcg(room + q * ROOM + tid);
         if (biased) UNROLL for (int q = 0; q < shares; q++)
-            bias += __ldcg(room + q * size + 512 + tid);
+            bias += __ldcg(room + q * ROOM + NT + tid);
     }
     if (moves) movers[0](table.moved[L::w], i * L::O + o, total, old);
     if (biased) movers[1](table.moved[L::b], o, bias, old_bias);
 }
 
-// 128 of the numbers of which every block of the first kernel has left its part.
+// PARTS of the numbers of which every block of the first kernel has left its part.
 template <int which, int count, int stride, class Spec>
 TEMPLATE void partial_total(const Table<Spec>& table, int i, const float* part, float* shared,
                             Mover<Spec>& mover) {
-    constexpr int shares = NT / 128, turns = 32;  // so many are under way at a time
-    const int share = threadIdx.x / 128, blocks = int(table.blocks);
+    constexpr int shares = NT / PARTS, turns = 32;  // so many are under way at a time
+    const int share = threadIdx.x / PARTS, blocks = int(table.blocks);
     float sum = 0;
     Before old;
-    i += threadIdx.x % 128;
+    i += threadIdx.x % PARTS;
     mover.prepare(table.moved[which], 224);
     for (int first = share; first < blocks; first += shares * turns) {
         float v[turns];
@@ -242,7 +243,7 @@ TEMPLATE void partial_total(const Table<Spec>& table, int i, const float* part, 
     shared[threadIdx.x] = sum;
     __syncthreads();
     if (share != 0 || i >= count) return;
-    UNROLL for (int k = 1; k < shares; k++) sum += shared[threadIdx.x + k * 128];
+    UNROLL for (int k = 1; k < shares; k++) sum += shared[threadIdx.x + k * PARTS];
     mover(table.moved[which], i, sum, old);
 }
 

@@ -5,7 +5,7 @@
 //
 // Letters: x (N, I), weight (I, O), bias (O,), y and dy (N, O), O <= 16. Spec holds O, has_bias,
 // has_dx and, on the way there, `ahead`.
-#include "../chain/machine.cuh"
+#include "machine.cuh"
 
 // Two neighbours of O numbers, from the o-th on; zero where they are not there.
 template <int O> __device__ inline uint32 two(const bf16* row, int o) {
@@ -13,9 +13,6 @@ template <int O> __device__ inline uint32 two(const bf16* row, int o) {
     if constexpr (O % 2 == 0) return *reinterpret_cast<const uint32*>(row + o);
     else return row[o].bits | (o + 1 < O ? uint32(row[o + 1].bits) << 16 : 0);
 }
-// What two words have in their lower halves, and in their upper ones.
-__device__ inline uint32 lower(uint32 a, uint32 b) { return __byte_perm(a, b, 0x5410); }
-__device__ inline uint32 upper(uint32 a, uint32 b) { return __byte_perm(a, b, 0x7632); }
 
 using Eight = Pack<uint32, 4>;  // numbers
 __device__ inline Eight eight(const bf16* from, bool there) {
@@ -62,8 +59,9 @@ linear_few(const bf16* x, const bf16* weight, const bf16* __restrict__ bias, bf1
                 uint32 w[4];
 #pragma unroll
                 for (int k = 0; k < 4; k++) w[k] = two<O>(from + k * O, 2 * g);
-                multiply_add(sums, lower(w[0], w[1]), upper(w[0], w[1]), lower(w[2], w[3]),
-                             upper(w[2], w[3]), seen[a][j / 2], seen[a][j / 2 + 1]);
+                multiply_add(sums, lower_halves(w[0], w[1]), upper_halves(w[0], w[1]),
+                             lower_halves(w[2], w[3]), upper_halves(w[2], w[3]), seen[a][j / 2],
+                             seen[a][j / 2 + 1]);
             }
     }
     float* const shares = reinterpret_cast<float*>(room);  // of the warps
@@ -139,15 +137,15 @@ linear_few_back(const bf16* __restrict__ dy, const bf16* __restrict__ x,
                         store_pack<8>(dx + (int64(n + 8 * e) * I + i), result[e]);
             }
             const uint32* s = slopes[a];
-            const uint32 low = lower(s[0], s[1]), high = upper(s[0], s[1]);
-            const uint32 next_low = lower(s[2], s[3]), next_high = upper(s[2], s[3]);
+            const uint32 low = lower_halves(s[0], s[1]), high = upper_halves(s[0], s[1]);
+            const uint32 next_low = lower_halves(s[2], s[3]), next_high = upper_halves(s[2], s[3]);
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const uint32 p[4] = {seen[a][0][j], seen[a][1][j], seen[a][2][j], seen[a][3][j]};
-                multiply_add(sums[2 * j], low, high, next_low, next_high, lower(p[0], p[1]),
-                             lower(p[2], p[3]));
-                multiply_add(sums[2 * j + 1], low, high, next_low, next_high, upper(p[0], p[1]),
-                             upper(p[2], p[3]));
+                multiply_add(sums[2 * j], low, high, next_low, next_high,
+                             lower_halves(p[0], p[1]), lower_halves(p[2], p[3]));
+                multiply_add(sums[2 * j + 1], low, high, next_low, next_high,
+                             upper_halves(p[0], p[1]), upper_halves(p[2], p[3]));
             }
             constexpr uint32 ones = 0x3f803f80;
             if (has_bias) multiply_add(bias, low, high, next_low, next_high, ones, ones);

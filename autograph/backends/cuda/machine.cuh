@@ -1,4 +1,4 @@
-// Machine instructions that the templates of chains are written with.
+// Machine instructions.
 #pragma once
 #include "scalar.cuh"
 
